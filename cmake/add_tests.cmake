@@ -1,0 +1,35 @@
+# add_unit_test(name SOURCES a.cpp … [LABELS …]): one doctest program, one ctest entry.
+function(add_unit_test name)
+  cmake_parse_arguments(arg "" "" "SOURCES;LABELS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE train_test_main libtrain)
+  train_compile_options(${name})
+  add_test(NAME unit.${name} COMMAND ${name})
+  set_tests_properties(unit.${name} PROPERTIES LABELS "unit;${arg_LABELS}" TIMEOUT 300)
+endfunction()
+
+# add_ranked_test(name RANKS 1 2 … SOURCES a.cpp … [BACKENDS local mpi]): one source, run by every
+# backend with every count of ranks. The program takes --backend and --ranks from its test main.
+function(add_ranked_test name)
+  cmake_parse_arguments(arg "" "" "SOURCES;RANKS;BACKENDS;LABELS" ${ARGN})
+  if(NOT arg_BACKENDS)
+    set(arg_BACKENDS local mpi)
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE train_ranked_main libtrain)
+  train_compile_options(${name})
+  foreach(backend IN LISTS arg_BACKENDS)
+    foreach(ranks IN LISTS arg_RANKS)
+      set(test ranked.${name}.${backend}.${ranks})
+      if(backend STREQUAL "mpi")
+        add_test(NAME ${test} COMMAND ${PROJECT_SOURCE_DIR}/launch/mpirun_local ${ranks}
+                 $<TARGET_FILE:${name}> --backend mpi)
+        math(EXPR processors "${ranks} < 2 ? 1 : 2")
+      else()
+        add_test(NAME ${test} COMMAND ${name} --backend local --ranks ${ranks})
+      endif()
+      set_tests_properties(${test} PROPERTIES LABELS "ranked;${backend};${arg_LABELS}" TIMEOUT 300
+                           PROCESSORS 2)
+    endforeach()
+  endforeach()
+endfunction()

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "collectives/types.hpp"
+#include "collectives/work.hpp"
+
+namespace train {
+
+/// A group of ranks that talk. Every rank of the group makes the same collective calls in the same
+/// order; calls return at once and run in that order in the background. Ranks that disagree on an
+/// operation, its type or its counts get an Error that names rank, operation and sequence number.
+/// A call that outlasts the communicator's deadline fails with the names of the missing ranks.
+/// Costs below are bytes sent per rank for n ranks and a message of S bytes.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  /// What messages call this group: "world", "data", …
+  virtual const std::string& name() const = 0;
+
+  /// receive = reduction over ranks of send; all ranks get the same bits. Buffers of one count may
+  /// be the same memory. Cost 2 S (n-1)/n. Summation order is the rank order.
+  virtual Work all_reduce(ConstBuffer send, Buffer receive, ReduceOp op) = 0;
+  /// The reduction of `send`, cut into blocks of counts[r] elements: rank r receives block r.
+  /// In place: receive points at this rank's block within send. Cost S (n-1)/n.
+  virtual Work reduce_scatter(ConstBuffer send, Buffer receive,
+                              std::span<const std::size_t> counts, ReduceOp op) = 0;
+  /// Blocks of counts[r] elements (0 is allowed), concatenated in rank order. In place: send points
+  /// at this rank's block within receive. Cost S (n-1)/n, S the size of receive.
+  virtual Work all_gather(ConstBuffer send, Buffer receive,
+                          std::span<const std::size_t> counts) = 0;
+  /// Root's buffer to every rank.
+  virtual Work broadcast(Buffer buffer, int root) = 0;
+  /// Block r of send (send_counts[r] elements) goes to rank r; block r of receive comes from it.
+  virtual Work all_to_all(ConstBuffer send, std::span<const std::size_t> send_counts,
+                          Buffer receive, std::span<const std::size_t> receive_counts) = 0;
+  /// Point to point. Messages between two ranks with one tag arrive in the order of their calls;
+  /// a receive whose type or count differs from the send's fails on the receiver's side.
+  virtual Work send(ConstBuffer buffer, int peer, int tag) = 0;
+  virtual Work receive(Buffer buffer, int peer, int tag) = 0;
+  virtual Work barrier() = 0;
+
+  /// Ranks with the same color form a new group, ordered by key, then rank. Collective; blocks.
+  virtual std::unique_ptr<Communicator> split(int color, int key, std::string name) = 0;
+
+  /// How long a call may take before it fails; 10 minutes unless set. For calls made from now on.
+  virtual void set_timeout(std::chrono::milliseconds timeout) = 0;
+
+ protected:
+  Communicator() = default;
+};
+
+}  // namespace train
