@@ -1,0 +1,187 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "libtrain/tensor/tensor.hpp"
+
+namespace train {
+
+enum class Activation : std::uint8_t { none, gelu_tanh, silu };
+
+/// Whether a gradient replaces what its tensor holds or adds to it.
+enum class Write : std::uint8_t { assign, add };
+
+/// A gradient's destination. An undefined tensor asks for no gradient.
+struct Gradient {
+  Tensor tensor;
+  Write write = Write::assign;
+};
+
+/// Heads of grouped-query attention. Rows of qkv are [query heads | key heads | value heads], each
+/// head `head_width` wide; query head h reads key/value head h / (heads / kv_heads).
+struct AttentionShape {
+  std::int64_t batch = 0;
+  std::int64_t context = 0;
+  std::int64_t heads = 0;
+  std::int64_t kv_heads = 0;
+  std::int64_t head_width = 0;
+
+  std::int64_t qkv_width() const { return (heads + 2 * kv_heads) * head_width; }
+  std::int64_t out_width() const { return heads * head_width; }
+};
+
+/// Which random numbers a dropout draws: element i of the op's global tensor is dropped when
+/// number i of stream (key, step) says so. `first_index` is the global index of the first local
+/// element, so that the mask is the same on any grid.
+struct Dropout {
+  float probability = 0.0f;  ///< in [0, 1); 0 means no dropout
+  std::uint64_t key = 0;
+  std::uint64_t step = 0;
+  std::uint64_t first_index = 0;
+
+  bool active() const { return probability > 0.0f; }
+};
+
+/// One step of AdamW (Loshchilov, Hutter: "Decoupled weight decay regularization", ICLR 2019).
+struct AdamWStep {
+  float lr = 0.0f;
+  float beta1 = 0.9f;
+  float beta2 = 0.95f;
+  float eps = 1e-8f;
+  float weight_decay = 0.0f;
+  float gradient_scale = 1.0f;  ///< multiplies the gradient first: clipping
+  std::int64_t step = 1;        ///< 1 at the first step, for the bias correction
+};
+
+/// Every computation of a transformer's step, declared once; a device implements it. Tensors hold
+/// f32 or bf16 (the reference also f64); arithmetic is f32 (f64 for f64) and results round once.
+/// Statistics (mean, rstd, log-sum-exp, losses) are f32, or f64 for f64 tensors. Outputs are
+/// allocated by the caller. M is the count of rows (batch × context). Costs are FLOPs for matrix
+/// products and passes over memory for the rest. Results do not depend on timing: the same call
+/// with the same number of threads gives the same bits.
+class Ops {
+ public:
+  virtual ~Ops() = default;
+  Ops(const Ops&) = delete;
+  Ops& operator=(const Ops&) = delete;
+
+  virtual const std::string& name() const = 0;
+
+  // Matrix products ------------------------------------------------------------------------------
+
+  /// y[M,N] = act(x[M,K] · w[N,K]ᵀ + bias[N]). `bias` may be undefined. With an activation, `pre`
+  /// receives its argument, for the backward pass (undefined: not kept). y may be f32 where x and
+  /// w are bf16. 2 M N K.
+  virtual void linear(const Tensor& x, const Tensor& w, const Tensor& bias, Activation activation,
+                      const Tensor& pre, const Tensor& y) = 0;
+  /// dx[M,K] (+)= dy[M,N] · w[N,K]. 2 M N K.
+  virtual void linear_grad_input(const Tensor& dy, const Tensor& w, const Gradient& dx) = 0;
+  /// dw[N,K] (+)= dyᵀ · x, dbias[N] (+)= column sums of dy (undefined: none). Either may be f32
+  /// where dy is bf16. 2 M N K.
+  virtual void linear_grad_weight(const Tensor& dy, const Tensor& x, const Gradient& dw,
+                                  const Gradient& dbias) = 0;
+  /// dpre = dy · act'(pre), elementwise; dpre may be dy. 3 passes.
+  virtual void activation_backward(Activation activation, const Tensor& pre, const Tensor& dy,
+                                   const Tensor& dpre) = 0;
+  /// y[M,H] = silu(gate) · up for gate_up[M,2H] = [gate | up] (Shazeer: "GLU variants improve
+  /// transformer", 2020). 3 passes over M·H.
+  virtual void swiglu(const Tensor& gate_up, const Tensor& y) = 0;
+  virtual void swiglu_backward(const Tensor& gate_up, const Tensor& dy,
+                               const Tensor& dgate_up) = 0;
+
+  // Embedding ------------------------------------------------------------------------------------
+
+  /// y[i] = table[tokens[i]] (+ positions[first_position + i mod context] when `positions` is
+  /// defined), rows of width C.
+  virtual void embedding(std::span<const std::int32_t> tokens, const Tensor& table,
+                         const Tensor& positions, std::int64_t context,
+                         std::int64_t first_position, const Tensor& y) = 0;
+  /// Adds or assigns rows of dy to dtable (whole table) and, when defined, to dpositions. Gradients
+  /// may be f32 where dy is bf16. Token order fixes the order of summation.
+  virtual void embedding_backward(std::span<const std::int32_t> tokens, const Tensor& dy,
+                                  std::int64_t context, const Gradient& dtable,
+                                  const Gradient& dpositions) = 0;
+
+  // Normalisation --------------------------------------------------------------------------------
+
+  /// y = (x - mean) · rstd · weight + bias per row; mean[M], rstd[M] are kept for the backward
+  /// pass; `bias` may be undefined. 2 passes.
+  virtual void layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps,
+                          const Tensor& y, const Tensor& mean, const Tensor& rstd) = 0;
+  virtual void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                                   const Tensor& mean, const Tensor& rstd, const Gradient& dx,
+                                   const Gradient& dweight, const Gradient& dbias) = 0;
+  /// y = x · rstd · weight, rstd = 1/sqrt(mean(x²) + eps) (Zhang, Sennrich 2019). 2 passes.
+  virtual void rms_norm(const Tensor& x, const Tensor& weight, float eps, const Tensor& y,
+                        const Tensor& rstd) = 0;
+  virtual void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                                 const Tensor& rstd, const Gradient& dx,
+                                 const Gradient& dweight) = 0;
+
+  // Attention ------------------------------------------------------------------------------------
+
+  /// Rotates query and key heads of qkv[B·T, qkv_width] in place by their positions first_position,
+  /// first_position + 1, … (Su et al.: "RoFormer", 2021); element i pairs with i + head_width/2, as
+  /// in Hugging Face's Llama. `inverse` turns back: the backward pass.
+  virtual void rotary(const Tensor& qkv, const AttentionShape& shape, std::int64_t first_position,
+                      float theta, bool inverse) = 0;
+  /// Causal softmax(q kᵀ / sqrt(head_width)) v, without the T×T matrix: tiles with a running
+  /// maximum and sum (Dao et al.: "FlashAttention", 2022). out[B·T, out_width]; lse[B, heads, T] is
+  /// the log of the sum of exponentials, for the backward pass. Dropout acts on the probabilities;
+  /// element index ((b·heads + h)·T + i)·T + j past first_index. 2·B·heads·T²·head_width (half
+  /// masked); memory beyond the outputs O(tile).
+  virtual void attention(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,
+                         const Tensor& out, const Tensor& lse) = 0;
+  /// dqkv is assigned. 2.5 times the forward's FLOPs.
+  virtual void attention_backward(const Tensor& qkv, const AttentionShape& shape,
+                                  const Dropout& dropout, const Tensor& out, const Tensor& lse,
+                                  const Tensor& dout, const Tensor& dqkv) = 0;
+  /// Generation: one new position per sequence. qkv[B, qkv_width] (rotated already); keys and
+  /// values [B, capacity, kv_heads·head_width] hold positions 0 … position-1 and receive the new
+  /// one; out[B, out_width] attends to all. shape.context is the capacity.
+  virtual void attention_step(const Tensor& qkv, const AttentionShape& shape,
+                              std::int64_t position, const Tensor& keys, const Tensor& values,
+                              const Tensor& out) = 0;
+
+  // Elementwise ----------------------------------------------------------------------------------
+
+  /// y = x / (1-p) where kept, 0 where dropped; y may be x. The backward pass is the same call on
+  /// the gradient. 2 passes.
+  virtual void dropout(const Tensor& x, const Dropout& dropout, const Tensor& y) = 0;
+  /// y = a + b; y may be a or b. 3 passes.
+  virtual void add(const Tensor& a, const Tensor& b, const Tensor& y) = 0;
+  /// x *= factor. 2 passes.
+  virtual void scale(const Tensor& x, float factor) = 0;
+  virtual void fill(const Tensor& x, float value) = 0;
+  /// Copies between types, rounding to nearest even.
+  virtual void convert(const Tensor& source, const Tensor& target) = 0;
+
+  // Loss -----------------------------------------------------------------------------------------
+
+  /// losses[M] = log-sum-exp(logits[i]) - logits[i][targets[i]]; dlogits (undefined: none; may be
+  /// logits itself, or bf16 beside f32 logits) = (softmax - one-hot) · scale. A target of -1 is
+  /// padding: loss 0, gradient 0. 2 passes over the vocabulary.
+  virtual void cross_entropy(const Tensor& logits, std::span<const std::int32_t> targets,
+                             float scale, const Tensor& losses, const Tensor& dlogits) = 0;
+
+  // Optimizer ------------------------------------------------------------------------------------
+
+  /// One pass: updates m, v (f32) and the parameter. `master` (f32) is the parameter's full
+  /// precision copy when the parameter is bf16, undefined when it is f32 itself. The gradient is
+  /// f32 or bf16. Memory traffic for f32: reads 16, writes 12 bytes per element.
+  virtual void adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient,
+                     const Tensor& m, const Tensor& v, const AdamWStep& step) = 0;
+  /// Sum of squares in f64 over blocks of fixed size, summed in order. 1 pass. NaN or infinite when
+  /// any element is.
+  virtual double sum_of_squares(const Tensor& x) = 0;
+  /// True when no element is NaN or infinite. 1 pass.
+  virtual bool all_finite(const Tensor& x) = 0;
+
+ protected:
+  Ops() = default;
+};
+
+}  // namespace train

@@ -1,0 +1,89 @@
+#include "libtrain/tensor/cpu/cpu_memory.hpp"
+
+#include <sys/mman.h>
+
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "collectives/error.hpp"
+
+namespace train {
+namespace {
+
+constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
+
+// Rounds up so that nearly equal sizes share blocks while at most an eighth is wasted.
+std::size_t size_class(std::size_t bytes) {
+  constexpr std::size_t smallest = 256;
+  if (bytes <= smallest) return smallest;
+  const std::size_t step = std::max(smallest, std::bit_floor(bytes - 1) / 8);
+  const std::size_t rounded = (bytes + step - 1) / step * step;
+  if (rounded < huge_page_bytes) return rounded;
+  return (rounded + huge_page_bytes - 1) / huge_page_bytes * huge_page_bytes;
+}
+
+void* system_allocate(std::size_t bytes) {
+  const std::size_t alignment = bytes >= huge_page_bytes ? huge_page_bytes : 64;
+  void* block = std::aligned_alloc(alignment, bytes);
+  // Advice only: without huge pages the block works all the same.
+  if (block != nullptr && bytes >= huge_page_bytes) madvise(block, bytes, MADV_HUGEPAGE);
+  return block;
+}
+
+}  // namespace
+
+CpuMemory::~CpuMemory() {
+  for (auto& [size, blocks] : free_by_size_) {
+    for (void* block : blocks) std::free(block);
+  }
+}
+
+void* CpuMemory::allocate(std::size_t bytes) {
+  const std::size_t size = size_class(bytes);
+  std::lock_guard lock(mutex_);
+  auto& blocks = free_by_size_[size];
+  void* block = nullptr;
+  if (!blocks.empty()) {
+    block = blocks.back();
+    blocks.pop_back();
+  } else {
+    block = system_allocate(size);
+    if (block == nullptr) {
+      throw Error(fmt::format(
+          "out of memory: the system refused {} bytes for a tensor while {} bytes are in use; "
+          "lower --micro-batch or --context, or use a smaller model",
+          bytes, statistics_.bytes_in_use));
+    }
+    statistics_.bytes_reserved += size;
+    ++statistics_.system_allocations;
+  }
+  statistics_.bytes_in_use += size;
+  statistics_.bytes_in_use_peak =
+      std::max(statistics_.bytes_in_use_peak, statistics_.bytes_in_use);
+  return block;
+}
+
+void CpuMemory::release(void* block, std::size_t bytes) noexcept {
+  const std::size_t size = size_class(bytes);
+  std::lock_guard lock(mutex_);
+  statistics_.bytes_in_use -= size;
+  free_by_size_[size].push_back(block);
+}
+
+void CpuMemory::copy_from_host(void* target, const void* source, std::size_t bytes) {
+  std::memcpy(target, source, bytes);
+}
+
+void CpuMemory::copy_to_host(void* target, const void* source, std::size_t bytes) {
+  std::memcpy(target, source, bytes);
+}
+
+Memory::Statistics CpuMemory::statistics() const {
+  std::lock_guard lock(mutex_);
+  return statistics_;
+}
+
+}  // namespace train

@@ -1,0 +1,66 @@
+#include "libtrain/tensor/tensor.hpp"
+
+namespace train {
+
+class Tensor::Storage {
+ public:
+  Storage(Memory& memory, std::size_t bytes)
+      : memory_(memory), block_(memory.allocate(bytes)), bytes_(bytes) {}
+  ~Storage() { memory_.release(block_, bytes_); }
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  Memory& memory() const { return memory_; }
+  std::byte* block() const { return static_cast<std::byte*>(block_); }
+
+ private:
+  Memory& memory_;
+  void* block_;
+  std::size_t bytes_;
+};
+
+Tensor::Tensor(Memory& memory, Shape shape, DataType type) : shape_(shape), type_(type) {
+  storage_ = std::make_shared<Storage>(memory, bytes());
+}
+
+Memory& Tensor::memory() const {
+  invariant(defined(), "an undefined tensor has no memory");
+  return storage_->memory();
+}
+
+void* Tensor::raw() const {
+  invariant(defined(), "an undefined tensor has no elements");
+  return storage_->block() + offset_bytes_;
+}
+
+Tensor Tensor::reshaped(Shape shape) const {
+  invariant(shape.elements() == elements(), "a reshaped tensor keeps its number of elements");
+  Tensor view = *this;
+  view.shape_ = shape;
+  return view;
+}
+
+Tensor Tensor::slice(std::int64_t begin, Shape shape) const {
+  invariant(begin >= 0 && begin + shape.elements() <= elements(), "a slice lies in its tensor");
+  Tensor view = *this;
+  view.shape_ = shape;
+  view.offset_bytes_ += static_cast<std::size_t>(begin) * size_of(type_);
+  return view;
+}
+
+Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
+  invariant(shape_.rank() == 2 && begin <= end && end <= shape_[0], "rows lie in a matrix");
+  return slice(begin * shape_[1], {end - begin, shape_[1]});
+}
+
+void Tensor::copy_from_host(std::span<const std::byte> host) const {
+  invariant(host.size() == bytes(), "the host's bytes are as many as the tensor's");
+  memory().copy_from_host(raw(), host.data(), bytes());
+}
+
+void Tensor::copy_to_host(std::span<std::byte> host) const {
+  invariant(host.size() == bytes(), "the host's bytes are as many as the tensor's");
+  memory().copy_to_host(host.data(), raw(), bytes());
+}
+
+}  // namespace train

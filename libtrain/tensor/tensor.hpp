@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "collectives/error.hpp"
+#include "collectives/types.hpp"
+#include "libtrain/tensor/memory.hpp"
+#include "libtrain/tensor/shape.hpp"
+
+namespace train {
+
+/// A contiguous row-major array on a device. Copying a Tensor shares the elements; the last copy
+/// gives the memory back.
+class Tensor {
+ public:
+  /// No elements, no memory: `defined()` is false.
+  Tensor() = default;
+  /// Elements undefined.
+  Tensor(Memory& memory, Shape shape, DataType type);
+
+  bool defined() const { return storage_ != nullptr; }
+  const Shape& shape() const { return shape_; }
+  DataType type() const { return type_; }
+  std::int64_t elements() const { return shape_.elements(); }
+  std::size_t bytes() const { return static_cast<std::size_t>(elements()) * size_of(type_); }
+  Memory& memory() const;
+
+  /// The elements; T must be the tensor's type. On a device other than the CPU only its own ops
+  /// may look at them.
+  template <typename T>
+  T* data() const {
+    invariant(data_type_of<T> == type_, "a tensor is read as the type it has");
+    return static_cast<T*>(raw());
+  }
+  void* raw() const;
+  template <typename T>
+  std::span<T> span() const {
+    return {data<T>(), static_cast<std::size_t>(elements())};
+  }
+  Buffer buffer() const {
+    return defined() ? Buffer(raw(), static_cast<std::size_t>(elements()), type_) : Buffer();
+  }
+
+  /// The same elements under another shape of equal size.
+  Tensor reshaped(Shape shape) const;
+  /// `count` elements from `begin`, as a tensor of the given shape that shares the memory.
+  Tensor slice(std::int64_t begin, Shape shape) const;
+  /// Rows [begin, end) of the first dimension, sharing the memory.
+  Tensor rows(std::int64_t begin, std::int64_t end) const;
+
+  /// Copies from and to the host; `host` holds exactly `bytes()` bytes.
+  void copy_from_host(std::span<const std::byte> host) const;
+  void copy_to_host(std::span<std::byte> host) const;
+
+ private:
+  class Storage;
+  std::shared_ptr<Storage> storage_;
+  std::size_t offset_bytes_ = 0;
+  Shape shape_;
+  DataType type_ = DataType::f32;
+};
+
+}  // namespace train
