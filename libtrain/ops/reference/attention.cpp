@@ -172,38 +172,40 @@ void ReferenceOps::attention_backward(const Tensor& qkv, const AttentionShape& s
   write(result, dqkv);
 }
 
-void ReferenceOps::attention_step(const Tensor& qkv, const AttentionShape& shape,
-                                  std::int64_t position, const Tensor& keys, const Tensor& values,
-                                  const Tensor& out) {
+void ReferenceOps::attention_extend(const Tensor& qkv, const AttentionShape& shape,
+                                    std::int64_t position, const Tensor& keys,
+                                    const Tensor& values, const Tensor& out) {
   const Matrix rows = read(qkv);
   const Columns columns(shape);
   const Index width = shape.head_width;
   const Index kv_width = shape.kv_heads * width;
-  invariant(rows.rows() == shape.batch && rows.cols() == shape.qkv_width(),
-            "attention_step: qkv is [batch, qkv_width]");
-  invariant(position >= 0 && position < shape.context,
-            "attention_step: the position lies within the capacity");
-  Matrix key_rows = read(keys.reshaped({shape.batch * shape.context, kv_width}));
-  Matrix value_rows = read(values.reshaped({shape.batch * shape.context, kv_width}));
-  Matrix result(shape.batch, shape.out_width());
-  for (Index batch = 0; batch < shape.batch; ++batch) {
-    const Index first = batch * shape.context;
-    key_rows.row(first + position) = rows.block(batch, shape.heads * width, 1, kv_width);
-    value_rows.row(first + position) =
-        rows.block(batch, (shape.heads + shape.kv_heads) * width, 1, kv_width);
+  const Index capacity = keys.shape()[1];
+  invariant(rows.rows() == shape.batch * shape.context && rows.cols() == shape.qkv_width(),
+            "attention_extend: qkv is [batch x context, qkv_width]");
+  invariant(position >= 0 && position + shape.context <= capacity,
+            "attention_extend: the new positions lie within the capacity");
+  Matrix key_rows = read(keys.reshaped({shape.batch * capacity, kv_width}));
+  Matrix value_rows = read(values.reshaped({shape.batch * capacity, kv_width}));
+  Matrix result(rows.rows(), shape.out_width());
+  for (Index row = 0; row < rows.rows(); ++row) {
+    const Index first = row / shape.context * capacity;
+    const Index last = position + row % shape.context;
+    key_rows.row(first + last) = rows.block(row, shape.heads * width, 1, kv_width);
+    value_rows.row(first + last) =
+        rows.block(row, (shape.heads + shape.kv_heads) * width, 1, kv_width);
     for (Index head = 0; head < shape.heads; ++head) {
-      const Vector query = rows.block(batch, columns.query(head), 1, width);
+      const Vector query = rows.block(row, columns.query(head), 1, width);
       const Index column = columns.kv_head(head) * width;
-      const Matrix past_keys = key_rows.block(first, column, position + 1, width);
-      const Matrix past_values = value_rows.block(first, column, position + 1, width);
-      Vector scores(position + 1);
-      for (Index j = 0; j <= position; ++j) {
+      const Matrix past_keys = key_rows.block(first, column, last + 1, width);
+      const Matrix past_values = value_rows.block(first, column, last + 1, width);
+      Vector scores(last + 1);
+      for (Index j = 0; j <= last; ++j) {
         scores(j) = query.dot(past_keys.row(j)) / std::sqrt(static_cast<double>(width));
       }
       const Vector weights = softmax(scores).probabilities;
       Vector sum = Vector::Zero(width);
-      for (Index j = 0; j <= position; ++j) sum += weights(j) * past_values.row(j);
-      result.block(batch, columns.query(head), 1, width) = sum;
+      for (Index j = 0; j <= last; ++j) sum += weights(j) * past_values.row(j);
+      result.block(row, columns.query(head), 1, width) = sum;
     }
   }
   write(key_rows, keys);

@@ -46,8 +46,8 @@ class ReferenceOps final : public Ops {
   void attention_backward(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,
                           const Tensor& out, const Tensor& lse, const Tensor& dout,
                           const Tensor& dqkv) override;
-  void attention_step(const Tensor& qkv, const AttentionShape& shape, std::int64_t position,
-                      const Tensor& keys, const Tensor& values, const Tensor& out) override;
+  void attention_extend(const Tensor& qkv, const AttentionShape& shape, std::int64_t position,
+                        const Tensor& keys, const Tensor& values, const Tensor& out) override;
 
   void dropout(const Tensor& x, const Dropout& dropout, const Tensor& y) override;
   void add(const Tensor& a, const Tensor& b, const Tensor& y) override;
