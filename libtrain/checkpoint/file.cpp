@@ -108,7 +108,8 @@ void File::resize(std::uint64_t size) {
 }
 
 void File::sync() {
-  if (::fsync(descriptor_) != 0) fail("sync to disk", path_, errno);
+  // EINVAL: a directory or device of a file system that has nothing to sync.
+  if (::fsync(descriptor_) != 0 && errno != EINVAL) fail("sync to disk", path_, errno);
 }
 
 void File::close() {
@@ -124,11 +125,24 @@ void create_parent_directories(const std::filesystem::path& file) {
   if (code) fail("create the directory", parent, code.value());
 }
 
-void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0) fail("rename a new file to", to, errno);
-  const std::filesystem::path parent = to.has_parent_path() ? to.parent_path() : ".";
-  File directory(parent, File::Mode::read);
-  directory.sync();
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+  create_parent_directories(path_);
+  // The process id keeps apart ranks that write the same file by mistake.
+  file_ = File(fmt::format("{}.{}.partial", path_.string(), ::getpid()), File::Mode::truncate);
+}
+
+AtomicFile::~AtomicFile() {
+  if (!committed_) ::unlink(file_.path().c_str());
+}
+
+void AtomicFile::commit() {
+  file_.sync();
+  file_.close();
+  if (::rename(file_.path().c_str(), path_.c_str()) != 0)
+    fail("rename a new file to", path_, errno);
+  committed_ = true;
+  // The new name is durable once its directory is.
+  File(path_.has_parent_path() ? path_.parent_path() : ".", File::Mode::read).sync();
 }
 
 }  // namespace train

@@ -47,8 +47,25 @@ class File {
 /// Makes the directories above `file`, and throws Error naming the first that cannot be made.
 void create_parent_directories(const std::filesystem::path& file);
 
-/// Gives a synced file its final name, replacing what had it, and syncs the directory: after a
-/// crash either the old content or the new one is there, whole.
-void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
+/// A file that appears under its name only when it is whole: written under a temporary name beside
+/// it, synced, then renamed, replacing what had the name. After a crash either the old content or
+/// the new one is there. Without commit() nothing remains.
+class AtomicFile {
+ public:
+  AtomicFile() = default;
+  /// Makes missing directories.
+  explicit AtomicFile(std::filesystem::path path);
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  ~AtomicFile();
+
+  File& file() { return file_; }
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  File file_;
+  bool committed_ = false;
+};
 
 }  // namespace train
