@@ -70,6 +70,23 @@ TEST_CASE("weight and bias gradients may be written differently") {
   });
 }
 
+TEST_CASE("adding a gradient is what the tensor held plus what assigning gives") {
+  for (const NamedDevice& tested : all_devices()) {
+    INFO("device: ", tested.name);
+    Bench bench(*tested.device, DataType::f32, 0);
+    const Tensor x = bench.input({9, 5});
+    const Tensor dy = bench.input({9, 4});
+    const Gradient sum = bench.gradient("sum", {4, 5}, Write::add);
+    const Gradient alone = bench.gradient("alone", {4, 5}, Write::assign);
+    std::vector<double> want = values_of(sum.tensor);
+    bench.ops().linear_grad_weight(dy, x, sum, {});
+    bench.ops().linear_grad_weight(dy, x, alone, {});
+    const std::vector<double> gradient = values_of(alone.tensor);
+    for (std::size_t i = 0; i < want.size(); ++i) want[i] += gradient[i];
+    CHECK(relative_error(values_of(sum.tensor), want) < 1e-6);
+  }
+}
+
 TEST_CASE("backward of the activations") {
   for (const std::int64_t elements : {1, 7, 1000}) {
     CAPTURE(elements);
