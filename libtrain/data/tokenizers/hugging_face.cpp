@@ -71,6 +71,7 @@ SplitPattern read_split(const json& part) {
 
 /// One step of pre-tokenization; true once it was the step to bytes.
 bool read_pre_tokenizer(const json& part, BpeModel& model) {
+  if (part.is_null()) return false;
   const std::string type = type_of(part);
   bool byte_level = false;
   if (type == "Sequence") {

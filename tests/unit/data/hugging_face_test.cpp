@@ -50,7 +50,7 @@ TEST_CASE("what a byte-level BPE cannot be is refused by its name") {
   refuses(changed("/model/end_of_word_suffix", "</w>"), "end_of_word_suffix");
   refuses(changed("/normalizer", {{"type", "Lowercase"}}), "Lowercase");
   refuses(changed("/normalizer",
-                  {{"type", "Sequence"}, {"normalizers", json::array({{{"type", "NFKC"}}})}}),
+                  {{"type", "Sequence"}, {"normalizers", json::parse(R"([{"type": "NFKC"}])")}}),
           "NFKC");
   refuses(changed("/pre_tokenizer", {{"type", "Metaspace"}}), "Metaspace");
   refuses(changed("/pre_tokenizer", nullptr), "without ByteLevel");
@@ -64,13 +64,12 @@ TEST_CASE("what a byte-level BPE cannot be is refused by its name") {
   refuses(changed("/model/merges/0", "q qqq"), "'qqq'");
   refuses(changed("/model/merges/1", golden_document("gpt2_style")["model"]["merges"][0]), "twice");
   refuses(changed("/model/vocab", json::array()), "vocabulary");
-  refuses(
-      changed("/pre_tokenizer", {{"type", "Sequence"},
-                                 {"pretokenizers", json::array({{{"type", "Split"},
-                                                                 {"pattern", {{"Regex", "a(b"}}},
-                                                                 {"behavior", "Isolated"},
-                                                                 {"invert", false}}})}}),
-      "a(b");
+  const json bad_pattern = json::parse(R"({"type": "Sequence", "pretokenizers": [
+      {"type": "Split", "pattern": {"Regex": "a(b"}, "behavior": "Isolated"}]})");
+  refuses(changed("/pre_tokenizer", bad_pattern), "a(b");
+  const json no_bytes = json::parse(R"({"type": "Sequence", "pretokenizers": [
+      {"type": "Split", "pattern": {"Regex": "ab"}, "behavior": "Isolated"}]})");
+  refuses(changed("/pre_tokenizer", no_bytes), "without ByteLevel");
 }
 
 TEST_CASE("merges as pairs and as strings are the same") {
