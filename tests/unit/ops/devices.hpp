@@ -16,6 +16,8 @@ struct NamedDevice {
 /// Every device whose ops the tests compare with the reference.
 inline std::vector<NamedDevice> devices_to_compare() {
   std::vector<NamedDevice> devices;
+  devices.push_back({"cpu, 1 thread", make_cpu_device(1)});
+  devices.push_back({"cpu, 2 threads", make_cpu_device(2)});
   return devices;
 }
 
