@@ -9,7 +9,7 @@ namespace train::test {
 namespace {
 
 constexpr float eps = 1e-5f;
-constexpr std::int64_t row_counts[] = {1, 7, 65};
+constexpr std::int64_t row_counts[] = {1, 7, 65, 130};
 constexpr std::int64_t widths[] = {1, 3, 48, 100, 257};
 
 // Calls body(m, width, write) for every mixture.
