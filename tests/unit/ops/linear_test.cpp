@@ -61,6 +61,19 @@ TEST_CASE("gradients of linear") {
   }
 }
 
+TEST_CASE("products wide enough to be worked on in blocks of columns") {
+  const std::int64_t m = 3, n = 257, k = 4100;
+  compare_with_reference([&](Bench& bench) {
+    const Tensor x = bench.input({m, k});
+    const Tensor w = bench.input({n, k});
+    const Tensor dy = bench.input({m, n});
+    bench.ops().linear(x, w, bench.input({n}), Activation::silu, bench.output("pre", {m, n}),
+                       bench.output("y", {m, n}));
+    bench.ops().linear_grad_input(dy, w, bench.gradient("dx", {m, k}, Write::add));
+    bench.ops().linear_grad_weight(dy, x, bench.gradient("dw", {n, k}, Write::add), {});
+  });
+}
+
 TEST_CASE("weight and bias gradients may be written differently") {
   compare_with_reference([&](Bench& bench) {
     const Tensor x = bench.input({33, 20});

@@ -131,6 +131,14 @@ TEST_CASE("attention hands a NaN on, from queries, keys and values") {
                                   extended);
       CHECK(has_nan(extended.rows(0, 1)));
     }
+    // Memory that an op used for a NaN is used again: nothing of it may come back.
+    const Tensor out = with.zeros({3, 8});
+    const Tensor lse = with.f32({1, 1, 3});
+    const Tensor dqkv = with.zeros({3, 24});
+    with.ops().attention(with.ones({3, 24}), shape, {}, out, lse);
+    with.ops().attention_backward(with.ones({3, 24}), shape, {}, out, lse, with.ones({3, 8}), dqkv);
+    CHECK_FALSE(has_nan(out));
+    CHECK_FALSE(has_nan(dqkv));
     const Tensor turned = with.poisoned({3, 24}, 24);
     with.ops().rotary(turned, shape, 0, 10000.0f, false);
     CHECK(has_nan(turned));
