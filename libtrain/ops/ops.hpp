@@ -69,6 +69,10 @@ class Ops {
   Ops& operator=(const Ops&) = delete;
 
   virtual const std::string& name() const = 0;
+  /// Host threads that an op runs on; 1 where the device is not the host.
+  virtual int threads() const { return 1; }
+  /// How many times the f32 peak the bf16 matrix products of this processor can reach.
+  virtual double bf16_speedup() const { return 1.0; }
 
   // Matrix products ------------------------------------------------------------------------------
 
@@ -139,12 +143,13 @@ class Ops {
   virtual void attention_backward(const Tensor& qkv, const AttentionShape& shape,
                                   const Dropout& dropout, const Tensor& out, const Tensor& lse,
                                   const Tensor& dout, const Tensor& dqkv) = 0;
-  /// Generation: one new position per sequence. qkv[B, qkv_width] (rotated already); keys and
-  /// values [B, capacity, kv_heads·head_width] hold positions 0 … position-1 and receive the new
-  /// one; out[B, out_width] attends to all. shape.context is the capacity.
-  virtual void attention_step(const Tensor& qkv, const AttentionShape& shape,
-                              std::int64_t position, const Tensor& keys, const Tensor& values,
-                              const Tensor& out) = 0;
+  /// Generation: shape.context new positions per sequence, the first of which is `position`.
+  /// qkv[B·context, qkv_width] is rotated already; keys and values [B, capacity,
+  /// kv_heads·head_width] hold positions 0 … position-1 and receive the new ones; row i of
+  /// out[B·context, out_width] attends to positions 0 … position+i.
+  virtual void attention_extend(const Tensor& qkv, const AttentionShape& shape,
+                                std::int64_t position, const Tensor& keys, const Tensor& values,
+                                const Tensor& out) = 0;
 
   // Elementwise ----------------------------------------------------------------------------------
 

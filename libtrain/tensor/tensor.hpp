@@ -22,6 +22,10 @@ class Tensor {
   Tensor(Memory& memory, Shape shape, DataType type);
 
   bool defined() const { return storage_ != nullptr; }
+  /// True when another Tensor refers to the same memory.
+  bool shared() const { return storage_.use_count() > 1; }
+  /// Lets go of the memory.
+  void reset() { *this = Tensor(); }
   const Shape& shape() const { return shape_; }
   DataType type() const { return type_; }
   std::int64_t elements() const { return shape_.elements(); }

@@ -1,0 +1,224 @@
+#include "libtrain/autograd/functions.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+namespace train {
+namespace {
+
+const Tensor& value_of(const Parameter* parameter) {
+  static const Tensor none;
+  return parameter == nullptr ? none : parameter->value();
+}
+
+Gradient target_of(Parameter* parameter) {
+  return parameter == nullptr ? Gradient{} : parameter->gradient_target();
+}
+
+void use(Tape& tape, Parameter& first, Parameter* second) {
+  tape.use(first);
+  if (second != nullptr) tape.use(*second);
+}
+
+void finish(Tape& tape, Parameter& first, Parameter* second) {
+  tape.finish(first);
+  if (second != nullptr) tape.finish(*second);
+}
+
+// Norms keep statistics wider than bf16.
+DataType statistics_type(DataType type) {
+  return type == DataType::f64 ? DataType::f64 : DataType::f32;
+}
+
+template <typename T>
+double sum_on_host_as(const Tensor& x) {
+  std::vector<T> host(static_cast<std::size_t>(x.elements()));
+  x.copy_to_host(std::as_writable_bytes(std::span(host)));
+  return std::accumulate(host.begin(), host.end(), 0.0);
+}
+
+double sum_on_host(const Tensor& x) {
+  return x.type() == DataType::f64 ? sum_on_host_as<double>(x) : sum_on_host_as<float>(x);
+}
+
+}  // namespace
+
+Value embedding(Tape& tape, std::span<const std::int32_t> tokens, Parameter& table,
+                Parameter* positions, std::int64_t context, std::int64_t first_position) {
+  const auto rows = static_cast<std::int64_t>(tokens.size());
+  Value y(tape.empty({rows, table.shape()[1]}, table.value().type()));
+  tape.ops().embedding(tokens, table.value(), value_of(positions), context, first_position,
+                       y.tensor());
+  tape.inspect(table, y);
+  if (!tape.recording()) return y;
+  use(tape, table, positions);
+  tape.record([&tape, &table, positions, context, dy = y.gradient(),
+               kept = std::vector<std::int32_t>(tokens.begin(), tokens.end())] {
+    tape.ops().embedding_backward(kept, *dy, context, table.gradient_target(),
+                                  target_of(positions));
+    finish(tape, table, positions);
+  });
+  return y;
+}
+
+Value linear(Tape& tape, const Value& x, Parameter& weight, Parameter* bias,
+             Activation activation) {
+  const std::int64_t rows = x.tensor().shape().rows();
+  const Shape shape{rows, weight.shape()[0]};
+  Value y(tape.empty(shape, x.tensor().type()));
+  Tensor pre;
+  if (activation != Activation::none && tape.recording()) {
+    pre = tape.empty(shape, x.tensor().type());
+  }
+  tape.ops().linear(x.tensor(), weight.value(), value_of(bias), activation, pre, y.tensor());
+  tape.inspect(weight, y);
+  if (!tape.recording()) return y;
+  use(tape, weight, bias);
+  tape.record([&tape, &weight, bias, activation, pre, x = x.tensor(), dx = x.gradient(),
+               dy = y.gradient()] {
+    if (activation != Activation::none) {
+      const Tensor dpre = tape.writable(*dy);
+      tape.ops().activation_backward(activation, pre, *dy, dpre);
+      *dy = dpre;
+    }
+    tape.ops().linear_grad_weight(*dy, x, weight.gradient_target(), target_of(bias));
+    finish(tape, weight, bias);
+    tape.ops().linear_grad_input(*dy, weight.value(), tape.gradient_target(x, *dx));
+  });
+  return y;
+}
+
+Value layer_norm(Tape& tape, const Value& x, Parameter& weight, Parameter* bias, float eps) {
+  const std::int64_t rows = x.tensor().shape().rows();
+  const DataType statistics = statistics_type(x.tensor().type());
+  Value y(tape.empty(x.tensor().shape(), x.tensor().type()));
+  const Tensor mean = tape.empty({rows}, statistics);
+  const Tensor rstd = tape.empty({rows}, statistics);
+  tape.ops().layer_norm(x.tensor(), weight.value(), value_of(bias), eps, y.tensor(), mean, rstd);
+  tape.inspect(weight, y);
+  if (!tape.recording()) return y;
+  use(tape, weight, bias);
+  tape.record([&tape, &weight, bias, mean, rstd, x = x.tensor(), dx = x.gradient(),
+               dy = y.gradient()] {
+    tape.ops().layer_norm_backward(*dy, x, weight.value(), mean, rstd,
+                                   tape.gradient_target(x, *dx), weight.gradient_target(),
+                                   target_of(bias));
+    finish(tape, weight, bias);
+  });
+  return y;
+}
+
+Value rms_norm(Tape& tape, const Value& x, Parameter& weight, float eps) {
+  const std::int64_t rows = x.tensor().shape().rows();
+  Value y(tape.empty(x.tensor().shape(), x.tensor().type()));
+  const Tensor rstd = tape.empty({rows}, statistics_type(x.tensor().type()));
+  tape.ops().rms_norm(x.tensor(), weight.value(), eps, y.tensor(), rstd);
+  tape.inspect(weight, y);
+  if (!tape.recording()) return y;
+  tape.use(weight);
+  tape.record([&tape, &weight, rstd, x = x.tensor(), dx = x.gradient(), dy = y.gradient()] {
+    tape.ops().rms_norm_backward(*dy, x, weight.value(), rstd, tape.gradient_target(x, *dx),
+                                 weight.gradient_target());
+    tape.finish(weight);
+  });
+  return y;
+}
+
+Value swiglu(Tape& tape, const Value& gate_up) {
+  const Shape& shape = gate_up.tensor().shape();
+  Value y(tape.empty({shape.rows(), shape.width() / 2}, gate_up.tensor().type()));
+  tape.ops().swiglu(gate_up.tensor(), y.tensor());
+  tape.record([&tape, gate_up = gate_up.tensor(), dgate_up = gate_up.gradient(),
+               dy = y.gradient()] {
+    const Gradient target = tape.gradient_target(gate_up, *dgate_up);
+    invariant(target.write == Write::assign, "swiglu is the only reader of its argument");
+    tape.ops().swiglu_backward(gate_up, *dy, target.tensor);
+  });
+  return y;
+}
+
+Value rotary(Tape& tape, const Value& qkv, const AttentionShape& shape, float theta) {
+  tape.ops().rotary(qkv.tensor(), shape, 0, theta, false);
+  tape.record([&tape, shape, theta, gradient = qkv.gradient()] {
+    tape.ops().rotary(*gradient, shape, 0, theta, true);
+  });
+  return qkv;
+}
+
+Value attention(Tape& tape, const Value& qkv, const AttentionShape& shape,
+                const Dropout& dropout) {
+  const DataType type = qkv.tensor().type();
+  const Dropout active = tape.recording() ? dropout : Dropout{};
+  Value out(tape.empty({shape.batch * shape.context, shape.out_width()}, type));
+  const Tensor lse =
+      tape.empty({shape.batch, shape.heads, shape.context}, statistics_type(type));
+  tape.ops().attention(qkv.tensor(), shape, active, out.tensor(), lse);
+  tape.record([&tape, shape, dropout = active, lse, qkv = qkv.tensor(), dqkv = qkv.gradient(),
+               out = out.tensor(), dout = out.gradient()] {
+    const Gradient target = tape.gradient_target(qkv, *dqkv);
+    invariant(target.write == Write::assign, "attention is the only reader of its argument");
+    tape.ops().attention_backward(qkv, shape, dropout, out, lse, *dout, target.tensor);
+  });
+  return out;
+}
+
+Value dropout(Tape& tape, const Value& x, const Dropout& dropout) {
+  if (!dropout.active() || !tape.recording()) return x;
+  Value y(tape.empty(x.tensor().shape(), x.tensor().type()));
+  tape.ops().dropout(x.tensor(), dropout, y.tensor());
+  tape.record([&tape, dropout, dx = x.gradient(), dy = y.gradient()] {
+    invariant(!dx->defined(), "dropout is the only reader of its argument");
+    *dx = tape.writable(*dy);
+    tape.ops().dropout(*dy, dropout, *dx);
+  });
+  return y;
+}
+
+Value add(Tape& tape, const Value& a, const Value& b) {
+  Value y(tape.empty(a.tensor().shape(), a.tensor().type()));
+  tape.ops().add(a.tensor(), b.tensor(), y.tensor());
+  // Both summands have the sum's gradient and share its memory; whoever writes to shared memory
+  // copies first. In a residual block the branch has let go by then, and nothing is copied.
+  tape.record([&tape, da = a.gradient(), db = b.gradient(), dy = y.gradient()] {
+    for (const auto& gradient : {da, db}) tape.add_gradient(*dy, *gradient);
+    dy->reset();
+  });
+  return y;
+}
+
+double linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
+                            std::span<const std::int32_t> targets, float scale) {
+  // Enough rows to keep the matrix product at its peak, few enough to stay far below the model.
+  constexpr std::int64_t rows_per_block = 256;
+  const Tensor& input = x.tensor();
+  const std::int64_t rows = input.shape().rows();
+  const std::int64_t vocabulary = weight.shape()[0];
+  const DataType wide = statistics_type(input.type());
+  invariant(rows == static_cast<std::int64_t>(targets.size()), "one target per row");
+  if (tape.recording()) *x.gradient() = tape.empty(input.shape(), input.type());
+
+  const Tensor losses = tape.empty({rows}, wide);
+  for (std::int64_t begin = 0; begin < rows; begin += rows_per_block) {
+    const std::int64_t end = std::min(rows, begin + rows_per_block);
+    const Tensor block = input.rows(begin, end);
+    const Tensor logits = tape.empty({end - begin, vocabulary}, wide);
+    tape.ops().linear(block, weight.value(), {}, Activation::none, {}, logits);
+    Tensor dlogits;
+    if (tape.recording()) {
+      dlogits = wide == input.type() ? logits : tape.empty(logits.shape(), input.type());
+    }
+    const auto block_targets = targets.subspan(static_cast<std::size_t>(begin),
+                                               static_cast<std::size_t>(end - begin));
+    tape.ops().cross_entropy(logits, block_targets, scale, losses.slice(begin, {end - begin}), dlogits);
+    if (!tape.recording()) continue;
+    tape.ops().linear_grad_weight(dlogits, block, weight.gradient_target(), {});
+    tape.ops().linear_grad_input(dlogits, weight.value(),
+                                 {x.gradient()->rows(begin, end), Write::assign});
+  }
+  tape.use(weight);
+  tape.record([&tape, &weight] { tape.finish(weight); });
+  return sum_on_host(losses) * scale;
+}
+
+}  // namespace train

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "libtrain/autograd/tape.hpp"
+
+/// Differentiable functions: each runs the op's forward on the tape's device and records its
+/// backward. Shapes are those of libtrain/ops/ops.hpp. A `nullptr` parameter is one that the model
+/// does not have.
+namespace train {
+
+Value embedding(Tape& tape, std::span<const std::int32_t> tokens, Parameter& table,
+                Parameter* positions, std::int64_t context, std::int64_t first_position = 0);
+Value linear(Tape& tape, const Value& x, Parameter& weight, Parameter* bias,
+             Activation activation = Activation::none);
+Value layer_norm(Tape& tape, const Value& x, Parameter& weight, Parameter* bias, float eps);
+Value rms_norm(Tape& tape, const Value& x, Parameter& weight, float eps);
+Value swiglu(Tape& tape, const Value& gate_up);
+/// Turns the query and key heads in place: the argument's elements are the result's.
+Value rotary(Tape& tape, const Value& qkv, const AttentionShape& shape, float theta);
+Value attention(Tape& tape, const Value& qkv, const AttentionShape& shape, const Dropout& dropout);
+Value dropout(Tape& tape, const Value& x, const Dropout& dropout);
+Value add(Tape& tape, const Value& a, const Value& b);
+
+/// Sum over rows of the cross-entropy of softmax(x · wᵀ) against `targets`, times `scale`; returned
+/// as a number. The logits [M, V] never exist as a whole: blocks of rows go through head, softmax
+/// and, when recording, straight into the gradients of x and w, which saves a second product with w.
+/// So this is the end of the tape: the backward pass starts here with a gradient of 1.
+double linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
+                            std::span<const std::int32_t> targets, float scale);
+
+}  // namespace train

@@ -1,0 +1,61 @@
+#include "libtrain/autograd/tape.hpp"
+
+namespace train {
+
+Tape::~Tape() {
+  if (functions_.empty()) return;
+  for (Parameter* parameter : used_) parameter->uses_pending_ = 0;
+}
+
+void Tape::record(std::function<void()> backward) {
+  if (recording()) functions_.push_back(std::move(backward));
+}
+
+void Tape::use(Parameter& parameter) {
+  if (!recording()) return;
+  ++parameter.uses_pending_;
+  used_.push_back(&parameter);
+}
+
+void Tape::finish(Parameter& parameter) {
+  invariant(parameter.uses_pending_ > 0, "a parameter's gradient is finished once per use");
+  if (--parameter.uses_pending_ == 0 && ready_hook_) ready_hook_(parameter);
+}
+
+void Tape::backward() {
+  invariant(recording(), "a tape that does not record has no backward pass");
+  while (!functions_.empty()) {
+    const auto function = std::move(functions_.back());
+    functions_.pop_back();
+    function();
+  }
+}
+
+Gradient Tape::gradient_target(const Tensor& like, Tensor& gradient) const {
+  if (gradient.defined()) {
+    if (gradient.shared()) {
+      const Tensor copy = empty(gradient.shape(), gradient.type());
+      ops().convert(gradient, copy);
+      gradient = copy;
+    }
+    return {gradient, Write::add};
+  }
+  gradient = empty(like.shape(), like.type());
+  return {gradient, Write::assign};
+}
+
+void Tape::add_gradient(const Tensor& dy, Tensor& gradient) const {
+  if (!gradient.defined()) {
+    gradient = dy;
+    return;
+  }
+  const Tensor sum = writable(gradient);
+  ops().add(gradient, dy, sum);
+  gradient = sum;
+}
+
+Tensor Tape::writable(const Tensor& dy) const {
+  return dy.shared() ? empty(dy.shape(), dy.type()) : dy;
+}
+
+}  // namespace train

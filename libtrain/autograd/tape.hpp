@@ -1,0 +1,84 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "libtrain/autograd/parameter.hpp"
+#include "libtrain/ops/device.hpp"
+
+namespace train {
+
+/// A tensor on the tape and the place of its gradient. Copies share both. The gradient's place is
+/// shared apart from the value so that a backward op keeps alive only what it reads.
+class Value {
+ public:
+  Value() = default;
+  explicit Value(Tensor tensor)
+      : tensor_(std::move(tensor)), gradient_(std::make_shared<Tensor>()) {}
+
+  const Tensor& tensor() const { return tensor_; }
+  const std::shared_ptr<Tensor>& gradient() const { return gradient_; }
+
+ private:
+  Tensor tensor_;
+  std::shared_ptr<Tensor> gradient_;
+};
+
+/// What a backward pass replays: each function writes its outputs' gradients into its inputs'. A
+/// tape that does not record serves evaluation and generation.
+class Tape {
+ public:
+  enum class Mode : std::uint8_t { record, inference };
+
+  Tape(Device& device, Mode mode) : device_(device), mode_(mode) {}
+  /// A tape that was recorded but not replayed lets its parameters go.
+  ~Tape();
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  bool recording() const { return mode_ == Mode::record; }
+  Ops& ops() const { return device_.ops(); }
+  Memory& memory() const { return device_.memory(); }
+  Tensor empty(Shape shape, DataType type) const { return {memory(), shape, type}; }
+
+  /// `backward` runs in the backward pass, in the reverse order of recording, and is destroyed
+  /// after it has run: what it captured is freed then.
+  void record(std::function<void()> backward);
+  /// Says that a recorded function will write the parameter's gradient; it calls `finish` when done.
+  void use(Parameter& parameter);
+  void finish(Parameter& parameter);
+  /// Called when the last use of a parameter has written its gradient: communication starts here
+  /// while the backward pass goes on.
+  void on_gradient_ready(std::function<void(Parameter&)> hook) { ready_hook_ = std::move(hook); }
+
+  /// Replays all, the last recorded first.
+  void backward();
+
+  /// Where the gradient of a value is to be written: allocates it at the first write, adds from
+  /// then on, and never to memory that another gradient shares.
+  Gradient gradient_target(const Tensor& like, Tensor& gradient) const;
+  /// gradient += dy, without a copy when it is the first.
+  void add_gradient(const Tensor& dy, Tensor& gradient) const;
+  /// dy itself when nobody shares its memory, so that a backward op may work in place; else a new
+  /// tensor.
+  Tensor writable(const Tensor& dy) const;
+
+  /// Called with each output of a layer and the parameter that names it: to find what went wrong.
+  void on_output(std::function<void(const Parameter&, const Tensor&)> hook) {
+    output_hook_ = std::move(hook);
+  }
+  void inspect(const Parameter& parameter, const Value& output) const {
+    if (output_hook_) output_hook_(parameter, output.tensor());
+  }
+
+ private:
+  Device& device_;
+  Mode mode_;
+  std::vector<std::function<void()>> functions_;
+  std::vector<Parameter*> used_;  // once per use, for a tape that is dropped
+  std::function<void(Parameter&)> ready_hook_;
+  std::function<void(const Parameter&, const Tensor&)> output_hook_;
+};
+
+}  // namespace train

@@ -1,0 +1,103 @@
+#include "libtrain/model/block.hpp"
+
+#include <cmath>
+
+#include "libtrain/tensor/philox.hpp"
+
+namespace train {
+namespace {
+
+constexpr float base_deviation = 0.02f;
+
+// Projections back into the residual stream start smaller, so that the stream's variance does not
+// grow with depth (Radford et al.: "Language models are unsupervised multitask learners", 2019).
+float residual_deviation(const GptConfig& config) {
+  return base_deviation / std::sqrt(2.0f * static_cast<float>(config.layers));
+}
+
+}  // namespace
+
+Dropout row_dropout(float probability, const ForwardContext& context, const std::string& place,
+                    std::int64_t width) {
+  const std::int64_t first = context.first_sequence * context.attention.context * width;
+  return {probability, Philox(context.seed, place).key(), context.step,
+          static_cast<std::uint64_t>(first)};
+}
+
+Attention::Attention(ParameterSet& parameters, const std::string& name, const GptConfig& config)
+    : name_(name),
+      rotary_(config.positions == Positions::rotary),
+      rope_theta_(config.rope_theta),
+      dropout_(config.dropout),
+      qkv_(parameters, name + ".qkv", config.width,
+           (config.heads + 2 * config.kv_heads) * config.head_width, config.bias, base_deviation),
+      out_(parameters, name + ".out", config.heads * config.head_width, config.width, config.bias,
+           residual_deviation(config)) {}
+
+Value Attention::forward(Tape& tape, const Value& x, const ForwardContext& context) const {
+  const AttentionShape& shape = context.attention;
+  Value qkv = qkv_.forward(tape, x);
+  if (rotary_) qkv = rotary(tape, qkv, shape, rope_theta_);
+  Dropout dropout;
+  if (dropout_ > 0.0f) {
+    dropout = row_dropout(dropout_, context, name_ + ".dropout", shape.heads * shape.context);
+  }
+  return out_.forward(tape, attention(tape, qkv, shape, dropout));
+}
+
+Value Attention::extend(Tape& tape, const Value& x, const ForwardContext& context,
+                        LayerCache& cache, std::int64_t position) const {
+  const AttentionShape& shape = context.attention;
+  const Value qkv = qkv_.forward(tape, x);
+  if (rotary_) tape.ops().rotary(qkv.tensor(), shape, position, rope_theta_, false);
+  const Value out(tape.empty({shape.batch * shape.context, shape.out_width()},
+                             qkv.tensor().type()));
+  tape.ops().attention_extend(qkv.tensor(), shape, position, cache.keys, cache.values,
+                              out.tensor());
+  return out_.forward(tape, out);
+}
+
+Mlp::Mlp(ParameterSet& parameters, const std::string& name, const GptConfig& config)
+    : kind_(config.mlp),
+      up_(parameters, name + (config.mlp == MlpKind::swiglu ? ".gate_up" : ".up"), config.width,
+          config.mlp == MlpKind::swiglu ? 2 * config.hidden : config.hidden, config.bias,
+          base_deviation),
+      down_(parameters, name + ".down", config.hidden, config.width, config.bias,
+            residual_deviation(config)) {}
+
+Value Mlp::forward(Tape& tape, const Value& x) const {
+  if (kind_ == MlpKind::swiglu) return down_.forward(tape, swiglu(tape, up_.forward(tape, x)));
+  return down_.forward(tape, up_.forward(tape, x, Activation::gelu_tanh));
+}
+
+Block::Block(ParameterSet& parameters, const std::string& name, const GptConfig& config)
+    : name_(name),
+      dropout_(config.dropout),
+      attention_norm_(parameters, name + ".attention_norm", config),
+      attention_(parameters, name + ".attention", config),
+      mlp_norm_(parameters, name + ".mlp_norm", config),
+      mlp_(parameters, name + ".mlp", config) {}
+
+Value Block::forward(Tape& tape, Value x, const ForwardContext& context) const {
+  Value branch = attention_.forward(tape, attention_norm_.forward(tape, x), context);
+  x = add(tape, x, branch_dropout(tape, branch, context, ".attention"));
+  branch = mlp_.forward(tape, mlp_norm_.forward(tape, x));
+  return add(tape, x, branch_dropout(tape, branch, context, ".mlp"));
+}
+
+Value Block::extend(Tape& tape, Value x, const ForwardContext& context, LayerCache& cache,
+                    std::int64_t position) const {
+  x = add(tape, x,
+          attention_.extend(tape, attention_norm_.forward(tape, x), context, cache, position));
+  return add(tape, x, mlp_.forward(tape, mlp_norm_.forward(tape, x)));
+}
+
+Value Block::branch_dropout(Tape& tape, const Value& x, const ForwardContext& context,
+                            const char* branch) const {
+  if (dropout_ == 0.0f) return x;
+  return dropout(tape, x,
+                 row_dropout(dropout_, context, name_ + branch + ".branch_dropout",
+                             x.tensor().shape().width()));
+}
+
+}  // namespace train

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <string>
+
+#include "libtrain/model/layers.hpp"
+#include "libtrain/model/key_value_cache.hpp"
+
+namespace train {
+
+/// Where a forward pass stands: what dropout and positions depend on.
+struct ForwardContext {
+  AttentionShape attention;
+  std::uint64_t seed = 0;
+  std::uint64_t step = 0;
+  std::int64_t first_sequence = 0;
+};
+
+/// Self-attention with fused query, key and value projection.
+class Attention {
+ public:
+  Attention(ParameterSet& parameters, const std::string& name, const GptConfig& config);
+
+  Value forward(Tape& tape, const Value& x, const ForwardContext& context) const;
+  /// Generation: `context.attention.context` new positions per sequence after those in the cache.
+  Value extend(Tape& tape, const Value& x, const ForwardContext& context,
+               LayerCache& cache, std::int64_t position) const;
+
+ private:
+  std::string name_;
+  bool rotary_;
+  float rope_theta_;
+  float dropout_;
+  Linear qkv_;
+  Linear out_;
+};
+
+/// GELU or SwiGLU.
+class Mlp {
+ public:
+  Mlp(ParameterSet& parameters, const std::string& name, const GptConfig& config);
+
+  Value forward(Tape& tape, const Value& x) const;
+
+ private:
+  MlpKind kind_;
+  Linear up_;
+  Linear down_;
+};
+
+/// x + attention(norm(x)), then x + mlp(norm(x)).
+class Block {
+ public:
+  Block(ParameterSet& parameters, const std::string& name, const GptConfig& config);
+
+  Value forward(Tape& tape, Value x, const ForwardContext& context) const;
+  Value extend(Tape& tape, Value x, const ForwardContext& context, LayerCache& cache,
+               std::int64_t position) const;
+
+ private:
+  Value branch_dropout(Tape& tape, const Value& x, const ForwardContext& context,
+                       const char* branch) const;
+
+  std::string name_;
+  float dropout_;
+  NormLayer attention_norm_;
+  Attention attention_;
+  NormLayer mlp_norm_;
+  Mlp mlp_;
+};
+
+/// The dropout of rows [sequences × context] of width `width`, keyed by the name of its place.
+Dropout row_dropout(float probability, const ForwardContext& context, const std::string& place,
+                    std::int64_t width);
+
+}  // namespace train

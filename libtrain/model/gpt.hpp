@@ -1,0 +1,89 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "libtrain/model/batch.hpp"
+#include "libtrain/model/block.hpp"
+#include "libtrain/model/gpt_config.hpp"
+#include "libtrain/model/key_value_cache.hpp"
+#include "libtrain/ops/device.hpp"
+
+namespace train {
+
+/// A batch's loss and the way back from it.
+class Loss {
+ public:
+  Loss(double value, std::unique_ptr<Tape> tape) : value_(value), tape_(std::move(tape)) {}
+
+  /// This batch's share of the mean cross-entropy per token, in nats.
+  double value() const { return value_; }
+  /// Adds to the gradients of all parameters. Once per loss.
+  void backward();
+
+ private:
+  double value_;
+  std::unique_ptr<Tape> tape_;
+};
+
+/// A decoder-only transformer on one device: GPT-2 style and Llama style by configuration. Knows
+/// nothing of other ranks.
+class Gpt {
+ public:
+  struct Options {
+    DataType type = DataType::f32;  ///< of parameters and activations
+    std::uint64_t seed = 1;         ///< of initial weights and dropout
+  };
+
+  Gpt(GptConfig config, Device& device) : Gpt(std::move(config), device, Options{}) {}
+  Gpt(GptConfig config, Device& device, Options options);
+  Gpt(const Gpt&) = delete;
+  Gpt& operator=(const Gpt&) = delete;
+
+  const GptConfig& config() const { return config_; }
+  const Options& options() const { return options_; }
+  Device& device() const { return device_; }
+  const std::vector<std::unique_ptr<Parameter>>& parameters() const { return parameters_.all(); }
+  Parameter* find_parameter(const std::string& name) const { return parameters_.find(name); }
+
+  /// Forward pass for training, to be followed by backward(): the head's gradient is written here
+  /// already (see linear_cross_entropy). evaluate() gives the number alone. Throws Error when a
+  /// token is not in the vocabulary.
+  Loss loss(const Batch& batch);
+  /// The same number without dropout and without a way back.
+  double evaluate(const Batch& batch);
+  /// Logits f32 [sequences · context, vocabulary] of all positions.
+  Tensor logits(const Batch& batch);
+  /// Generation: `tokens` holds the same count of new tokens for each of the cache's sequences.
+  /// Returns the logits [sequences, vocabulary] after the last one.
+  Tensor extend(std::span<const std::int32_t> tokens, KeyValueCache& cache);
+
+  /// Called in the backward pass as soon as a parameter's gradient of this pass is complete.
+  void on_gradient_ready(std::function<void(Parameter&)> hook) { ready_hook_ = std::move(hook); }
+
+  /// Runs the batch forward and returns the name of the first layer whose output is not finite,
+  /// "" when all are.
+  std::string first_output_not_finite(const Batch& batch);
+
+ private:
+  Value hidden(Tape& tape, const Batch& batch) const;
+  double head_loss(Tape& tape, const Batch& batch);
+  Tensor head_logits(Tape& tape, const Value& x) const;
+  void check_tokens(std::span<const std::int32_t> tokens, const char* what) const;
+  AttentionShape attention_shape(std::int64_t batch, std::int64_t context) const;
+  Parameter& head_weight() const { return head_ == nullptr ? token_embedding_ : *head_; }
+
+  GptConfig config_;
+  Options options_;
+  Device& device_;
+  ParameterSet parameters_;
+  Parameter& token_embedding_;
+  Parameter* position_embedding_;
+  std::vector<Block> blocks_;
+  NormLayer final_norm_;
+  Parameter* head_;
+  std::function<void(Parameter&)> ready_hook_;
+};
+
+}  // namespace train

@@ -1,0 +1,128 @@
+#include "libtrain/model/gpt_config.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "collectives/error.hpp"
+
+namespace train {
+namespace {
+
+// One list of the fields serves reading, writing and, later, comparing configurations.
+template <typename Config, typename Visitor>
+void visit_fields(Config& config, Visitor&& visit) {
+  visit("layers", config.layers);
+  visit("heads", config.heads);
+  visit("kv_heads", config.kv_heads);
+  visit("width", config.width);
+  visit("head_width", config.head_width);
+  visit("hidden", config.hidden);
+  visit("context", config.context);
+  visit("vocabulary", config.vocabulary);
+  visit("norm", config.norm);
+  visit("positions", config.positions);
+  visit("mlp", config.mlp);
+  visit("bias", config.bias);
+  visit("tied_head", config.tied_head);
+  visit("norm_eps", config.norm_eps);
+  visit("rope_theta", config.rope_theta);
+  visit("dropout", config.dropout);
+}
+
+const char* to_text(Norm value) {
+  return value == Norm::layer_norm ? "layer_norm" : "rms_norm";
+}
+const char* to_text(Positions value) {
+  return value == Positions::learned ? "learned" : "rotary";
+}
+const char* to_text(MlpKind value) { return value == MlpKind::gelu ? "gelu" : "swiglu"; }
+
+template <typename Enum>
+void from_text(const std::string& text, Enum& value) {
+  for (const Enum candidate : {Enum{0}, Enum{1}}) {
+    if (text == to_text(candidate)) {
+      value = candidate;
+      return;
+    }
+  }
+  throw Error(fmt::format("a model's configuration has the unknown value \"{}\"; known are \"{}\" "
+                          "and \"{}\"",
+                          text, to_text(Enum{0}), to_text(Enum{1})));
+}
+
+void require(bool holds, std::string message) {
+  if (!holds) throw Error("model: " + message);
+}
+
+}  // namespace
+
+void GptConfig::validate() const {
+  const auto positive = [](const char* name, std::int64_t value) {
+    require(value > 0, fmt::format("{} is {}; it must be at least 1", name, value));
+  };
+  positive("layers", layers);
+  positive("heads", heads);
+  positive("kv_heads", kv_heads);
+  positive("width", width);
+  positive("head_width", head_width);
+  positive("hidden", hidden);
+  positive("context", context);
+  positive("vocabulary", vocabulary);
+  require(heads % kv_heads == 0,
+          fmt::format("{} heads cannot share {} key/value heads evenly; choose kv_heads that "
+                      "divides heads",
+                      heads, kv_heads));
+  require(positions == Positions::learned || head_width % 2 == 0,
+          fmt::format("rotary positions pair up a head's elements, and a head is {} wide; choose an "
+                      "even head width",
+                      head_width));
+  require(dropout >= 0.0f && dropout < 1.0f,
+          fmt::format("dropout is {}; it must be at least 0 and below 1", dropout));
+  require(norm_eps > 0.0f, fmt::format("norm_eps is {}; it must be above 0", norm_eps));
+  require(rope_theta > 0.0f, fmt::format("rope_theta is {}; it must be above 0", rope_theta));
+}
+
+std::int64_t GptConfig::parameter_count() const {
+  const std::int64_t qkv_width = (heads + 2 * kv_heads) * head_width;
+  const std::int64_t mlp_in = mlp == MlpKind::swiglu ? 2 * hidden : hidden;
+  const std::int64_t norm_values = norm == Norm::layer_norm && bias ? 2 * width : width;
+  std::int64_t block = width * qkv_width + heads * head_width * width + width * mlp_in +
+                       hidden * width + 2 * norm_values;
+  if (bias) block += qkv_width + width + mlp_in + width;
+  std::int64_t count = vocabulary * width + layers * block + norm_values;
+  if (positions == Positions::learned) count += context * width;
+  if (!tied_head) count += vocabulary * width;
+  return count;
+}
+
+std::string GptConfig::to_json() const {
+  nlohmann::ordered_json json;
+  visit_fields(*this, [&]<typename T>(const char* name, const T& value) {
+    if constexpr (std::is_enum_v<T>) {
+      json[name] = to_text(value);
+    } else {
+      json[name] = value;
+    }
+  });
+  return json.dump();
+}
+
+GptConfig GptConfig::from_json(std::string_view text) {
+  GptConfig config;
+  try {
+    const auto json = nlohmann::json::parse(text);
+    visit_fields(config, [&]<typename T>(const char* name, T& value) {
+      if constexpr (std::is_enum_v<T>) {
+        from_text(json.at(name).get<std::string>(), value);
+      } else {
+        json.at(name).get_to(value);
+      }
+    });
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(fmt::format("a model's configuration cannot be read: {}", error.what()));
+  }
+  config.validate();
+  return config;
+}
+
+}  // namespace train

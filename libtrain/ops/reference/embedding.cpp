@@ -1,0 +1,62 @@
+#include <fmt/format.h>
+
+#include "libtrain/ops/reference/ops.hpp"
+#include "libtrain/ops/reference/values.hpp"
+
+namespace train::reference {
+namespace {
+
+// Tokens come from files, so a bad one is the environment's fault.
+void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocabulary) {
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] >= 0 && tokens[i] < vocabulary) continue;
+    throw Error(fmt::format(
+        "token {} at position {} of the batch is outside the model's vocabulary of {}; was the "
+        "data made with another tokenizer?",
+        tokens[i], i, vocabulary));
+  }
+}
+
+}  // namespace
+
+void ReferenceOps::embedding(std::span<const std::int32_t> tokens, const Tensor& table,
+                             const Tensor& positions, std::int64_t context,
+                             std::int64_t first_position, const Tensor& y) {
+  const Matrix rows = read(table);
+  check_tokens(tokens, rows.rows());
+  Matrix result(tokens.size(), rows.cols());
+  for (Eigen::Index i = 0; i < result.rows(); ++i) result.row(i) = rows.row(tokens[i]);
+  if (positions.defined()) {
+    const Matrix offsets = read(positions);
+    invariant(offsets.cols() == rows.cols(), "embedding: positions are as wide as the table");
+    for (Eigen::Index i = 0; i < result.rows(); ++i) {
+      const std::int64_t position = first_position + i % context;
+      invariant(position < offsets.rows(), "embedding: the position table holds every position");
+      result.row(i) += offsets.row(position);
+    }
+  }
+  write(result, y);
+}
+
+void ReferenceOps::embedding_backward(std::span<const std::int32_t> tokens, const Tensor& dy,
+                                      std::int64_t context, const Gradient& dtable,
+                                      const Gradient& dpositions) {
+  const Matrix gradient = read(dy);
+  invariant(gradient.rows() == static_cast<Eigen::Index>(tokens.size()),
+            "embedding_backward: dy has one row per token");
+  if (dtable.tensor.defined()) {
+    Matrix result = Matrix::Zero(dtable.tensor.shape().rows(), gradient.cols());
+    check_tokens(tokens, result.rows());
+    for (Eigen::Index i = 0; i < gradient.rows(); ++i) result.row(tokens[i]) += gradient.row(i);
+    write(result, dtable);
+  }
+  if (dpositions.tensor.defined()) {
+    Matrix result = Matrix::Zero(dpositions.tensor.shape().rows(), gradient.cols());
+    invariant(result.rows() >= std::min(context, gradient.rows()),
+              "embedding_backward: the position table holds every position");
+    for (Eigen::Index i = 0; i < gradient.rows(); ++i) result.row(i % context) += gradient.row(i);
+    write(result, dpositions);
+  }
+}
+
+}  // namespace train::reference
