@@ -10,6 +10,10 @@
 
 namespace train {
 
+namespace mpi {
+class Environment;
+}
+
 /// The ranks that one mpirun started: joins them at construction, leaves at destruction. Without
 /// mpirun it is a job of one rank.
 class Job {
@@ -21,9 +25,9 @@ class Job {
 
   int argc() const { return argc_; }
   char** argv() const { return argv_; }
-  Communicator& world() const { return *world_; }
-  int rank() const { return world_->rank(); }
-  int size() const { return world_->size(); }
+  Communicator& world() const;
+  int rank() const { return world().rank(); }
+  int size() const { return world().size(); }
   int ranks_on_node() const;
   /// Rank 0 is the one that prints and writes files.
   bool is_root() const { return rank() == 0; }
@@ -31,16 +35,14 @@ class Job {
   /// Collective: cuts the ranks into data × tensor.
   Grid grid(const GridOptions& options = {}) const;
 
-  /// Ends the program on all ranks after a failure on this one; see run().
-  [[noreturn]] void fail(const std::exception& error);
+  /// After a failure on this rank: prints the message unless a lower rank prints the same, and
+  /// returns the exit status if all ranks failed. If some have not, ends them with this one.
+  int fail(const std::exception& error);
 
  private:
-  struct Mpi;
-
   int argc_;
   char** argv_;
-  std::unique_ptr<Mpi> mpi_;
-  std::unique_ptr<Communicator> world_;
+  std::unique_ptr<mpi::Environment> mpi_;
   std::unique_ptr<ErrorReport> errors_;
 };
 

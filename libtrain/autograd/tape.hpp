@@ -32,6 +32,8 @@ class Tape {
   enum class Mode : std::uint8_t { record, inference };
 
   Tape(Device& device, Mode mode) : device_(device), mode_(mode) {}
+  /// A tape that was recorded but not replayed lets its parameters go.
+  ~Tape();
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
@@ -74,6 +76,7 @@ class Tape {
   Device& device_;
   Mode mode_;
   std::vector<std::function<void()>> functions_;
+  std::vector<Parameter*> used_;  // once per use, for a tape that is dropped
   std::function<void(Parameter&)> ready_hook_;
   std::function<void(const Parameter&, const Tensor&)> output_hook_;
 };

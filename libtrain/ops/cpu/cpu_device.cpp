@@ -1,0 +1,24 @@
+#include <string>
+
+#include "collectives/error.hpp"
+#include "libtrain/ops/cpu/cpu_ops.hpp"
+#include "libtrain/ops/device.hpp"
+#include "libtrain/tensor/cpu/cpu_memory.hpp"
+
+namespace train {
+namespace cpu {
+
+CpuOps::CpuOps(Memory& memory, int threads) : memory_(memory), threads_(threads), gemm_(threads) {}
+
+}  // namespace cpu
+
+std::unique_ptr<Device> make_cpu_device(int threads) {
+  if (threads < 1) {
+    throw Error("a CPU device needs at least 1 thread, not " + std::to_string(threads));
+  }
+  auto memory = std::make_unique<CpuMemory>();
+  auto ops = std::make_unique<cpu::CpuOps>(*memory, threads);
+  return std::make_unique<Device>(std::move(memory), std::move(ops));
+}
+
+}  // namespace train

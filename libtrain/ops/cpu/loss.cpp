@@ -1,0 +1,84 @@
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "libtrain/ops/cpu/cpu_ops.hpp"
+#include "libtrain/ops/cpu/element.hpp"
+#include "libtrain/ops/cpu/parallel.hpp"
+#include "libtrain/ops/cpu/vector_math.hpp"
+
+namespace train::cpu {
+namespace {
+
+constexpr std::int32_t padding = -1;
+
+void check_targets(std::span<const std::int32_t> targets, std::int64_t vocabulary) {
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (targets[i] >= padding && targets[i] < vocabulary) continue;
+    throw Error("target " + std::to_string(targets[i]) + " at position " + std::to_string(i) +
+                " of the batch lies outside the model's vocabulary of " +
+                std::to_string(vocabulary) + "; was the data tokenized for another model?");
+  }
+}
+
+// The row is read from memory once: the later loops find it in the cache of the core.
+template <typename Logit>
+float log_sum_exp(const Logit* logits, std::int64_t width) {
+  float largest = -std::numeric_limits<float>::infinity();
+#pragma omp simd reduction(max : largest)
+  for (std::int64_t i = 0; i < width; ++i) {
+    const float logit = to_float(logits[i]);
+    largest = logit > largest ? logit : largest;
+  }
+  float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t i = 0; i < width; ++i) sum += fast_exp(to_float(logits[i]) - largest);
+  return largest + std::log(sum);
+}
+
+template <typename Logit, typename Grad>
+void cross_entropy_row(const Logit* logits, std::int32_t target, std::int64_t width, float scale,
+                       float* loss, Grad* dlogits) {
+  if (target == padding) {
+    *loss = 0.0f;
+    if (dlogits != nullptr) std::fill_n(dlogits, width, Grad{});
+    return;
+  }
+  const float lse = log_sum_exp(logits, width);
+  const float chosen = to_float(logits[target]);
+  *loss = lse - chosen;
+  if (dlogits == nullptr) return;
+#pragma omp simd
+  for (std::int64_t i = 0; i < width; ++i) {
+    dlogits[i] = from_float<Grad>(fast_exp(to_float(logits[i]) - lse) * scale);
+  }
+  dlogits[target] = from_float<Grad>((fast_exp(chosen - lse) - 1.0f) * scale);
+}
+
+}  // namespace
+
+void CpuOps::cross_entropy(const Tensor& logits, std::span<const std::int32_t> targets, float scale,
+                           const Tensor& losses, const Tensor& dlogits) {
+  const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
+  invariant(static_cast<std::int64_t>(targets.size()) == rows && losses.elements() == rows,
+            "cross_entropy: a target and a loss per row of logits");
+  invariant(!dlogits.defined() || dlogits.elements() == logits.elements(),
+            "cross_entropy: dlogits has the logits' shape");
+  check_targets(targets, width);
+  float* loss = losses.data<float>();
+  with_type(logits.type(), [&](auto tag) {
+    with_type(dlogits.defined() ? dlogits.type() : logits.type(), [&](auto grad_tag) {
+      using Grad = decltype(grad_tag);
+      const auto* in = logits.data<decltype(tag)>();
+      Grad* out = dlogits.defined() ? dlogits.data<Grad>() : nullptr;
+      parallel_rows(threads_, rows, width, [&](auto begin, auto end, int) {
+        for (std::int64_t row = begin; row < end; ++row) {
+          cross_entropy_row(in + row * width, targets[static_cast<std::size_t>(row)], width, scale,
+                            loss + row, out == nullptr ? nullptr : out + row * width);
+        }
+      });
+    });
+  });
+}
+
+}  // namespace train::cpu

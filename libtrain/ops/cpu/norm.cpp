@@ -1,0 +1,177 @@
+#include <algorithm>
+#include <cmath>
+
+#include "libtrain/ops/cpu/cpu_ops.hpp"
+#include "libtrain/ops/cpu/element.hpp"
+#include "libtrain/ops/cpu/parallel.hpp"
+#include "libtrain/ops/cpu/scratch.hpp"
+
+namespace train::cpu {
+namespace {
+
+// RMS norm is layer norm about zero instead of about the mean; `centred` tells them apart.
+
+template <bool centred, typename T>
+void norm_row(const T* x, const float* weight, const float* bias, std::int64_t width, float eps,
+              T* y, float* mean_out, float* rstd_out) {
+  float mean = 0.0f;
+  if constexpr (centred) {
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t i = 0; i < width; ++i) sum += to_float(x[i]);
+    mean = sum / static_cast<float>(width);
+    *mean_out = mean;
+  }
+  float squares = 0.0f;
+#pragma omp simd reduction(+ : squares)
+  for (std::int64_t i = 0; i < width; ++i) {
+    const float distance = to_float(x[i]) - mean;
+    squares += distance * distance;
+  }
+  const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(width) + eps);
+  *rstd_out = rstd;
+#pragma omp simd
+  for (std::int64_t i = 0; i < width; ++i) {
+    y[i] = from_float<T>((to_float(x[i]) - mean) * rstd * weight[i] + bias[i]);
+  }
+}
+
+// With n = (x - mean) rstd and g = dy·weight: dx = rstd (g - mean(g) - n mean(g n)), without the
+// mean(g) when not centred. Adds dy·n and dy to the row's thread's sums.
+template <bool centred, bool add, typename T, typename Dx>
+void norm_backward_row(const T* dy, const T* x, const float* weight, float mean, float rstd,
+                       std::int64_t width, Dx* dx, float* dweight, float* dbias) {
+  float sum = 0.0f, dot = 0.0f;
+#pragma omp simd reduction(+ : sum, dot)
+  for (std::int64_t i = 0; i < width; ++i) {
+    const float grad = to_float(dy[i]);
+    const float normal = (to_float(x[i]) - mean) * rstd;
+    const float weighted = grad * weight[i];
+    sum += weighted;
+    dot += weighted * normal;
+    dweight[i] += grad * normal;
+    if constexpr (centred) dbias[i] += grad;
+  }
+  if (dx == nullptr) return;
+  const float shift = centred ? sum / static_cast<float>(width) : 0.0f;
+  const float slope = dot / static_cast<float>(width);
+#pragma omp simd
+  for (std::int64_t i = 0; i < width; ++i) {
+    const float normal = (to_float(x[i]) - mean) * rstd;
+    float value = rstd * (to_float(dy[i]) * weight[i] - shift - normal * slope);
+    if constexpr (add) value += to_float(dx[i]);
+    dx[i] = from_float<Dx>(value);
+  }
+}
+
+// The tensors of one norm; `mean` and `bias` are undefined where it has none.
+struct NormBackward {
+  const Tensor& dy;
+  const Tensor& x;
+  const float* weight;
+  const float* mean;
+  const float* rstd;
+  const Gradient& dx;
+};
+
+// dweight and dbias of part p go to sums[2·p·width …].
+template <bool centred>
+void norm_backward_rows(const NormBackward& norm, int threads, float* sums) {
+  const std::int64_t rows = norm.x.shape().rows(), width = norm.x.shape().width();
+  const Tensor& dx = norm.dx.tensor;
+  with_type(norm.x.type(), [&](auto tag) {
+    with_type(dx.defined() ? dx.type() : norm.x.type(), [&](auto dx_tag) {
+      using T = decltype(tag);
+      using Dx = decltype(dx_tag);
+      const T* dy = norm.dy.data<T>();
+      const T* x = norm.x.data<T>();
+      Dx* out = dx.defined() ? dx.data<Dx>() : nullptr;
+      const auto row = norm.dx.write == Write::add ? norm_backward_row<centred, true, T, Dx>
+                                                   : norm_backward_row<centred, false, T, Dx>;
+      parallel_rows(threads, rows, width, [&](auto begin, auto end, int part) {
+        float* dweight = sums + 2 * part * width;
+        float* dbias = dweight + width;
+        std::fill_n(dweight, 2 * width, 0.0f);
+        for (std::int64_t i = begin; i < end; ++i) {
+          row(dy + i * width, x + i * width, norm.weight, centred ? norm.mean[i] : 0.0f,
+              norm.rstd[i], width, out == nullptr ? nullptr : out + i * width, dweight, dbias);
+        }
+      });
+    });
+  });
+}
+
+}  // namespace
+
+void CpuOps::layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps,
+                        const Tensor& y, const Tensor& mean, const Tensor& rstd) {
+  const std::int64_t rows = x.shape().rows(), width = x.shape().width();
+  invariant(y.elements() == x.elements() && y.type() == x.type(), "layer_norm: y is like x");
+  invariant(mean.elements() == rows && rstd.elements() == rows, "layer_norm: statistics per row");
+  const FloatRow weight_row(memory_, weight, width, 1.0f), bias_row(memory_, bias, width, 0.0f);
+  with_type(x.type(), [&](auto tag) {
+    using T = decltype(tag);
+    parallel_rows(threads_, rows, width, [&](auto begin, auto end, int) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        norm_row<true>(x.data<T>() + i * width, weight_row.data(), bias_row.data(), width, eps,
+                       y.data<T>() + i * width, mean.data<float>() + i, rstd.data<float>() + i);
+      }
+    });
+  });
+}
+
+void CpuOps::rms_norm(const Tensor& x, const Tensor& weight, float eps, const Tensor& y,
+                      const Tensor& rstd) {
+  const std::int64_t rows = x.shape().rows(), width = x.shape().width();
+  invariant(y.elements() == x.elements() && y.type() == x.type(), "rms_norm: y is like x");
+  invariant(rstd.elements() == rows, "rms_norm: statistics per row");
+  const FloatRow weight_row(memory_, weight, width, 1.0f), zeros(memory_, Tensor(), width, 0.0f);
+  with_type(x.type(), [&](auto tag) {
+    using T = decltype(tag);
+    parallel_rows(threads_, rows, width, [&](auto begin, auto end, int) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        norm_row<false>(x.data<T>() + i * width, weight_row.data(), zeros.data(), width, eps,
+                        y.data<T>() + i * width, nullptr, rstd.data<float>() + i);
+      }
+    });
+  });
+}
+
+// Adds the parts' sums in their order, so that the result depends on the number of threads alone.
+void CpuOps::finish_norm_backward(float* sums, int parts, std::int64_t width,
+                                  const Gradient& dweight, const Gradient& dbias) {
+  for (int part = 1; part < parts; ++part) {
+    const float* other = sums + 2 * part * width;
+#pragma omp simd
+    for (std::int64_t i = 0; i < 2 * width; ++i) sums[i] += other[i];
+  }
+  if (dweight.tensor.defined()) write_gradient(dweight, sums);
+  if (dbias.tensor.defined()) write_gradient(dbias, sums + width);
+}
+
+void CpuOps::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                                 const Tensor& mean, const Tensor& rstd, const Gradient& dx,
+                                 const Gradient& dweight, const Gradient& dbias) {
+  const std::int64_t rows = x.shape().rows(), width = x.shape().width();
+  invariant(dy.elements() == x.elements() && dy.type() == x.type(), "a norm's dy is like x");
+  const FloatRow weight_row(memory_, weight, width, 1.0f);
+  const int parts = part_count_rows(threads_, rows, width);
+  const Scratch<float> sums(memory_, 2 * parts * width);
+  norm_backward_rows<true>({dy, x, weight_row.data(), mean.data<float>(), rstd.data<float>(), dx},
+                           threads_, sums.data());
+  finish_norm_backward(sums.data(), parts, width, dweight, dbias);
+}
+
+void CpuOps::rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                               const Tensor& rstd, const Gradient& dx, const Gradient& dweight) {
+  const std::int64_t rows = x.shape().rows(), width = x.shape().width();
+  invariant(dy.elements() == x.elements() && dy.type() == x.type(), "a norm's dy is like x");
+  const FloatRow weight_row(memory_, weight, width, 1.0f);
+  const int parts = part_count_rows(threads_, rows, width);
+  const Scratch<float> sums(memory_, 2 * parts * width);
+  norm_backward_rows<false>({dy, x, weight_row.data(), nullptr, rstd.data<float>(), dx}, threads_,
+                            sums.data());
+  finish_norm_backward(sums.data(), parts, width, dweight, {});
+}
+
+}  // namespace train::cpu

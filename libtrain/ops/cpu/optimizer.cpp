@@ -1,0 +1,129 @@
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+#include "libtrain/ops/cpu/cpu_ops.hpp"
+#include "libtrain/ops/cpu/element.hpp"
+#include "libtrain/ops/cpu/parallel.hpp"
+#include "libtrain/ops/cpu/scratch.hpp"
+
+namespace train::cpu {
+namespace {
+
+// Sums go by blocks of this size whatever the number of threads.
+constexpr std::int64_t sum_block = 4096;
+
+// What one step of AdamW needs per element, bias corrections folded in.
+struct AdamWFactors {
+  float gradient_scale, beta1, one_minus_beta1, beta2, one_minus_beta2;
+  float decay;          // 1 - lr · weight_decay
+  float step_size;      // lr / (1 - beta1^t)
+  float root_variance;  // 1 / sqrt(1 - beta2^t)
+  float eps;
+};
+
+AdamWFactors factors_of(const AdamWStep& step) {
+  const auto t = static_cast<double>(step.step);
+  const double correction1 = 1.0 - std::pow(static_cast<double>(step.beta1), t);
+  const double correction2 = 1.0 - std::pow(static_cast<double>(step.beta2), t);
+  return {step.gradient_scale,
+          step.beta1,
+          1.0f - step.beta1,
+          step.beta2,
+          1.0f - step.beta2,
+          static_cast<float>(1.0 - static_cast<double>(step.lr) * step.weight_decay),
+          static_cast<float>(step.lr / correction1),
+          static_cast<float>(1.0 / std::sqrt(correction2)),
+          step.eps};
+}
+
+// `full` is the parameter in full precision; a bf16 `parameter` beside it receives the rounded one.
+template <typename P, typename G>
+void adamw_range(const AdamWFactors& f, std::int64_t begin, std::int64_t end, P* parameter,
+                 float* full, const G* gradient, float* m, float* v) {
+#pragma omp simd
+  for (std::int64_t i = begin; i < end; ++i) {
+    const float grad = to_float(gradient[i]) * f.gradient_scale;
+    const float mean = f.beta1 * m[i] + f.one_minus_beta1 * grad;
+    const float variance = f.beta2 * v[i] + f.one_minus_beta2 * grad * grad;
+    m[i] = mean;
+    v[i] = variance;
+    const float root = std::sqrt(variance) * f.root_variance + f.eps;
+    const float updated = full[i] * f.decay - f.step_size * mean / root;
+    full[i] = updated;
+    if constexpr (!std::is_same_v<P, float>) parameter[i] = from_float<P>(updated);
+  }
+}
+
+}  // namespace
+
+void CpuOps::adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient,
+                   const Tensor& m, const Tensor& v, const AdamWStep& step) {
+  const std::int64_t count = parameter.elements();
+  invariant(gradient.elements() == count && m.elements() == count && v.elements() == count &&
+                (!master.defined() || master.elements() == count),
+            "adamw: a gradient, m and v per parameter");
+  invariant(master.defined() == (parameter.type() != DataType::f32),
+            "adamw: a master copy beside a bf16 parameter, none beside f32");
+  invariant(step.step >= 1, "adamw: the first step is 1");
+  const AdamWFactors factors = factors_of(step);
+  float* full = master.defined() ? master.data<float>() : parameter.data<float>();
+  with_type(parameter.type(), [&](auto tag) {
+    with_type(gradient.type(), [&](auto gradient_tag) {
+      auto* rounded = parameter.data<decltype(tag)>();
+      const auto* grad = gradient.data<decltype(gradient_tag)>();
+      parallel_ranges(threads_, count, serial_elements, [&](auto begin, auto end, int) {
+        adamw_range(factors, begin, end, rounded, full, grad, m.data<float>(), v.data<float>());
+      });
+    });
+  });
+}
+
+double CpuOps::sum_of_squares(const Tensor& x) {
+  const std::int64_t count = x.elements();
+  const std::int64_t blocks = (count + sum_block - 1) / sum_block;
+  const Scratch<double> sums(memory_, blocks);
+  with_type(x.type(), [&](auto tag) {
+    const auto* in = x.data<decltype(tag)>();
+    parallel_rows(threads_, blocks, sum_block, [&](auto first, auto last, int) {
+      for (std::int64_t block = first; block < last; ++block) {
+        const std::int64_t begin = block * sum_block, end = std::min(count, begin + sum_block);
+        double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+        for (std::int64_t i = begin; i < end; ++i) {
+          const double value = to_float(in[i]);
+          sum += value * value;
+        }
+        sums[block] = sum;
+      }
+    });
+  });
+  double total = 0.0;
+  for (std::int64_t block = 0; block < blocks; ++block) total += sums[block];
+  return total;
+}
+
+bool CpuOps::all_finite(const Tensor& x) {
+  const std::int64_t count = x.elements();
+  const std::int64_t blocks = (count + sum_block - 1) / sum_block;
+  std::atomic<bool> finite = true;
+  with_type(x.type(), [&](auto tag) {
+    const auto* in = x.data<decltype(tag)>();
+    parallel_rows(threads_, blocks, sum_block, [&](auto first, auto last, int) {
+      for (std::int64_t block = first; block < last; ++block) {
+        if (!finite.load(std::memory_order_relaxed)) return;
+        const std::int64_t begin = block * sum_block, end = std::min(count, begin + sum_block);
+        std::uint32_t largest = 0;  // of the exponents: all ones means infinite or NaN
+#pragma omp simd reduction(max : largest)
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::uint32_t bits = std::bit_cast<std::uint32_t>(to_float(in[i])) & 0x7f800000u;
+          largest = bits > largest ? bits : largest;
+        }
+        if (largest == 0x7f800000u) finite.store(false, std::memory_order_relaxed);
+      }
+    });
+  });
+  return finite.load();
+}
+
+}  // namespace train::cpu

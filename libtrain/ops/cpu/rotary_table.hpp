@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <utility>
+#include <vector>
+
+namespace train::cpu {
+
+/// cos and sin of rotary angles, computed once per (head width, theta) and grown as positions need.
+class RotaryTable {
+ public:
+  /// Rows of [cos × half | sin × half] for positions 0 … at least positions - 1, half =
+  /// head_width / 2. Valid until the next call. Angles are computed in f64: at position 10^6 an
+  /// f32 angle would be off by 0.06.
+  const float* get(std::int64_t positions, std::int64_t head_width, float theta);
+
+ private:
+  std::map<std::pair<std::int64_t, float>, std::vector<float>> rows_by_shape_;
+};
+
+}  // namespace train::cpu

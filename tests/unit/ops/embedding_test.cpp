@@ -1,0 +1,85 @@
+#include <doctest/doctest.h>
+
+#include "tests/unit/ops/devices.hpp"
+#include "tests/unit/ops/support.hpp"
+
+namespace train::test {
+namespace {
+
+struct Size {
+  std::int64_t batch, context, width;
+  std::int32_t vocabulary;
+};
+// The first rows repeat tokens: more tokens than entries of the vocabulary.
+constexpr Size sizes[] = {{1, 1, 1, 11}, {3, 5, 48, 11}, {2, 65, 3, 11}, {2, 64, 257, 1000}};
+
+TEST_CASE("embedding") {
+  for (const auto [batch, context, width, vocabulary] : sizes) {
+    CAPTURE(batch);
+    CAPTURE(context);
+    CAPTURE(width);
+    CAPTURE(vocabulary);
+    compare_with_reference([&](Bench& bench) {
+      const std::int64_t m = batch * context;
+      const Tensor table = bench.input({vocabulary, width});
+      const Tensor positions = bench.input({context + 4, width});
+      const auto tokens = bench.tokens(m, vocabulary);
+      bench.ops().embedding(tokens, table, positions, context, 0, bench.output("y", {m, width}));
+      bench.ops().embedding(tokens, table, positions, context, 3,
+                            bench.output("from position 3", {m, width}));
+      bench.ops().embedding(tokens, table, {}, context, 0,
+                            bench.output("without positions", {m, width}));
+    });
+  }
+}
+
+TEST_CASE("backward of embedding") {
+  for (const auto [batch, context, width, vocabulary] : sizes) {
+    CAPTURE(batch);
+    CAPTURE(context);
+    CAPTURE(width);
+    CAPTURE(vocabulary);
+    for (const Write write : {Write::assign, Write::add}) {
+      CAPTURE(static_cast<int>(write));
+      compare_with_reference([&](Bench& bench) {
+        const std::int64_t m = batch * context;
+        const auto tokens = bench.tokens(m, vocabulary);
+        const Tensor dy = bench.input({m, width});
+        const Shape table{vocabulary, width};
+        const Shape positions{context + 4, width};
+        bench.ops().embedding_backward(tokens, dy, context, bench.gradient("dtable", table, write),
+                                       bench.gradient("dpositions", positions, write));
+        bench.ops().embedding_backward(
+            tokens, dy, context, bench.gradient_of(DataType::f32, "dtable in f32", table, write),
+            bench.gradient_of(DataType::f32, "dpositions in f32", positions, write));
+        bench.ops().embedding_backward(tokens, dy, context,
+                                       bench.gradient("dtable alone", table, write), {});
+        bench.ops().embedding_backward(tokens, dy, context, {},
+                                       bench.gradient("dpositions alone", positions, write));
+      });
+    }
+  }
+}
+
+TEST_CASE("a token outside the vocabulary is refused by name") {
+  for (const NamedDevice& tested : all_devices()) {
+    INFO("device: ", tested.name);
+    const Tensor table = tensor_of(*tested.device, {3, 2}, DataType::f32, {1, 2, 3, 4, 5, 6});
+    const Tensor y(tested.device->memory(), {2, 2}, DataType::f32);
+    for (const std::int32_t bad : {3, -1, 1 << 30}) {
+      const std::vector<std::int32_t> tokens{0, bad};
+      std::string message;
+      try {
+        tested.device->ops().embedding(tokens, table, {}, 2, 0, y);
+      } catch (const Error& error) {
+        message = error.what();
+      }
+      CHECK(message.find(std::to_string(bad)) != std::string::npos);
+      CHECK_THROWS_AS(
+          tested.device->ops().embedding_backward(tokens, y, 2, {table, Write::add}, {}), Error);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace train::test

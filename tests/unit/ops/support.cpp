@@ -1,0 +1,196 @@
+#include "tests/unit/ops/support.hpp"
+
+#include <cmath>
+#include <limits>
+#include <string_view>
+
+#include <doctest/doctest.h>
+
+#include "libtrain/tensor/philox.hpp"
+#include "tests/unit/ops/devices.hpp"
+
+namespace train::test {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double guard_value = -12352.0;  // exact in bf16
+
+double tolerance(DataType type) {
+  return type == DataType::bf16 ? 1e-2 : 1e-5;
+}
+
+double widen(double value) {
+  return value;
+}
+double widen(float value) {
+  return value;
+}
+double widen(BFloat16 value) {
+  return float(value);
+}
+
+template <typename Body>
+void with_type(DataType type, Body&& body) {
+  switch (type) {
+    case DataType::f64:
+      return body(double{});
+    case DataType::f32:
+      return body(float{});
+    case DataType::bf16:
+      return body(BFloat16{});
+    default:
+      unreachable("tests compute with reals");
+  }
+}
+
+}  // namespace
+
+std::vector<double> values_of(const Tensor& tensor) {
+  std::vector<double> values(static_cast<std::size_t>(tensor.elements()));
+  with_type(tensor.type(), [&](auto type) {
+    const auto elements = tensor.span<decltype(type)>();
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = widen(elements[i]);
+  });
+  return values;
+}
+
+void set_values(const Tensor& tensor, const std::vector<double>& values) {
+  invariant(values.size() == static_cast<std::size_t>(tensor.elements()), "one value per element");
+  with_type(tensor.type(), [&](auto type) {
+    const auto elements = tensor.span<decltype(type)>();
+    for (std::size_t i = 0; i < values.size(); ++i) elements[i] = decltype(type)(values[i]);
+  });
+}
+
+Tensor tensor_of(Device& device, Shape shape, DataType type, const std::vector<double>& values) {
+  Tensor tensor(device.memory(), shape, type);
+  set_values(tensor, values);
+  return tensor;
+}
+
+std::vector<std::byte> bytes_of(const Tensor& tensor) {
+  std::vector<std::byte> bytes(tensor.bytes());
+  tensor.copy_to_host(bytes);
+  return bytes;
+}
+
+double relative_error(const std::vector<double>& got, const std::vector<double>& want) {
+  if (got.size() != want.size()) return nan;
+  double difference = 0.0;
+  double size = 0.0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    difference += (got[i] - want[i]) * (got[i] - want[i]);
+    size += want[i] * want[i];
+  }
+  return difference == 0.0 ? 0.0 : std::sqrt(difference / size);
+}
+
+double dot(const Tensor& a, const Tensor& b) {
+  const std::vector<double> x = values_of(a);
+  const std::vector<double> y = values_of(b);
+  double sum = 0.0;
+  for (std::size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
+  return sum;
+}
+
+double Bench::draw() {
+  if (drawn_ % 4 == 0) numbers_ = Philox::block(7, 0, drawn_ / 4);
+  return 2.0 * uniform_from_bits(numbers_[drawn_++ % 4]) - 1.0;
+}
+
+Tensor Bench::guarded(DataType type, Shape shape) {
+  const std::int64_t elements = shape.elements() + 2 * guard_;
+  const std::vector<double> values(static_cast<std::size_t>(elements), guard_value);
+  blocks_.push_back(tensor_of(device_, {elements}, type, values));
+  return blocks_.back().slice(guard_, shape);
+}
+
+Tensor Bench::input_of(DataType type, Shape shape, double scale) {
+  Tensor tensor = guarded(type, shape);
+  std::vector<double> values(static_cast<std::size_t>(shape.elements()));
+  for (double& value : values) value = scale * draw();
+  set_values(tensor, values);
+  return tensor;
+}
+
+std::vector<std::int32_t> Bench::tokens(std::int64_t count, std::int32_t vocabulary) {
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(count));
+  for (auto& token : tokens) {
+    token = static_cast<std::int32_t>((draw() + 1.0) * 0.4999 * vocabulary);
+  }
+  return tokens;
+}
+
+Tensor Bench::output_of(DataType type, const std::string& name, Shape shape) {
+  Tensor tensor = guarded(type, shape);
+  set_values(tensor, std::vector<double>(static_cast<std::size_t>(shape.elements()), nan));
+  compare(name, tensor);
+  return tensor;
+}
+
+Tensor Bench::statistics(const std::string& name, Shape shape) {
+  return output_of(type_ == DataType::f64 ? DataType::f64 : DataType::f32, name, shape);
+}
+
+Gradient Bench::gradient_of(DataType type, const std::string& name, Shape shape, Write write) {
+  if (write == Write::assign) return {output_of(type, name, shape), write};
+  Tensor tensor = input_of(type, shape);
+  compare(name, tensor);
+  return {tensor, write};
+}
+
+bool Bench::guards_intact() const {
+  for (const Tensor& block : blocks_) {
+    const std::vector<double> values = values_of(block);
+    for (std::int64_t i = 0; i < guard_; ++i) {
+      if (values[i] != guard_value || values[values.size() - 1 - i] != guard_value) return false;
+    }
+  }
+  return true;
+}
+
+void compare_with_reference(const std::function<void(Bench&)>& use) {
+  const auto reference = make_reference_device();
+  for (const DataType type : {DataType::f32, DataType::bf16}) {
+    for (const std::int64_t guard : {32, 3}) {
+      Bench expected(*reference, type, guard);
+      use(expected);
+      CHECK(expected.guards_intact());
+      for (const NamedDevice& tested : devices_to_compare()) {
+        INFO("device: ", tested.name, ", type: ", std::string(name_of(type)), ", guard: ", guard);
+        Bench bench(*tested.device, type, guard);
+        use(bench);
+        Bench again(*tested.device, type, guard);
+        use(again);
+        CHECK(bench.guards_intact());
+        REQUIRE(bench.outputs().size() == expected.outputs().size());
+        for (std::size_t i = 0; i < bench.outputs().size(); ++i) {
+          const Bench::Output& want = expected.outputs()[i];
+          const Tensor& got = bench.outputs()[i].tensor;
+          INFO("output: ", want.name);
+          CHECK(relative_error(values_of(got), values_of(want.tensor)) <= tolerance(got.type()));
+          CHECK(bytes_of(got) == bytes_of(again.outputs()[i].tensor));
+        }
+      }
+    }
+  }
+}
+
+void check_gradient(const std::string& name, const Tensor& input, const Tensor& analytic,
+                    const std::function<double()>& loss) {
+  constexpr double step = 1e-5;
+  std::vector<double> differences;
+  for (double& element : input.span<double>()) {
+    const double before = element;
+    element = before + step;
+    const double above = loss();
+    element = before - step;
+    const double below = loss();
+    element = before;
+    differences.push_back((above - below) / (2.0 * step));
+  }
+  INFO("gradient: ", name);
+  CHECK(relative_error(values_of(analytic), differences) <= 1e-6);
+}
+
+}  // namespace train::test
