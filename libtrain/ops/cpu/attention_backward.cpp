@@ -153,12 +153,8 @@ class Backward {
     for (std::int64_t i = 0; i < queries; ++i) {
       const T* out = at_.out + place + i * shape_.out_width();
       const T* dout = at_.dout + place + i * shape_.out_width();
-      float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-      for (std::int64_t d = 0; d < shape_.head_width; ++d)
-        sum += to_float(out[d]) * to_float(dout[d]);
       tiles.lse[i] = lse[i];
-      tiles.delta[i] = sum;
+      tiles.delta[i] = sum_over(tiles.width, [&](auto at) { return at(out) * at(dout); });
     }
   }
 
