@@ -59,10 +59,10 @@ class BpeTokenizer::Encoding {
 
   void split(std::string_view text, std::size_t stage) {
     const auto& splits = tokenizer_.model_.splits;
-    if (stage < splits.size()) {
+    if (stage == tokenizer_.model_.prefix_stage && text.front() != ' ') {
+      split(fmt::format(" {}", text), stage);
+    } else if (stage < splits.size()) {
       splits[stage].split(text, [&](std::string_view piece) { split(piece, stage + 1); });
-    } else if (tokenizer_.model_.prefix_space && text.front() != ' ') {
-      add_piece(' ' + std::string(text));
     } else {
       add_piece(text);
     }

@@ -24,10 +24,10 @@ struct BpeModel {
   std::vector<std::string> tokens;  ///< id to bytes; empty where an id has no token
   BpeMerges merges;
   std::vector<SpecialToken> special;
-  std::vector<SplitPattern> splits;  ///< each cuts the pieces of the one before
-  bool whole_pieces = false;         ///< a piece that is a token is taken unmerged
-  bool prefix_space = false;         ///< a piece that follows the splits begins with a space
-  bool wants_nfc = false;            ///< refuse text that Unicode NFC might change
+  std::vector<SplitPattern> splits;         ///< each cuts the pieces of the one before
+  bool whole_pieces = false;                ///< a piece that is a token is taken unmerged
+  std::optional<std::size_t> prefix_stage;  ///< the split before which pieces get a space in front
+  bool wants_nfc = false;                   ///< refuse text that Unicode NFC might change
   std::optional<std::int32_t> end_of_text;
 };
 

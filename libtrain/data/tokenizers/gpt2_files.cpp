@@ -166,7 +166,7 @@ void read_merges(const MappedFile& file, BpeModel& model) {
     fail(file.path(), error.what());
   }
   const auto known = vocabulary.find(std::string(kEndOfText));
-  model.tokens = vocabulary.take_tokens();
+  model.tokens = vocabulary.tokens();
   if (known) model.tokens[static_cast<std::size_t>(*known)].clear();
   set_end_of_text(model, known.value_or(static_cast<std::int32_t>(model.tokens.size())));
 }

@@ -71,6 +71,7 @@ SplitPattern read_split(const json& part) {
 
 /// One step of pre-tokenization; true once it was the step to bytes.
 bool read_pre_tokenizer(const json& part, BpeModel& model) {
+  if (part.is_null()) return false;
   const std::string type = type_of(part);
   bool byte_level = false;
   if (type == "Sequence") {
@@ -79,7 +80,7 @@ bool read_pre_tokenizer(const json& part, BpeModel& model) {
       byte_level = read_pre_tokenizer(step, model);
     }
   } else if (type == "ByteLevel") {
-    model.prefix_space = flag(part, "add_prefix_space", true);
+    if (flag(part, "add_prefix_space", true)) model.prefix_stage = model.splits.size();
     const bool own_pattern = flag(part, "use_regex", true);
     if (own_pattern) model.splits.emplace_back(std::string(kGpt2Pattern));
     byte_level = true;
@@ -121,11 +122,18 @@ void read_bpe(const json& bpe, Vocabulary& vocabulary, BpeModel& model) {
   }
 }
 
-void read_added_token(const json& token, BpeModel& model) {
+void read_added_token(const json& token, const Vocabulary& vocabulary, BpeModel& model) {
   const auto content = token.at("content").get<std::string>();
   const auto id = token.at("id").get<std::int64_t>();
   if (content.empty() || id < 0 || id >= 1 << 24) {
     throw Error(fmt::format("the added token '{}' has the id {}", content, id));
+  }
+  const auto known = vocabulary.find(content);
+  const auto index = static_cast<std::size_t>(id);
+  const bool taken = !known && index < model.tokens.size() && !model.tokens[index].empty();
+  if ((known && *known != id) || taken) {
+    throw Error(fmt::format("the added token '{}' has the id {}, the vocabulary says otherwise",
+                            content, id));
   }
   for (const char* name : {"single_word", "lstrip", "rstrip"}) {
     if (flag(token, name, false)) refuse(fmt::format("{} of the added token '{}'", name, content));
@@ -146,9 +154,9 @@ BpeModel read_document(const json& document) {
   }
   Vocabulary vocabulary;
   read_bpe(document.at("model"), vocabulary, model);
-  model.tokens = vocabulary.take_tokens();
+  model.tokens = vocabulary.tokens();
   if (const json added = member(document, "added_tokens"); !added.is_null()) {
-    for (const json& token : added) read_added_token(token, model);
+    for (const json& token : added) read_added_token(token, vocabulary, model);
   }
   return model;
 }

@@ -43,8 +43,10 @@ BpeModel read_bpe(const json& document) {
   BpeModel model;
   document.at("name").get_to(model.name);
   document.at("whole_pieces").get_to(model.whole_pieces);
-  document.at("prefix_space").get_to(model.prefix_space);
   document.at("wants_nfc").get_to(model.wants_nfc);
+  if (!document.at("prefix_stage").is_null()) {
+    model.prefix_stage = document["prefix_stage"].get<std::size_t>();
+  }
   if (!document.at("end_of_text").is_null()) model.end_of_text = id_of(document["end_of_text"]);
   for (const json& token : document.at("tokens")) model.tokens.push_back(bytes_of(token));
   for (const json& merge : document.at("merges")) {
@@ -92,7 +94,7 @@ std::string BpeTokenizer::to_json() const {
       {"special", std::move(special)},
       {"splits", std::move(splits)},
       {"whole_pieces", model_.whole_pieces},
-      {"prefix_space", model_.prefix_space},
+      {"prefix_stage", model_.prefix_stage ? json(*model_.prefix_stage) : json(nullptr)},
       {"wants_nfc", model_.wants_nfc},
       {"end_of_text", model_.end_of_text ? json(*model_.end_of_text) : json(nullptr)}};
   // The name holds a path, which need not be UTF-8.

@@ -55,11 +55,6 @@ void Vocabulary::add_merge(const std::string& left, const std::string& right,
   }
 }
 
-std::vector<std::string> Vocabulary::take_tokens() {
-  ids_.clear();
-  return std::exchange(tokens_, {});
-}
-
 bool put_token(std::vector<std::string>& tokens, std::int32_t id, std::string bytes) {
   const auto index = static_cast<std::size_t>(id);
   if (index >= tokens.size()) tokens.resize(index + 1);

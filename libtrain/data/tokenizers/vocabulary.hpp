@@ -29,8 +29,8 @@ class Vocabulary {
   /// vocabulary, or the pair that is merged twice.
   void add_merge(const std::string& left, const std::string& right, BpeMerges& merges) const;
 
-  /// Id to bytes; empty where there is no token. Ends the use of this object.
-  std::vector<std::string> take_tokens();
+  /// Id to bytes; empty where there is no token.
+  const std::vector<std::string>& tokens() const { return tokens_; }
 
  private:
   void add(const std::string& token, std::int64_t id);

@@ -35,25 +35,27 @@ namespace {
 
 // One thread's tiles, for queries of one head.
 struct ForwardTiles {
-  float* query;    // [head_width][tile], transposed and scaled
-  float* key;      // [tile][head_width]
-  float* value;    // [tile][head_width]
-  float* scores;   // [tile keys][tile queries]
-  float* out;      // [head_width][tile], transposed
-  float* largest;  // [tile]: running maximum of each query's scores
-  float* total;    // [tile]: running sum of exponentials
-  float* factors;  // [tile keys][panel]: dropout
+  std::int64_t padded;  // distance of key and value rows
+  float* query;         // [padded][tile], transposed and scaled
+  float* key;           // [tile][padded]
+  float* value;         // [tile][padded]
+  float* scores;        // [tile keys][tile queries]
+  float* out;           // [padded][tile], transposed
+  float* largest;       // [tile]: running maximum of each query's scores
+  float* total;         // [tile]: running sum of exponentials
+  float* factors;       // [tile keys][panel]: dropout
 
   static std::int64_t floats(std::int64_t width) {
-    return 4 * tile * width + tile * tile + 2 * tile + tile * panel;
+    return 4 * tile * padded_width(width) + tile * tile + 2 * tile + tile * panel;
   }
   ForwardTiles(float* memory, std::int64_t width)
-      : query(memory),
-        key(query + tile * width),
-        value(key + tile * width),
-        scores(value + tile * width),
+      : padded(padded_width(width)),
+        query(memory),
+        key(query + tile * padded),
+        value(key + tile * padded),
+        scores(value + tile * padded),
         out(scores + tile * tile),
-        largest(out + tile * width),
+        largest(out + tile * padded),
         total(largest + tile),
         factors(total + tile) {}
 };
@@ -109,16 +111,18 @@ class Forward {
     const std::int64_t width = shape_.head_width;
     const std::int64_t queries = std::min(tile, shape_.context - first);
     const HeadRows<T> rows(qkv_, shape_, batch, head);
-    transpose_rows(rows.query + first * rows.stride, rows.stride, queries, width,
-                   1.0f / std::sqrt(static_cast<float>(width)), tiles.query);
-    std::fill_n(tiles.out, tile * width, 0.0f);
+    copy_rows(rows.query + first * rows.stride, rows.stride, queries, width, tiles.padded,
+              1.0f / std::sqrt(static_cast<float>(width)), tiles.key);
+    std::fill(tiles.key + queries * tiles.padded, tiles.key + tile * tiles.padded, 0.0f);
+    transpose(tiles.key, tiles.padded, tile, tiles.padded, tiles.query, tile);
+    std::fill_n(tiles.out, tile * tiles.padded, 0.0f);
     std::fill_n(tiles.largest, tile, -std::numeric_limits<float>::infinity());
     std::fill_n(tiles.total, tile, 0.0f);
     for (std::int64_t first_key = 0; first_key < first + queries; first_key += tile) {
       const std::int64_t keys = std::min(tile, first + queries - first_key);
-      copy_rows(rows.key + first_key * rows.stride, rows.stride, keys, width, width, 1.0f,
+      copy_rows(rows.key + first_key * rows.stride, rows.stride, keys, width, tiles.padded, 1.0f,
                 tiles.key);
-      copy_rows(rows.value + first_key * rows.stride, rows.stride, keys, width, width, 1.0f,
+      copy_rows(rows.value + first_key * rows.stride, rows.stride, keys, width, tiles.padded, 1.0f,
                 tiles.value);
       const std::uint64_t index = static_cast<std::uint64_t>(
           ((batch * shape_.heads + head) * shape_.context + first) * shape_.context + first_key);
@@ -137,8 +141,8 @@ class Forward {
     const std::int64_t width = shape_.head_width;
     const std::int64_t keys = std::min(tile_keys, lead + panel);
     float* scores = tiles.scores + column;
-    product<false>(keys, panel, width, {tiles.key, width, 1}, tiles.query + column, tile, scores,
-                   tile);
+    product<false>(keys, panel, width, {tiles.key, tiles.padded, 1}, tiles.query + column, tile,
+                   scores, tile);
     mask_future(scores, keys, lead);
     softmax_panel(scores, keys, width, tiles.largest + column, tiles.total + column,
                   tiles.out + column);
@@ -147,8 +151,8 @@ class Forward {
                     tiles.factors);
       drop_panel(tiles.factors, keys, scores);
     }
-    product<true>(width, panel, keys, {tiles.value, 1, width}, scores, tile, tiles.out + column,
-                  tile);
+    product<true>(width, panel, keys, {tiles.value, 1, tiles.padded}, scores, tile,
+                  tiles.out + column, tile);
   }
 
   void write(std::int64_t batch, std::int64_t head, std::int64_t first, std::int64_t queries,
@@ -158,14 +162,15 @@ class Forward {
       lse[i] = tiles.largest[i] + std::log(tiles.total[i]);
       tiles.total[i] = 1.0f / tiles.total[i];
     }
+    transpose(tiles.out, tile, tiles.padded, tile, tiles.value, tiles.padded);
     T* out =
         out_ + (batch * shape_.context + first) * shape_.out_width() + head * shape_.head_width;
     for (std::int64_t i = 0; i < queries; ++i) {
+      const float* in = tiles.value + i * tiles.padded;
       T* row = out + i * shape_.out_width();
-      const float* column = tiles.out + i;
-      for (std::int64_t d = 0; d < shape_.head_width; ++d) {
-        row[d] = from_float<T>(column[d * tile] * tiles.total[i]);
-      }
+      const float factor = tiles.total[i];
+#pragma omp simd
+      for (std::int64_t d = 0; d < shape_.head_width; ++d) row[d] = from_float<T>(in[d] * factor);
     }
   }
 

@@ -16,30 +16,21 @@ template <typename T, typename Cache>
 void attend(const T* query, const Cache* keys, const Cache* values, std::int64_t count,
             std::int64_t stride, std::int64_t width, float* scores, float* sum, T* out) {
   const float factor = 1.0f / std::sqrt(static_cast<float>(width));
-  float largest = -std::numeric_limits<float>::infinity();
   for (std::int64_t j = 0; j < count; ++j) {
     const Cache* key = keys + j * stride;
-    float dot = 0.0f;
-#pragma omp simd reduction(+ : dot)
-    for (std::int64_t d = 0; d < width; ++d) dot += to_float(query[d]) * to_float(key[d]);
-    scores[j] = dot * factor;
-    largest = scores[j] > largest ? scores[j] : largest;
+    scores[j] = factor * sum_over(width, [&](auto at) { return at(query) * at(key); });
   }
-  float total = 0.0f;
-#pragma omp simd reduction(+ : total)
-  for (std::int64_t j = 0; j < count; ++j) {
-    scores[j] = fast_exp(scores[j] - largest);
-    total += scores[j];
-  }
+  const float largest = max_over(count, scores, -std::numeric_limits<float>::infinity());
+  const float total = sum_over(count, [&](auto at) { return fast_exp(at(scores) - largest); });
   std::fill_n(sum, width, 0.0f);
   for (std::int64_t j = 0; j < count; ++j) {
     const Cache* value = values + j * stride;
-    const float probability = scores[j];
+    const float probability = fast_exp(scores[j] - largest) / total;
 #pragma omp simd
     for (std::int64_t d = 0; d < width; ++d) sum[d] += probability * to_float(value[d]);
   }
 #pragma omp simd
-  for (std::int64_t d = 0; d < width; ++d) out[d] = from_float<T>(sum[d] / total);
+  for (std::int64_t d = 0; d < width; ++d) out[d] = from_float<T>(sum[d]);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 namespace train::test {
 namespace {
 
-constexpr std::int64_t counts[] = {1, 3, 64, 1001};
+constexpr std::int64_t counts[] = {1, 3, 64, 1001, 70001};
 
 TEST_CASE("add, scale and fill") {
   for (const std::int64_t count : counts) {
