@@ -7,8 +7,8 @@
 
 #include <fmt/format.h>
 
-#include "arguments.hpp"
-#include "train_arguments.hpp"
+#include "examples/gpt/arguments.hpp"
+#include "examples/gpt/train_arguments.hpp"
 
 namespace {
 
@@ -61,8 +61,8 @@ void announce(const train::Job& job, const TrainArguments& arguments, const trai
               const train::TokenDataset& data) {
   if (!job.is_root() || arguments.progress == "none") return;
   fmt::print("model {}: {:.2f} M parameters, vocabulary {}, context {}, {}\n", arguments.model,
-             static_cast<double>(model.config().parameter_count()) / 1e6,
-             model.config().vocabulary, data.context(), arguments.dtype);
+             static_cast<double>(model.config().parameter_count()) / 1e6, model.config().vocabulary,
+             data.context(), arguments.dtype);
   fmt::print("data: {} tokens to train on, {} held out; {} ranks x {} threads\n",
              data.train_tokens(), data.validation_tokens(), job.size(),
              train::threads_per_rank(arguments.grid, job.ranks_on_node()));
@@ -83,9 +83,9 @@ int train_gpt(train::Job& job) {
 
   train::Gpt model(config, grid.device(), {parse_dtype(arguments.dtype), arguments.seed});
   if (start) start->load(model);
-  train::ShardedOptimizer optimizer(model, grid, arguments.adamw,
-                                    {static_cast<train::Zero>(arguments.zero),
-                                     arguments.bucket_mib << 20});
+  train::ShardedOptimizer optimizer(
+      model, grid, arguments.adamw,
+      {static_cast<train::Zero>(arguments.zero), arguments.bucket_mib << 20});
   train::Trainer trainer(grid, model, optimizer, data, arguments.trainer);
   announce(job, arguments, model, data);
   add_sinks(arguments, grid, trainer);
@@ -98,4 +98,6 @@ int train_gpt(train::Job& job) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return train::run(argc, argv, train_gpt); }
+int main(int argc, char** argv) {
+  return train::run(argc, argv, train_gpt);
+}

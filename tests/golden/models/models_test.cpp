@@ -103,6 +103,10 @@ void check_model(const std::string& name) {
 
 }  // namespace
 
-TEST_CASE("GPT-2 style: PyTorch's logits, loss, gradients and 20 steps") { check_model("gpt2"); }
+TEST_CASE("GPT-2 style: PyTorch's logits, loss, gradients and 20 steps") {
+  check_model("gpt2");
+}
 
-TEST_CASE("Llama style: PyTorch's logits, loss, gradients and 20 steps") { check_model("llama"); }
+TEST_CASE("Llama style: PyTorch's logits, loss, gradients and 20 steps") {
+  check_model("llama");
+}
