@@ -57,6 +57,11 @@ void add_sinks(const TrainArguments& arguments, const train::Grid& grid, train::
   }
 }
 
+// A run must not find out at its end that its weights cannot be written.
+void check_writable(const std::string& path) {
+  if (!path.empty()) train::AtomicFile{path};
+}
+
 void announce(const train::Job& job, const TrainArguments& arguments, const train::Gpt& model,
               const train::TokenDataset& data) {
   if (!job.is_root() || arguments.progress == "none") return;
@@ -87,6 +92,7 @@ int train_gpt(train::Job& job) {
       model, grid, arguments.adamw,
       {static_cast<train::Zero>(arguments.zero), arguments.bucket_mib << 20});
   train::Trainer trainer(grid, model, optimizer, data, arguments.trainer);
+  if (job.is_root()) check_writable(arguments.save_weights);
   announce(job, arguments, model, data);
   add_sinks(arguments, grid, trainer);
   trainer.run();
