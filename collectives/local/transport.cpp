@@ -158,8 +158,8 @@ std::shared_ptr<Work::State> LocalTransport::receive(Buffer buffer, int peer, in
   return room_.mailbox->receive(who_.rank, buffer, peer, tag, deadline);
 }
 
-void LocalTransport::fail(const std::string& why) noexcept {
-  room_.group->fail(who_.rank, why);
+void LocalTransport::fail(const detail::Fault& why) noexcept {
+  room_.group->fail(who_.rank, why.message);
 }
 
 void LocalTransport::leave() noexcept {

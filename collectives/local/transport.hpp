@@ -25,7 +25,7 @@ class LocalTransport final : public detail::Transport {
                                     Deadline deadline) override;
   std::shared_ptr<Work::State> receive(Buffer buffer, int peer, int tag,
                                        Deadline deadline) override;
-  void fail(const std::string& why) noexcept override;
+  void fail(const detail::Fault& why) noexcept override;
   void leave() noexcept override;
 
  private:

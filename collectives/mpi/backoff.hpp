@@ -27,7 +27,7 @@ class Backoff {
   bool slow() const { return slow_; }
 
  private:
-  static constexpr std::chrono::microseconds spin{20}, yield{300}, sleep{50};
+  static constexpr std::chrono::microseconds spin{20}, yield{1000}, sleep{50};
 
   Clock::time_point began_ = Clock::now();
   bool slow_ = false;

@@ -79,7 +79,7 @@ bool Channel::wait(const std::function<bool()>& done, Deadline deadline,
 
 void Channel::throw_if_peer_gone(std::optional<std::uint64_t> needed) {
   std::lock_guard lock(mutex_);
-  if (failed_) throw Error(why_);
+  if (failed_) why_.raise();
   for (int peer = 0; peer < who_.size; ++peer) {
     const auto i = static_cast<std::size_t>(peer);
     if (peer == who_.rank) continue;
@@ -87,6 +87,7 @@ void Channel::throw_if_peer_gone(std::optional<std::uint64_t> needed) {
     if (!heard_[i]) continue;
     const auto& notice = incoming_[i];
     if (notice.failed) {
+      channels_.hear_of_failure();
       throw detail::PeerFailure(
           fmt::format("rank {} of group '{}' failed: {} (seen by rank {})", peer, who_.group,
                       std::string(notice.text.data(), notice.length), who_.rank));
@@ -109,16 +110,17 @@ void Channel::tell_peers(const Notice& notice) {
   }
 }
 
-void Channel::fail(const std::string& why) noexcept {
+void Channel::fail(const detail::Fault& why) noexcept {
   try {
     std::lock_guard lock(mutex_);
     if (failed_) return;
     why_ = why;
     failed_ = true;
+    if (why.of_peer) return;
     Notice notice;
     notice.failed = 1;
-    notice.length = static_cast<std::uint32_t>(std::min(why.size(), notice.text.size()));
-    std::memcpy(notice.text.data(), why.data(), notice.length);
+    notice.length = static_cast<std::uint32_t>(std::min(why.message.size(), notice.text.size()));
+    std::memcpy(notice.text.data(), why.message.data(), notice.length);
     tell_peers(notice);
   } catch (const std::exception&) {
     // A notice is a courtesy; who does not get it finds out at its deadline.

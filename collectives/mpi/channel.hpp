@@ -27,12 +27,16 @@ class Channels {
   std::shared_ptr<Channel> make(Comm comm, detail::Membership who);
   /// Frees all. Once every rank of the world is here and silent.
   void close();
+  /// Whether a peer's failure ended a wait of this process.
+  bool heard_of_failure() const { return heard_of_failure_; }
+  void hear_of_failure() { heard_of_failure_ = true; }
   /// Gives all handles up without a call to MPI, for a process that ends in failure.
   void abandon() noexcept;
 
  private:
   std::mutex mutex_;
   std::vector<std::shared_ptr<Channel>> channels_;
+  std::atomic<bool> heard_of_failure_{false};
 };
 
 /// One group's contexts in MPI, and the notices by which its ranks hear that one failed or left.
@@ -64,8 +68,9 @@ class Channel {
   /// Throws as wait() does, without waiting.
   void throw_if_peer_gone(std::optional<std::uint64_t> needed = std::nullopt);
 
-  /// Makes waits on this rank end with `why` and tells the peers. Only the first call counts.
-  void fail(const std::string& why) noexcept;
+  /// Makes waits on this rank end with `why` and tells the peers, unless one of them is the cause
+  /// and tells them itself. Only the first call counts.
+  void fail(const detail::Fault& why) noexcept;
   /// Tells the peers that this rank made `collectives` calls and makes no more.
   void leave(std::uint64_t collectives) noexcept;
   bool failed() const { return failed_; }
@@ -90,7 +95,7 @@ class Channel {
 
   std::mutex mutex_;  // guards what follows, but for the flag
   std::atomic<bool> failed_{false};
-  std::string why_;
+  detail::Fault why_;
   bool told_ = false;
   Notice outgoing_;
   std::vector<Notice> incoming_;

@@ -1,8 +1,10 @@
 #include "collectives/mpi/environment.hpp"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -17,6 +19,8 @@
 
 namespace train::mpi {
 namespace {
+
+constexpr std::chrono::seconds first_report_grace{1};
 
 /// MPI itself, begun and ended. Declared before all that uses it.
 class Library {
@@ -87,10 +91,12 @@ Environment::~Environment() {
   state_->world.reset();
   if (healthy) {
     state_->channels.close();
-  } else {
-    state_->channels.abandon();
-    state_->library.finalize = false;
+    return;
   }
+  state_->channels.abandon();
+  state_->library.finalize = false;
+  // The first process to exit makes mpirun kill the rest: let the one that failed say why.
+  if (state_->channels.heard_of_failure()) std::this_thread::sleep_for(first_report_grace);
 }
 
 Communicator& Environment::world() {

@@ -181,9 +181,9 @@ void Messages::drain() noexcept {
   under_way_.clear();
 }
 
-void Messages::fail(const std::string& why) noexcept {
+void Messages::fail(const detail::Fault& why) noexcept {
   std::lock_guard lock(mutex_);
-  for (const auto& message : under_way_) message->end_with({why, false});
+  for (const auto& message : under_way_) message->end_with(why);
 }
 
 }  // namespace train::mpi

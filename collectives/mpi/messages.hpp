@@ -2,7 +2,6 @@
 
 #include <memory>
 #include <mutex>
-#include <string>
 #include <vector>
 
 #include "collectives/mpi/channel.hpp"
@@ -25,7 +24,7 @@ class Messages {
   /// Waits for all that are under way, each by its deadline.
   void drain() noexcept;
   /// Ends all that are under way; receives are cancelled while their buffers still live.
-  void fail(const std::string& why) noexcept;
+  void fail(const detail::Fault& why) noexcept;
 
  private:
   std::shared_ptr<Work::State> keep(std::shared_ptr<Message> message);

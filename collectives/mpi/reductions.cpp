@@ -21,7 +21,7 @@ namespace {
 
 // Chunks under way at a time: one is received while the one before it is reduced.
 constexpr std::size_t depth = 2;
-constexpr std::size_t chunk_bytes_max = std::size_t{1} << 20;
+constexpr std::size_t chunk_bytes_max = std::size_t{512} << 10;
 // Bounds the memory for chunks that wait to be reduced, unless there are very many ranks.
 constexpr std::size_t staging_bytes_max = std::size_t{16} << 20;
 constexpr std::size_t chunk_bytes_min = std::size_t{64} << 10;

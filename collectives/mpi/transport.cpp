@@ -179,7 +179,7 @@ std::shared_ptr<Work::State> MpiTransport::receive(Buffer buffer, int peer, int 
   return messages_.receive(buffer, peer, tag, deadline);
 }
 
-void MpiTransport::fail(const std::string& why) noexcept {
+void MpiTransport::fail(const detail::Fault& why) noexcept {
   channel_->fail(why);
   messages_.fail(why);
 }

@@ -27,7 +27,7 @@ class MpiTransport final : public detail::Transport {
                                     Deadline deadline) override;
   std::shared_ptr<Work::State> receive(Buffer buffer, int peer, int tag,
                                        Deadline deadline) override;
-  void fail(const std::string& why) noexcept override;
+  void fail(const detail::Fault& why) noexcept override;
   void leave() noexcept override;
 
  private:

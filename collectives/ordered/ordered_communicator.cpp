@@ -23,7 +23,7 @@ class Message : public Work::State {
     } catch (const std::exception&) {
       const auto fault = current_fault();
       latch_->record(fault);
-      transport_->fail(fault.message);
+      transport_->fail(fault);
       fault.raise();
     }
   }
@@ -63,13 +63,13 @@ OrderedCommunicator::OrderedCommunicator(std::shared_ptr<Transport> transport,
       latch_(std::make_shared<FaultLatch>()),
       exceptions_at_birth_(std::uncaught_exceptions()),
       timeout_(timeout),
-      worker_([this](Worker::Task& task) { run(task); }) {}
+      worker_(std::make_shared<Worker>([this](Worker::Task& task) { run(task); })) {}
 
 OrderedCommunicator::~OrderedCommunicator() {
   if (std::uncaught_exceptions() > exceptions_at_birth_) {
     fail(fmt::format("an exception on rank {} ended group '{}'", who_.rank, who_.group));
   }
-  worker_.join();
+  worker_->join();
   transport_->leave();
 }
 
@@ -164,7 +164,7 @@ Traffic OrderedCommunicator::traffic() const {
 
 void OrderedCommunicator::fail(const std::string& why) noexcept {
   latch_->record({why, false});
-  transport_->fail(why);
+  transport_->fail({why, false});
 }
 
 Deadline OrderedCommunicator::deadline_from(Clock::time_point now) const {
@@ -176,12 +176,12 @@ Deadline OrderedCommunicator::deadline_from(Clock::time_point now) const {
 std::shared_ptr<Ticket> OrderedCommunicator::enqueue(Operation operation) {
   check_arguments(who_, operation);
   latch_->raise_if_set();
-  auto ticket = std::make_shared<Ticket>();
+  auto ticket = std::make_shared<Ticket>(worker_);
   std::lock_guard lock(order_);
   operation.called = Clock::now();
   operation.deadline = deadline_from(operation.called);
   operation.sequence = next_sequence_++;
-  worker_.push({std::move(operation), ticket});
+  worker_->push({std::move(operation), ticket});
   return ticket;
 }
 
@@ -207,7 +207,7 @@ void OrderedCommunicator::run(Worker::Task& task) noexcept {
   } catch (...) {
     const auto fault = current_fault();
     latch_->record(fault);
-    transport_->fail(fault.message);
+    transport_->fail(fault);
     task.ticket->fail(latch_->fault().value_or(fault));
   }
 }

@@ -65,7 +65,8 @@ class OrderedCommunicator final : public Communicator {
   std::uint64_t next_sequence_ = 0;
   mutable std::mutex traffic_mutex_;
   Traffic traffic_;
-  Worker worker_;
+  /// Shared with tickets, whose waiters may lend it their thread.
+  std::shared_ptr<Worker> worker_;
 };
 
 }  // namespace train::detail

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "collectives/ordered/agreement.hpp"
+#include "collectives/ordered/fault.hpp"
 #include "collectives/ordered/operation.hpp"
 
 namespace train::detail {
@@ -37,7 +38,8 @@ class Transport {
                                                Deadline deadline) = 0;
 
   /// Ends what is under way on this rank and tells the other ranks why, without waiting for them.
-  virtual void fail(const std::string& why) noexcept = 0;
+  /// What a peer caused need not be told again.
+  virtual void fail(const Fault& why) noexcept = 0;
   /// The last call: waits for messages under way (each by its deadline) unless failed, and tells
   /// the others that this rank is gone.
   virtual void leave() noexcept = 0;

@@ -5,6 +5,10 @@
 namespace train::detail {
 
 bool Ticket::wait_until(Deadline deadline) {
+  // Who gives a deadline wants to be back by then: an operation cannot be left half-way.
+  if (deadline == Deadline::max()) {
+    if (const auto worker = worker_.lock()) worker->help(*this);
+  }
   std::unique_lock lock(mutex_);
   const auto ended = [this] { return done_; };
   if (deadline == Deadline::max()) {
@@ -14,6 +18,11 @@ bool Ticket::wait_until(Deadline deadline) {
   }
   if (fault_) fault_->raise();
   return true;
+}
+
+bool Ticket::ended() {
+  std::lock_guard lock(mutex_);
+  return done_;
 }
 
 void Ticket::finish() {
@@ -47,16 +56,29 @@ void Worker::join() {
   if (thread_.joinable()) thread_.join();
 }
 
+void Worker::help(Ticket& ticket) {
+  std::unique_lock lock(mutex_);
+  while (!running_ && !queue_.empty() && !ticket.ended()) run_first(lock);
+}
+
 void Worker::loop() {
+  std::unique_lock lock(mutex_);
   while (true) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return closing_ || !queue_.empty(); });
+    changed_.wait(lock, [this] { return !running_ && (closing_ || !queue_.empty()); });
     if (queue_.empty()) return;
-    Task task = std::move(queue_.front());
-    queue_.pop_front();
-    lock.unlock();
-    run_(task);
+    run_first(lock);
   }
+}
+
+void Worker::run_first(std::unique_lock<std::mutex>& lock) {
+  Task task = std::move(queue_.front());
+  queue_.pop_front();
+  running_ = true;
+  lock.unlock();
+  run_(task);
+  lock.lock();
+  running_ = false;
+  if (closing_ || !queue_.empty()) changed_.notify_one();
 }
 
 }  // namespace train::detail

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "collectives/ordered/fault.hpp"
 #include "collectives/ordered/operation.hpp"
@@ -15,11 +16,15 @@
 namespace train::detail {
 
 class Transport;
+class Worker;
 
 /// Tells the waiters of one queued operation how it ended.
 class Ticket : public Work::State {
  public:
+  explicit Ticket(std::weak_ptr<Worker> worker) : worker_(std::move(worker)) {}
+
   bool wait_until(Deadline deadline) override;
+  bool ended();
   void finish();
   void fail(Fault fault);
 
@@ -27,6 +32,7 @@ class Ticket : public Work::State {
   std::shared_ptr<Transport> part;
 
  private:
+  std::weak_ptr<Worker> worker_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool done_ = false;
@@ -34,6 +40,7 @@ class Ticket : public Work::State {
 };
 
 /// One thread that takes operations in the order they were pushed. Sleeps while there are none.
+/// One operation runs at a time, on that thread or on one that waits for it.
 class Worker {
  public:
   struct Task {
@@ -48,16 +55,23 @@ class Worker {
   ~Worker() { join(); }
 
   void push(Task task);
+  /// Runs operations on the calling thread until `ticket` has ended or another thread runs one:
+  /// who waits anyway need not wake a thread and be woken by it, which costs more than a small
+  /// collective.
+  void help(Ticket& ticket);
   /// Runs what was pushed, then ends the thread.
   void join();
 
  private:
   void loop();
+  /// Takes the lock, held, off while the first task runs.
+  void run_first(std::unique_lock<std::mutex>& lock);
 
   std::function<void(Task&)> run_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Task> queue_;
+  bool running_ = false;
   bool closing_ = false;
   std::thread thread_;
 };
