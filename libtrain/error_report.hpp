@@ -18,7 +18,7 @@ class ErrorReport {
   explicit ErrorReport(Communicator& world);
 
   struct Verdict {
-    bool print = true;           ///< no lower rank has the same message
+    bool print = true;  ///< no lower rank has the same message
     bool everybody_failed = false;
   };
   /// Called once by each rank that failed; takes at most `patience`.

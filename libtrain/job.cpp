@@ -16,9 +16,13 @@ Job::Job(int argc, char** argv)
 
 Job::~Job() = default;
 
-Communicator& Job::world() const { return mpi_->world(); }
+Communicator& Job::world() const {
+  return mpi_->world();
+}
 
-int Job::ranks_on_node() const { return mpi_->local_size(); }
+int Job::ranks_on_node() const {
+  return mpi_->local_size();
+}
 
 Grid Job::grid(const GridOptions& options) const {
   return {world(), options, make_device(options, ranks_on_node())};

@@ -15,14 +15,14 @@
 namespace train {
 
 struct TrainerOptions {
-  std::int64_t steps = 1000;     ///< the whole run; the schedule ends there
-  std::int64_t stop_at = 0;      ///< end after this step without changing the schedule; 0: steps
-  std::int64_t batch = 64;       ///< sequences per step over all ranks
-  std::int64_t micro_batch = 0;  ///< sequences per rank and pass; 0: all that a rank has
-  Schedule schedule;             ///< `steps` above overrides its own
-  std::int64_t eval_every = 0;   ///< steps between evaluations; 0: after the last step only
+  std::int64_t steps = 1000;        ///< the whole run; the schedule ends there
+  std::int64_t stop_at = 0;         ///< end after this step without changing the schedule; 0: steps
+  std::int64_t batch = 64;          ///< sequences per step over all ranks
+  std::int64_t micro_batch = 0;     ///< sequences per rank and pass; 0: all that a rank has
+  Schedule schedule;                ///< `steps` above overrides its own
+  std::int64_t eval_every = 0;      ///< steps between evaluations; 0: after the last step only
   std::int64_t eval_sequences = 0;  ///< held-out sequences of an evaluation; 0: all
-  bool measure_mfu = true;       ///< measure the processor's peak once, at the start
+  bool measure_mfu = true;          ///< measure the processor's peak once, at the start
 };
 
 /// The loop: batches, backward passes, steps, evaluation, metrics. The same data, losses and

@@ -1,4 +1,4 @@
-#include "arguments.hpp"
+#include "examples/gpt/arguments.hpp"
 
 #include <cstdio>
 
@@ -12,8 +12,7 @@ std::optional<int> parse_arguments(CLI::App& app, const train::Job& job) {
     if (job.is_root()) fmt::print("{}", app.help());
     return 0;
   } catch (const CLI::ParseError& error) {
-    throw train::Error(fmt::format("{} ({} --help lists the flags)", error.what(),
-                                   app.get_name()));
+    throw train::Error(fmt::format("{} ({} --help lists the flags)", error.what(), app.get_name()));
   }
 }
 

@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-#include "arguments.hpp"
+#include "examples/gpt/arguments.hpp"
 #include "libtrain/train.hpp"
 
 namespace {
@@ -58,10 +58,10 @@ std::shared_ptr<const train::Tokenizer> choose_tokenizer(const GenerateArguments
         arguments.weights));
   }
   if (tokenizer->vocabulary_size() > weights.config().vocabulary) {
-    throw train::Error(fmt::format("the tokenizer {} has {} tokens, the model {}; use the tokenizer "
-                                   "that the model was trained with",
-                                   tokenizer->name(), tokenizer->vocabulary_size(),
-                                   weights.config().vocabulary));
+    throw train::Error(
+        fmt::format("the tokenizer {} has {} tokens, the model {}; use the one "
+                    "that the model was trained with",
+                    tokenizer->name(), tokenizer->vocabulary_size(), weights.config().vocabulary));
   }
   return tokenizer;
 }
@@ -100,4 +100,6 @@ int generate_gpt(train::Job& job) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return train::run(argc, argv, generate_gpt); }
+int main(int argc, char** argv) {
+  return train::run(argc, argv, generate_gpt);
+}

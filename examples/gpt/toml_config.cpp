@@ -1,4 +1,4 @@
-#include "toml_config.hpp"
+#include "examples/gpt/toml_config.hpp"
 
 #include <iterator>
 
@@ -42,8 +42,8 @@ std::vector<CLI::ConfigItem> TomlConfig::from_config(std::istream& input) const 
       }
     }
   } catch (const toml::parse_error& error) {
-    throw train::Error(fmt::format("--config: line {}: {}", error.source().begin.line,
-                                   error.description()));
+    throw train::Error(
+        fmt::format("--config: line {}: {}", error.source().begin.line, error.description()));
   }
   return found;
 }

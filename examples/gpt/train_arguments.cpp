@@ -1,12 +1,12 @@
-#include "train_arguments.hpp"
+#include "examples/gpt/train_arguments.hpp"
 
 #include <memory>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "arguments.hpp"
-#include "toml_config.hpp"
+#include "examples/gpt/arguments.hpp"
+#include "examples/gpt/toml_config.hpp"
 
 namespace {
 
@@ -47,10 +47,10 @@ void add_model_flags(CLI::App& app, TrainArguments& arguments) {
 
 void add_parallel_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--data-parallel", arguments.grid.data, "Data-parallel ranks [all]");
-  app.add_option("--tensor-parallel", arguments.grid.tensor, "Tensor-parallel ranks (1 in this version)")
+  app.add_option("--tensor-parallel", arguments.grid.tensor,
+                 "Tensor-parallel ranks (1 in this version)")
       ->capture_default_str();
-  app.add_option("--zero", arguments.zero, "ZeRO stage (0 in this version)")
-      ->capture_default_str();
+  app.add_option("--zero", arguments.zero, "ZeRO stage (0 in this version)")->capture_default_str();
   app.add_option("--device", arguments.grid.device, "cpu")->capture_default_str();
   app.add_option("--threads", arguments.grid.threads,
                  "Threads of a rank [the node's cores / its ranks]");
@@ -129,7 +129,7 @@ std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& 
   auto& schedule = arguments.trainer.schedule;
   schedule.kind = train::Schedule::parse_kind(arguments.schedule);
   schedule.lr = arguments.adamw.lr;
-  schedule.min_lr = arguments.min_lr >= 0.0 ? static_cast<float>(arguments.min_lr)
-                                            : arguments.adamw.lr / 10.0f;
+  schedule.min_lr =
+      arguments.min_lr >= 0.0 ? static_cast<float>(arguments.min_lr) : arguments.adamw.lr / 10.0f;
   return std::nullopt;
 }

@@ -7,8 +7,8 @@
 
 #include <fmt/format.h>
 
-#include "arguments.hpp"
-#include "train_arguments.hpp"
+#include "examples/gpt/arguments.hpp"
+#include "examples/gpt/train_arguments.hpp"
 
 namespace {
 
@@ -57,12 +57,17 @@ void add_sinks(const TrainArguments& arguments, const train::Grid& grid, train::
   }
 }
 
+// A run must not find out at its end that its weights cannot be written.
+void check_writable(const std::string& path) {
+  if (!path.empty()) train::AtomicFile{path};
+}
+
 void announce(const train::Job& job, const TrainArguments& arguments, const train::Gpt& model,
               const train::TokenDataset& data) {
   if (!job.is_root() || arguments.progress == "none") return;
   fmt::print("model {}: {:.2f} M parameters, vocabulary {}, context {}, {}\n", arguments.model,
-             static_cast<double>(model.config().parameter_count()) / 1e6,
-             model.config().vocabulary, data.context(), arguments.dtype);
+             static_cast<double>(model.config().parameter_count()) / 1e6, model.config().vocabulary,
+             data.context(), arguments.dtype);
   fmt::print("data: {} tokens to train on, {} held out; {} ranks x {} threads\n",
              data.train_tokens(), data.validation_tokens(), job.size(),
              train::threads_per_rank(arguments.grid, job.ranks_on_node()));
@@ -83,10 +88,11 @@ int train_gpt(train::Job& job) {
 
   train::Gpt model(config, grid.device(), {parse_dtype(arguments.dtype), arguments.seed});
   if (start) start->load(model);
-  train::ShardedOptimizer optimizer(model, grid, arguments.adamw,
-                                    {static_cast<train::Zero>(arguments.zero),
-                                     arguments.bucket_mib << 20});
+  train::ShardedOptimizer optimizer(
+      model, grid, arguments.adamw,
+      {static_cast<train::Zero>(arguments.zero), arguments.bucket_mib << 20});
   train::Trainer trainer(grid, model, optimizer, data, arguments.trainer);
+  if (job.is_root()) check_writable(arguments.save_weights);
   announce(job, arguments, model, data);
   add_sinks(arguments, grid, trainer);
   trainer.run();
@@ -98,4 +104,6 @@ int train_gpt(train::Job& job) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return train::run(argc, argv, train_gpt); }
+int main(int argc, char** argv) {
+  return train::run(argc, argv, train_gpt);
+}

@@ -45,7 +45,8 @@ class Tape {
   /// `backward` runs in the backward pass, in the reverse order of recording, and is destroyed
   /// after it has run: what it captured is freed then.
   void record(std::function<void()> backward);
-  /// Says that a recorded function will write the parameter's gradient; it calls `finish` when done.
+  /// Says that a recorded function will write the parameter's gradient; when it has, it calls
+  /// `finish`.
   void use(Parameter& parameter);
   void finish(Parameter& parameter);
   /// Called when the last use of a parameter has written its gradient: communication starts here

@@ -35,8 +35,7 @@ std::shared_ptr<const Tokenizer> read_tokenizer(const SafetensorsReader& reader)
 
 }  // namespace
 
-void save_weights(const std::filesystem::path& path, const Gpt& model,
-                  const Tokenizer* tokenizer) {
+void save_weights(const std::filesystem::path& path, const Gpt& model, const Tokenizer* tokenizer) {
   std::vector<SafetensorsSpec> specs;
   for (const auto& parameter : model.parameters()) {
     specs.push_back({parameter->name(), parameter->value().type(), extents_of(parameter->shape())});
@@ -49,8 +48,8 @@ void save_weights(const std::filesystem::path& path, const Gpt& model,
     const Tensor& value = parameter->value();
     host.resize(value.bytes());
     value.copy_to_host(host);
-    writer.write(parameter->name(), {host.data(), static_cast<std::size_t>(value.elements()),
-                                     value.type()});
+    writer.write(parameter->name(),
+                 {host.data(), static_cast<std::size_t>(value.elements()), value.type()});
   }
   writer.commit();
 }
@@ -61,9 +60,10 @@ WeightsFile::WeightsFile(const std::filesystem::path& path)
 void WeightsFile::load(Gpt& model) const {
   for (const auto& tensor : reader_.tensors()) {
     if (model.find_parameter(tensor.name) == nullptr) {
-      throw Error(fmt::format("{}: tensor {} is not in the model; choose the --model that the file "
-                              "was saved from",
-                              reader_.path().string(), tensor.name));
+      throw Error(
+          fmt::format("{}: tensor {} is not in the model; choose the --model that the file "
+                      "was saved from",
+                      reader_.path().string(), tensor.name));
     }
   }
   for (const auto& parameter : model.parameters()) load(*parameter, model.device());
@@ -73,15 +73,16 @@ void WeightsFile::load(Parameter& parameter, Device& device) const {
   const SafetensorsEntry* entry = reader_.find(parameter.name());
   const std::string file = reader_.path().string();
   if (entry == nullptr) {
-    throw Error(fmt::format("{}: tensor {} is missing; choose the --model that the file was saved "
-                            "from",
-                            file, parameter.name()));
+    throw Error(
+        fmt::format("{}: tensor {} is missing; choose the --model that the file was saved "
+                    "from",
+                    file, parameter.name()));
   }
   if (!std::ranges::equal(entry->shape, extents_of(parameter.shape()))) {
-    throw Error(fmt::format("{}: tensor {} is [{}], the model's is {}; choose the --model that the "
-                            "file was saved from",
-                            file, parameter.name(), fmt::join(entry->shape, ", "),
-                            parameter.shape().to_string()));
+    throw Error(fmt::format(
+        "{}: tensor {} is [{}], the model's is {}; choose the --model that the "
+        "file was saved from",
+        file, parameter.name(), fmt::join(entry->shape, ", "), parameter.shape().to_string()));
   }
   const DataType type = entry->type().value_or(DataType::u8);
   if (type != DataType::f32 && type != DataType::bf16) {
@@ -90,8 +91,7 @@ void WeightsFile::load(Parameter& parameter, Device& device) const {
   }
   const Tensor staging(device.memory(), parameter.shape(), type);
   std::vector<std::byte> host(staging.bytes());
-  reader_.read(parameter.name(),
-               {host.data(), static_cast<std::size_t>(staging.elements()), type});
+  reader_.read(parameter.name(), {host.data(), static_cast<std::size_t>(staging.elements()), type});
   staging.copy_from_host(host);
   device.ops().convert(staging, parameter.value());
 }

@@ -13,8 +13,7 @@ namespace train {
 /// A model's weights, configuration and tokenizer in one safetensors file: tensors under the
 /// model's own names, `libtrain.config` and `libtrain.tokenizer` in the metadata.
 /// `tokenizer` may be null: the file then holds none. Throws Error naming the file.
-void save_weights(const std::filesystem::path& path, const Gpt& model,
-                  const Tokenizer* tokenizer);
+void save_weights(const std::filesystem::path& path, const Gpt& model, const Tokenizer* tokenizer);
 
 /// A weights file, opened.
 class WeightsFile {

@@ -26,7 +26,8 @@ struct Data {
 /// of llm.c (known by their magic number), Megatron pairs (an .idx, or a .bin with its .idx beside
 /// it), and anything else as text. `tokenizer` is a specification (see make_tokenizer, and
 /// `chars`); left empty it is `bytes` for text and none for token files. Several texts are
-/// separated by the tokenizer's end-of-text id, where it has one.
+/// separated by the tokenizer's end-of-text id, where it has one. Files are mapped, not loaded;
+/// only text with a tokenizer other than `bytes` takes memory, 4 bytes per token in every process.
 /// Throws Error naming the pattern or file that is missing, unreadable, empty, damaged, or of
 /// another kind than the first.
 Data open_data(const std::vector<std::string>& patterns, std::string_view tokenizer = "");

@@ -28,7 +28,7 @@ class ConsoleSink final : public MetricsSink {
  public:
   using SteadyClock = std::function<std::chrono::steady_clock::time_point()>;
 
-  explicit ConsoleSink(ConsoleOptions options, std::FILE* out = stdout,
+  explicit ConsoleSink(ConsoleOptions options = {}, std::FILE* out = stdout,
                        SteadyClock clock = std::chrono::steady_clock::now);
   ~ConsoleSink() override;
 

@@ -1,6 +1,5 @@
 #include "libtrain/metrics/flops.hpp"
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -13,21 +12,30 @@
 namespace train {
 namespace {
 
-/// Seconds from when the first of `threads` threads starts until the last ends.
-double window_s(const detail::FmaKernel& kernel, int threads, std::int64_t iterations) {
+struct Window {
+  double elapsed_s = 0;  // from when the first thread starts until the last ends
+  double flops_per_s = 0;
+};
+
+Window measure_window(const detail::FmaKernel& kernel, int threads, std::int64_t iterations) {
   using SteadyClock = std::chrono::steady_clock;
   SteadyClock::time_point begin;
   float kept = 0;
-#pragma omp parallel num_threads(threads) reduction(+ : kept)
+  int ran = 0;  // a limit of the environment may give fewer threads than asked for
+#pragma omp parallel num_threads(threads) reduction(+ : kept, ran)
   {
 #pragma omp barrier
 #pragma omp master
     begin = SteadyClock::now();
     kept += kernel.run(iterations);
+    ran += 1;
   }
-  const double elapsed_s = std::chrono::duration<double>(SteadyClock::now() - begin).count();
+  Window window;
+  window.elapsed_s = std::chrono::duration<double>(SteadyClock::now() - begin).count();
+  window.flops_per_s =
+      kernel.flops_per_iteration * static_cast<double>(iterations) * ran / window.elapsed_s;
   invariant(kept > 0, "the multiply-adds have run");
-  return elapsed_s;
+  return window;
 }
 
 }  // namespace
@@ -52,15 +60,16 @@ double measure_peak_flops(int threads) {
   constexpr double wanted_s = 0.005;
   // Threads start and clocks rise while the length of a window is found.
   std::int64_t iterations = 10'000;
-  double elapsed_s = window_s(kernel, threads, iterations);
-  while (elapsed_s < wanted_s / 2) {
+  Window best = measure_window(kernel, threads, iterations);
+  while (best.elapsed_s < wanted_s / 2) {
     iterations *= 2;
-    elapsed_s = window_s(kernel, threads, iterations);
+    best = measure_window(kernel, threads, iterations);
   }
   for (int i = 0; i < windows; ++i) {
-    elapsed_s = std::min(elapsed_s, window_s(kernel, threads, iterations));
+    const Window window = measure_window(kernel, threads, iterations);
+    if (window.flops_per_s > best.flops_per_s) best = window;
   }
-  return kernel.flops_per_iteration * static_cast<double>(iterations) * threads / elapsed_s;
+  return best.flops_per_s;
 }
 
 }  // namespace train

@@ -21,7 +21,9 @@ void SamplingOptions::validate() const {
   }
 }
 
-Sampler::Sampler(SamplingOptions options) : options_(options) { options_.validate(); }
+Sampler::Sampler(SamplingOptions options) : options_(options) {
+  options_.validate();
+}
 
 std::int32_t Sampler::pick(std::span<const float> logits) {
   invariant(!logits.empty(), "there is a token to pick");
@@ -31,8 +33,8 @@ std::int32_t Sampler::pick(std::span<const float> logits) {
   rank_candidates(logits);
   weights_.clear();
   for (const Candidate& candidate : candidates_) {
-    weights_.push_back(std::exp(
-        static_cast<double>(candidate.logit - candidates_.front().logit) / options_.temperature));
+    weights_.push_back(std::exp(static_cast<double>(candidate.logit - candidates_.front().logit) /
+                                options_.temperature));
   }
   const double total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
   std::size_t kept = 0;

@@ -79,7 +79,7 @@ class Bench {
   void report(const std::string& name, double amount, double peak, const char* unit,
               const std::function<void()>& call) const {
     if (name.find(options_.only) == std::string::npos) return;
-    const double seconds = median_seconds(options_.clock, 5, call);
+    const double seconds = median_seconds(options_.clock, call);
     const double rate = amount / seconds * 1e-9;
     fmt::print("  {:<28} {:>9.3f} ms {:>8.1f} {} {:>4.0f} %\n", name, seconds * 1e3, rate, unit,
                100.0 * rate / peak);

@@ -35,28 +35,33 @@ double now_seconds(Clock clock) {
 
 }  // namespace
 
-double median_seconds(Clock clock, int repeats, const std::function<void()>& call) {
+double median_seconds(Clock clock, const std::function<void()>& call) {
+  constexpr std::size_t calls_min = 5, calls_max = 200;
+  constexpr double enough_s = 0.05;
   call();
   std::vector<double> seconds;
-  for (int i = 0; i < repeats; ++i) {
+  double total_s = 0.0;
+  while (seconds.size() < calls_min || (total_s < enough_s && seconds.size() < calls_max)) {
     const double start = now_seconds(clock);
     call();
     seconds.push_back(now_seconds(clock) - start);
+    total_s += seconds.back();
   }
-  std::nth_element(seconds.begin(), seconds.begin() + repeats / 2, seconds.end());
-  return seconds[static_cast<std::size_t>(repeats / 2)];
+  const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
+  std::nth_element(seconds.begin(), middle, seconds.end());
+  return *middle;
 }
 
 Machine measure_machine(Clock clock, int threads) {
   constexpr std::int64_t rounds = 4'000'000;
   std::vector<float> results(static_cast<std::size_t>(threads) * 64);
-  const double spin_s = median_seconds(clock, 5, [&] {
+  const double spin_s = median_seconds(clock, [&] {
 #pragma omp parallel for num_threads(threads)
     for (int i = 0; i < threads; ++i) results[i * 64] = spin(rounds, static_cast<float>(i));
   });
   constexpr std::int64_t count = 16 << 20;
   std::vector<float> a(count), b(count, 1.0f), c(count, 2.0f);
-  const double triad_s = median_seconds(clock, 5, [&] {
+  const double triad_s = median_seconds(clock, [&] {
 #pragma omp parallel for simd num_threads(threads)
     for (std::int64_t i = 0; i < count; ++i) a[i] = b[i] + 3.0f * c[i];
   });

@@ -8,8 +8,8 @@ namespace train::bench {
 /// the latter tells more, with one thread: threads that wait for each other count as well.
 enum class Clock { wall, processor };
 
-/// Median seconds of `repeats` calls after one to warm up.
-double median_seconds(Clock clock, int repeats, const std::function<void()>& call);
+/// Median seconds of a call, after one to warm up: of five calls, or of as many as fill 50 ms.
+double median_seconds(Clock clock, const std::function<void()>& call);
 
 /// What the machine can do in this run, on as many threads as the ops use.
 struct Machine {

@@ -102,8 +102,10 @@ Paths find(const std::string& pattern) {
     if (found.empty()) {
       throw Error(fmt::format("the folder '{}' holds no files to read", pattern));
     }
-  } else if (fs::exists(pattern, ignored)) {
+  } else if (fs::is_regular_file(pattern, ignored)) {
     found.push_back(pattern);
+  } else if (fs::exists(pattern, ignored)) {
+    throw Error(fmt::format("'{}' is a device or pipe; data are read from files", pattern));
   } else if (!has_wildcard(pattern)) {
     throw Error(fmt::format("there is no file or folder '{}'", pattern));
   } else {

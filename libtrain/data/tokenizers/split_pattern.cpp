@@ -71,7 +71,6 @@ class Matcher {
         data_(pcre2_match_data_create_from_pattern(code, nullptr), pcre2_match_data_free) {
     if (!context_ || !data_) throw std::bad_alloc();
     if (stack_) pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
-    pcre2_set_match_limit(context_.get(), UINT32_MAX);  // pieces may be megabytes of spaces
   }
 
   /// The next match at or after `from`, as [first, second); both npos if there is none.

@@ -16,7 +16,7 @@ struct BackwardTiles {
   std::int64_t context;        // as a multiple of a tile
   float *keys, *values, *dkeys, *dvalues;  // [context][padded]
   float *query, *dout, *dquery;            // [tile][padded]
-  float *query_lanes, *dout_lanes;         // [width][tile], transposed
+  float *query_lanes, *dout_lanes;         // [padded][tile], transposed
   float *probability, *dscore;             // [tile keys][tile queries]
   float *lse, *delta;                      // [tile]
   float* factors;                          // [tile keys][panel]: dropout
@@ -25,13 +25,13 @@ struct BackwardTiles {
     return (n + unit - 1) / unit * unit;
   }
   static std::int64_t floats(const AttentionShape& shape) {
-    const std::int64_t padded = round_up(shape.head_width, panel);
+    const std::int64_t padded = padded_width(shape.head_width);
     return 4 * round_up(shape.context, tile) * padded + 5 * tile * padded + 2 * tile * tile +
            2 * tile + tile * panel;
   }
   BackwardTiles(float* memory, const AttentionShape& shape)
       : width(shape.head_width),
-        padded(round_up(shape.head_width, panel)),
+        padded(padded_width(shape.head_width)),
         context(round_up(shape.context, tile)) {
     const auto take = [&](std::int64_t count) {
       float* taken = memory;
@@ -117,15 +117,15 @@ class Backward {
     const HeadRows<T> rows(at_.qkv, shape_, batch, head);
     const T* query = rows.query + first * rows.stride;
     copy_rows(query, rows.stride, queries, width, padded, score_scale(), tiles.query);
-    transpose_rows(query, rows.stride, queries, width, score_scale(), tiles.query_lanes);
     const std::int64_t out_stride = shape_.out_width();
     const std::int64_t place =
         (batch * shape_.context + first) * out_stride + head * shape_.head_width;
     copy_rows(at_.dout + place, out_stride, queries, width, padded, 1.0f, tiles.dout);
-    transpose_rows(at_.dout + place, out_stride, queries, width, 1.0f, tiles.dout_lanes);
     // Queries past the context's end are zero and add nothing.
     std::fill(tiles.query + queries * padded, tiles.query + tile * padded, 0.0f);
     std::fill(tiles.dout + queries * padded, tiles.dout + tile * padded, 0.0f);
+    transpose(tiles.query, padded, tile, padded, tiles.query_lanes, tile);
+    transpose(tiles.dout, padded, tile, padded, tiles.dout_lanes, tile);
     load_statistics(batch, head, first, queries, place, tiles);
     std::fill_n(tiles.dquery, tile * padded, 0.0f);
 
@@ -153,12 +153,8 @@ class Backward {
     for (std::int64_t i = 0; i < queries; ++i) {
       const T* out = at_.out + place + i * shape_.out_width();
       const T* dout = at_.dout + place + i * shape_.out_width();
-      float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-      for (std::int64_t d = 0; d < shape_.head_width; ++d)
-        sum += to_float(out[d]) * to_float(dout[d]);
       tiles.lse[i] = lse[i];
-      tiles.delta[i] = sum;
+      tiles.delta[i] = sum_over(tiles.width, [&](auto at) { return at(out) * at(dout); });
     }
   }
 

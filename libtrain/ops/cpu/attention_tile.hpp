@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "libtrain/ops/cpu/element.hpp"
 #include "libtrain/ops/cpu/vec.hpp"
@@ -38,16 +40,19 @@ template <int rows, bool add>
     sum[r][0] = add ? load(c + r * c_stride) : Vec{};
     sum[r][1] = add ? load(c + r * c_stride + lanes) : Vec{};
   }
-  for (std::int64_t p = 0; p < depth; ++p) {
-    const Vec left = load(b + p * b_stride), right = load(b + p * b_stride + lanes);
-    const float* column = a.data + p * a.column_step;
+  // At least once: with a loop that may not run at all, GCC keeps a second set of sums.
+  const float* column = a.data;
+  do {
+    const Vec left = load(b), right = load(b + lanes);
 #pragma GCC unroll 12
     for (int r = 0; r < rows; ++r) {
       const float factor = column[r * a.row_step];
       sum[r][0] += factor * left;
       sum[r][1] += factor * right;
     }
-  }
+    column += a.column_step;
+    b += b_stride;
+  } while (--depth > 0);
   for (int r = 0; r < rows; ++r) {
     store(c + r * c_stride, sum[r][0]);
     store(c + r * c_stride + lanes, sum[r][1]);
@@ -66,7 +71,8 @@ void product_tail(std::int64_t left, std::int64_t depth, Strided a, const float*
   }
 }
 
-/// c[rows, columns] (+)= a[rows, depth] · b[depth, columns]; `columns` is a multiple of `panel`.
+/// c[rows, columns] (+)= a[rows, depth] · b[depth, columns]; `columns` is a multiple of `panel`,
+/// `depth` at least 1.
 template <bool add>
 void product(std::int64_t rows, std::int64_t columns, std::int64_t depth, Strided a, const float* b,
              std::int64_t b_stride, float* c, std::int64_t c_stride) {
@@ -96,15 +102,47 @@ void copy_rows(const T* from, std::int64_t from_stride, std::int64_t rows, std::
   }
 }
 
-/// to[d][i] = from[i][d] · factor for i < rows, zero for rows <= i < tile.
-template <typename T>
-void transpose_rows(const T* from, std::int64_t from_stride, std::int64_t rows, std::int64_t width,
-                    float factor, float* to) {
-  for (std::int64_t d = 0; d < width; ++d) {
-    float* out = to + d * tile;
-    for (std::int64_t i = 0; i < rows; ++i) out[i] = to_float(from[i * from_stride + d]) * factor;
-    for (std::int64_t i = rows; i < tile; ++i) out[i] = 0.0f;
+/// The first (from 0) or second half of a and b, a's lanes between b's.
+template <int from, std::size_t... lane>
+[[gnu::always_inline]] inline Vec interleave(Vec a, Vec b, std::index_sequence<lane...>) {
+  return __builtin_shuffle(
+      a, b, IntVec{static_cast<std::int32_t>((lane % 2) * lanes + from + lane / 2)...});
+}
+
+/// to[column][row] = from[row][column] for a square of `lanes`: as many rounds of interleaving rows
+/// with those half a square further bring each element to its place, like a perfect shuffle.
+[[gnu::always_inline]] inline void transpose_square(const float* from, std::int64_t from_stride,
+                                                    float* to, std::int64_t to_stride) {
+  constexpr auto all = std::make_index_sequence<lanes>();
+  Vec rows[lanes], mixed[lanes];
+  for (int i = 0; i < lanes; ++i) rows[i] = load(from + i * from_stride);
+#pragma GCC unroll 4
+  for (int round = 1; round < lanes; round *= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < lanes / 2; ++i) {
+      mixed[2 * i] = interleave<0>(rows[i], rows[i + lanes / 2], all);
+      mixed[2 * i + 1] = interleave<lanes / 2>(rows[i], rows[i + lanes / 2], all);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) rows[i] = mixed[i];
   }
+  for (int i = 0; i < lanes; ++i) store(to + i * to_stride, rows[i]);
+}
+
+/// to[column][row] = from[row][column]; extents are multiples of `lanes`.
+inline void transpose(const float* from, std::int64_t from_stride, std::int64_t rows,
+                      std::int64_t columns, float* to, std::int64_t to_stride) {
+  for (std::int64_t row = 0; row < rows; row += lanes) {
+    for (std::int64_t column = 0; column < columns; column += lanes) {
+      transpose_square(from + row * from_stride + column, from_stride,
+                       to + column * to_stride + row, to_stride);
+    }
+  }
+}
+
+/// A head's width as the distance of rows: a multiple of a panel.
+inline std::int64_t padded_width(std::int64_t width) {
+  return (width + panel - 1) / panel * panel;
 }
 
 /// Hides keys that come after their query: scores[j][lane] of a panel whose first query is

@@ -61,20 +61,8 @@ struct KernelKey {
 
 struct Kernel {
   dnnl::memory::desc a, b, c, bias;
-  dnnl::matmul product;
+  dnnl::matmul product;  // empty where only a fallback exists
 };
-
-// A slow fallback counts as no kernel. oneDNN refuses a type that the processor lacks by throwing.
-bool multiplies_bf16(const dnnl::engine& engine) {
-  using dnnl::memory;
-  const memory::desc square({64, 64}, memory::data_type::bf16, memory::format_tag::ab);
-  try {
-    const dnnl::matmul::primitive_desc kernel({square, square, square}, engine);
-    return std::string_view(kernel.impl_info_str()).find("ref") == std::string_view::npos;
-  } catch (const dnnl::error&) {
-    return false;
-  }
-}
 
 }  // namespace
 
@@ -84,7 +72,6 @@ struct Gemm::Kernels {
 
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
-  bool has_bf16 = multiplies_bf16(engine);
   std::map<KernelKey, Kernel> by_key;
 
   Kernel& get(const KernelKey& key, const ConstMatrix& a, const ConstMatrix& b);
@@ -112,16 +99,20 @@ Kernel& Gemm::Kernels::get(const KernelKey& key, const ConstMatrix& a, const Con
     kernel.bias = {{1, key.n}, dnnl_type(key.bias_type), dnnl::memory::format_tag::ab};
     return dnnl::matmul::desc(kernel.a, kernel.b, kernel.bias, kernel.c);
   };
-  kernel.product = dnnl::matmul({describe_product(), attributes, engine});
+  try {
+    const dnnl::matmul::primitive_desc found(describe_product(), attributes, engine);
+    if (std::string_view(found.impl_info_str()).find("ref") == std::string_view::npos) {
+      kernel.product = dnnl::matmul(found);
+    }
+  } catch (const dnnl::error& error) {
+    // That is how oneDNN says that this processor has no kernel for the types.
+    if (error.status != dnnl_unimplemented) throw;
+  }
   return by_key.emplace(key, std::move(kernel)).first->second;
 }
 
 Gemm::Gemm(int threads) : threads_(threads), kernels_(std::make_unique<Kernels>()) {}
 Gemm::~Gemm() = default;
-
-bool Gemm::has_bf16() const {
-  return kernels_->has_bf16;
-}
 
 void Gemm::multiply(std::int64_t m, std::int64_t n, std::int64_t k, const ConstMatrix& a,
                     const ConstMatrix& b, float beta, float* c, std::int64_t c_stride) {
@@ -136,7 +127,7 @@ void Gemm::multiply(std::int64_t m, std::int64_t n, std::int64_t k, const ConstM
   }
 }
 
-void Gemm::multiply_fused(std::int64_t m, std::int64_t n, std::int64_t k, const ConstMatrix& a,
+bool Gemm::multiply_fused(std::int64_t m, std::int64_t n, std::int64_t k, const ConstMatrix& a,
                           const ConstMatrix& b, const Finish& finish, void* c, DataType c_type,
                           std::int64_t c_stride) {
   const OpenMpThreads threads(threads_);
@@ -156,7 +147,8 @@ void Gemm::multiply_fused(std::int64_t m, std::int64_t n, std::int64_t k, const 
                       finish.bias_type,
                       finish.activation};
   try {
-    Kernel& kernel = kernels_->get(key, a, b);
+    const Kernel& kernel = kernels_->get(key, a, b);
+    if (!kernel.product) return false;
     const dnnl::engine& engine = kernels_->engine;
     // oneDNN's handles are not const; sources are only read.
     std::unordered_map<int, dnnl::memory> arguments{
@@ -168,6 +160,7 @@ void Gemm::multiply_fused(std::int64_t m, std::int64_t n, std::int64_t k, const 
     }
     kernel.product.execute(kernels_->stream, arguments);
     kernels_->stream.wait();
+    return true;
   } catch (const dnnl::error& error) {
     throw Error("oneDNN's matmul failed (" + std::string(error.message) + ") for " +
                 std::to_string(m) + " x " + std::to_string(n) + " x " + std::to_string(k));

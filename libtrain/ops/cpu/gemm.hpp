@@ -37,11 +37,10 @@ class Gemm {
     bool add = false;
   };
 
-  /// True when this processor multiplies bf16 faster than by way of f32.
-  bool has_bf16() const;
-  /// The same for any of f32 and bf16 that oneDNN has a kernel for, with c's own type; the kernel
-  /// of a shape is made once and kept.
-  void multiply_fused(std::int64_t m, std::int64_t n, std::int64_t k, const ConstMatrix& a,
+  /// The same with factors of f32 or bf16 and c's own type, by a kernel that oneDNN generates for
+  /// the shape, made once and kept. False, and nothing done, where it has none but a slow fallback:
+  /// for bf16 on processors without AVX-512.
+  bool multiply_fused(std::int64_t m, std::int64_t n, std::int64_t k, const ConstMatrix& a,
                       const ConstMatrix& b, const Finish& finish, void* c, DataType c_type,
                       std::int64_t c_stride);
 

@@ -162,11 +162,11 @@ void CpuOps::linear(const Tensor& x, const Tensor& w, const Tensor& bias, Activa
   const Activation fused = pre.defined() ? Activation::none : activation;
 
   const Block y_block = block_of(y), kept_block = block_of(kept);
-  if (gemm_.has_bf16() && all_bf16(x, w)) {
-    const Gemm::Finish finish{bias.defined() ? bias.raw() : nullptr,
-                              bias.defined() ? bias.type() : DataType::f32, fused, false};
-    gemm_.multiply_fused(m, n, k, block_of(x).factor(), block_of(w).factor(true), finish,
-                         kept.raw(), kept.type(), n);
+  const Gemm::Finish finish{bias.defined() ? bias.raw() : nullptr,
+                            bias.defined() ? bias.type() : DataType::f32, fused, false};
+  if (all_bf16(x, w) &&
+      gemm_.multiply_fused(m, n, k, block_of(x).factor(), block_of(w).factor(true), finish,
+                           kept.raw(), kept.type(), n)) {
     if (pre.defined()) activate_into(activation, pre, y);
     return;
   }
@@ -195,9 +195,10 @@ void CpuOps::linear_grad_input(const Tensor& dy, const Tensor& w, const Gradient
   if (m == 0 || k == 0) return;
   const bool add = dx.write == Write::add;
   const Block dx_block = block_of(dx.tensor);
-  if (gemm_.has_bf16() && all_bf16(dy, w)) {
-    gemm_.multiply_fused(m, k, n, block_of(dy).factor(), block_of(w).factor(), {.add = add},
-                         dx.tensor.raw(), dx.tensor.type(), k);
+  Gemm::Finish finish;
+  finish.add = add;
+  if (all_bf16(dy, w) && gemm_.multiply_fused(m, k, n, block_of(dy).factor(), block_of(w).factor(),
+                                              finish, dx.tensor.raw(), dx.tensor.type(), k)) {
     return;
   }
   const bool converts = dy.type() != DataType::f32 || w.type() != DataType::f32;
@@ -227,9 +228,11 @@ void CpuOps::linear_grad_weight(const Tensor& dy, const Tensor& x, const Gradien
     if (!add) fill(dw.tensor, 0.0f);
     return;
   }
-  if (gemm_.has_bf16() && all_bf16(dy, x)) {
-    gemm_.multiply_fused(n, k, m, block_of(dy).factor(true), block_of(x).factor(), {.add = add},
-                         dw.tensor.raw(), dw.tensor.type(), k);
+  Gemm::Finish finish;
+  finish.add = add;
+  if (all_bf16(dy, x) &&
+      gemm_.multiply_fused(n, k, m, block_of(dy).factor(true), block_of(x).factor(), finish,
+                           dw.tensor.raw(), dw.tensor.type(), k)) {
     return;
   }
   const bool converts = dy.type() != DataType::f32 || dw.tensor.type() != DataType::f32;

@@ -1,10 +1,13 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
+#include <type_traits>
 
 #include "libtrain/ops/cpu/cpu_ops.hpp"
 #include "libtrain/ops/cpu/element.hpp"
 #include "libtrain/ops/cpu/parallel.hpp"
+#include "libtrain/ops/cpu/vec.hpp"
 #include "libtrain/ops/cpu/vector_math.hpp"
 
 namespace train::cpu {
@@ -21,21 +24,8 @@ void check_targets(std::span<const std::int32_t> targets, std::int64_t vocabular
   }
 }
 
-// The row is read from memory once: the later loops find it in the cache of the core.
-template <typename Logit>
-float log_sum_exp(const Logit* logits, std::int64_t width) {
-  float largest = -std::numeric_limits<float>::infinity();
-#pragma omp simd reduction(max : largest)
-  for (std::int64_t i = 0; i < width; ++i) {
-    const float logit = to_float(logits[i]);
-    largest = logit > largest ? logit : largest;
-  }
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < width; ++i) sum += fast_exp(to_float(logits[i]) - largest);
-  return largest + std::log(sum);
-}
-
+// A row is read from memory once: the later loops find it in the core's cache. Exponentials that
+// have a place in full precision are kept, others are computed again.
 template <typename Logit, typename Grad>
 void cross_entropy_row(const Logit* logits, std::int32_t target, std::int64_t width, float scale,
                        float* loss, Grad* dlogits) {
@@ -44,15 +34,26 @@ void cross_entropy_row(const Logit* logits, std::int32_t target, std::int64_t wi
     if (dlogits != nullptr) std::fill_n(dlogits, width, Grad{});
     return;
   }
-  const float lse = log_sum_exp(logits, width);
-  const float chosen = to_float(logits[target]);
-  *loss = lse - chosen;
+  constexpr bool keeps = std::is_same_v<Grad, float>;
+  const float largest = max_over(width, logits, -std::numeric_limits<float>::infinity());
+  const float chosen = to_float(logits[target]) - largest;  // before dlogits overwrites it
+  const auto exponential = [&](auto at) { return fast_exp(at(logits) - largest); };
+  const auto kept_exponential = [&](auto at) {
+    const auto e = exponential(at);
+    if constexpr (keeps) at.put(dlogits, e);
+    return e;
+  };
+  const float sum = keeps && dlogits != nullptr ? sum_over(width, kept_exponential)
+                                                : sum_over(width, exponential);
+  *loss = std::log(sum) - chosen;
   if (dlogits == nullptr) return;
+  const float factor = scale / sum;
 #pragma omp simd
   for (std::int64_t i = 0; i < width; ++i) {
-    dlogits[i] = from_float<Grad>(fast_exp(to_float(logits[i]) - lse) * scale);
+    const float e = keeps ? to_float(dlogits[i]) : fast_exp(to_float(logits[i]) - largest);
+    dlogits[i] = from_float<Grad>(e * factor);
   }
-  dlogits[target] = from_float<Grad>((fast_exp(chosen - lse) - 1.0f) * scale);
+  dlogits[target] = from_float<Grad>(fast_exp(chosen) * factor - scale);
 }
 
 }  // namespace

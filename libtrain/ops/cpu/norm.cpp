@@ -5,6 +5,7 @@
 #include "libtrain/ops/cpu/element.hpp"
 #include "libtrain/ops/cpu/parallel.hpp"
 #include "libtrain/ops/cpu/scratch.hpp"
+#include "libtrain/ops/cpu/vec.hpp"
 
 namespace train::cpu {
 namespace {
@@ -16,18 +17,14 @@ void norm_row(const T* x, const float* weight, const float* bias, std::int64_t w
               T* y, float* mean_out, float* rstd_out) {
   float mean = 0.0f;
   if constexpr (centred) {
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = 0; i < width; ++i) sum += to_float(x[i]);
+    const float sum = sum_over(width, [&](auto at) { return at(x); });
     mean = sum / static_cast<float>(width);
     *mean_out = mean;
   }
-  float squares = 0.0f;
-#pragma omp simd reduction(+ : squares)
-  for (std::int64_t i = 0; i < width; ++i) {
-    const float distance = to_float(x[i]) - mean;
-    squares += distance * distance;
-  }
+  const float squares = sum_over(width, [&](auto at) {
+    const auto distance = at(x) - mean;
+    return distance * distance;
+  });
   const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(width) + eps);
   *rstd_out = rstd;
 #pragma omp simd
@@ -41,17 +38,15 @@ void norm_row(const T* x, const float* weight, const float* bias, std::int64_t w
 template <bool centred, bool add, typename T, typename Dx>
 void norm_backward_row(const T* dy, const T* x, const float* weight, float mean, float rstd,
                        std::int64_t width, Dx* dx, float* dweight, float* dbias) {
-  float sum = 0.0f, dot = 0.0f;
-#pragma omp simd reduction(+ : sum, dot)
-  for (std::int64_t i = 0; i < width; ++i) {
-    const float grad = to_float(dy[i]);
-    const float normal = (to_float(x[i]) - mean) * rstd;
-    const float weighted = grad * weight[i];
-    sum += weighted;
-    dot += weighted * normal;
-    dweight[i] += grad * normal;
-    if constexpr (centred) dbias[i] += grad;
-  }
+  float sum = 0.0f;
+  if constexpr (centred) sum = sum_over(width, [&](auto at) { return at(dy) * at(weight); });
+  const float dot = sum_over(width, [&](auto at) {
+    const auto normal = (at(x) - mean) * rstd;
+    const auto grad = at(dy);
+    at.put(dweight, at(dweight) + grad * normal);
+    if constexpr (centred) at.put(dbias, at(dbias) + grad);
+    return grad * at(weight) * normal;
+  });
   if (dx == nullptr) return;
   const float shift = centred ? sum / static_cast<float>(width) : 0.0f;
   const float slope = dot / static_cast<float>(width);

@@ -3,20 +3,105 @@
 #include <cstdint>
 #include <cstring>
 
+#include "libtrain/ops/cpu/element.hpp"
+
+// Vectors of the compiler (GCC and Clang alike): they become whatever the processor compiled for
+// has. Loops without sums are left to the vectoriser; these are for sums, which it may not reorder,
+// and for products that must stay in registers.
+
 namespace train::cpu {
 
 /// As many floats as the processor's vectors hold: the compiler's largest useful alignment.
 inline constexpr int lanes = __BIGGEST_ALIGNMENT__ / sizeof(float);
 using Vec [[gnu::vector_size(lanes * sizeof(float))]] = float;
 using IntVec [[gnu::vector_size(lanes * sizeof(float))]] = std::int32_t;
+using WordVec [[gnu::vector_size(lanes * sizeof(float))]] = std::uint32_t;
+using HalfWordVec [[gnu::vector_size(lanes * sizeof(std::uint16_t))]] = std::uint16_t;
 
 [[gnu::always_inline]] inline Vec load(const float* from) {
   Vec v;
   std::memcpy(&v, from, sizeof v);
   return v;
 }
+[[gnu::always_inline]] inline Vec load(const BFloat16* from) {
+  HalfWordVec v;
+  std::memcpy(&v, from, sizeof v);
+  return (Vec)(__builtin_convertvector(v, WordVec) << 16);
+}
 [[gnu::always_inline]] inline void store(float* to, Vec v) {
   std::memcpy(to, &v, sizeof v);
+}
+
+/// Sum of the lanes, halves first.
+[[gnu::always_inline]] inline float sum_lanes(Vec v) {
+  float lane[lanes];
+  store(lane, v);
+  for (int half = lanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
+  }
+  return lane[0];
+}
+
+/// Where a term of a sum stands: at(p) is a vector of p's elements from `index` on, or one element,
+/// and at.put(p, value) stores such a one.
+struct VecAt {
+  std::int64_t index;
+  template <typename T>
+  [[gnu::always_inline]] Vec operator()(const T* p) const {
+    return load(p + index);
+  }
+  [[gnu::always_inline]] void put(float* p, Vec value) const { store(p + index, value); }
+};
+struct FloatAt {
+  std::int64_t index;
+  template <typename T>
+  [[gnu::always_inline]] float operator()(const T* p) const {
+    return to_float(p[index]);
+  }
+  [[gnu::always_inline]] void put(float* p, float value) const { p[index] = value; }
+};
+
+/// term(at) summed over [0, count), in an order that `count` alone fixes. Four sums run side by
+/// side, since one addition takes as long as four can begin.
+template <typename Term>
+[[gnu::always_inline]] inline float sum_over(std::int64_t count, Term&& term) {
+  Vec sums[4] = {};
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+#pragma GCC unroll 4
+    for (int part = 0; part < 4; ++part) sums[part] += term(VecAt{i + part * lanes});
+  }
+  for (; i + lanes <= count; i += lanes) sums[0] += term(VecAt{i});
+  float total = sum_lanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  for (; i < count; ++i) total += term(FloatAt{i});
+  return total;
+}
+
+/// The largest of `values`; NaN are passed over.
+template <typename T>
+float max_over(std::int64_t count, const T* values, float lowest) {
+  Vec largest[4];
+  for (Vec& part : largest) part = Vec{} + lowest;
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+#pragma GCC unroll 4
+    for (int part = 0; part < 4; ++part) {
+      const Vec v = load(values + i + part * lanes);
+      largest[part] = v > largest[part] ? v : largest[part];
+    }
+  }
+  for (const int part : {1, 2, 3}) {
+    largest[0] = largest[part] > largest[0] ? largest[part] : largest[0];
+  }
+  float result = lowest;
+  for (int lane = 0; lane < lanes; ++lane) {
+    if (largest[0][lane] > result) result = largest[0][lane];
+  }
+  for (; i < count; ++i) {
+    const float v = to_float(values[i]);
+    if (v > result) result = v;
+  }
+  return result;
 }
 
 }  // namespace train::cpu

@@ -24,37 +24,39 @@ namespace detail {
 }
 }  // namespace detail
 
-/// e^x within 2 units in the last place; results below 2^-125 are zero, NaN stays NaN. libm's
-/// vector functions are reached with -ffast-math only, which would give up NaN; this is straight
-/// line code that loops over float (or a vector of floats) vectorise.
+/// Where fast_exp holds its argument. Defined elsewhere, out of the compiler's sight: against a
+/// constant that it knows, GCC 12 makes two blends and their comparisons of the two bounds, against
+/// an unknown one a minimum and a maximum.
+extern const float exp_low;
+extern const float exp_high;
+
+/// e^x within 2 units in the last place for x in [-87.6, 88.3]; zero below, infinite above, NaN for
+/// NaN. libm's vector functions are reached with -ffast-math only, which would give up NaN; this is
+/// straight line code that loops over float vectorise, and that takes a Vec as well.
 ///
 /// x = n ln 2 + r with |r| <= ln 2 / 2. n comes from adding 1.5·2^23, whose last mantissa bits then
-/// hold it; ln 2 is split so that n·high is exact; the polynomial is Cephes' expf.
+/// hold it; ln 2 is split so that n·high is exact; the polynomial is Cephes' expf. At the bounds
+/// that x is held to, the bits of 2^n are those of zero and of infinity.
 template <typename F>
 [[gnu::always_inline]] inline F fast_exp(F x) {
   using detail::bits_float;
   using detail::float_bits;
-  const F low = F{} - 86.6f;
-  const F high = F{} + 88.72284f;
-  const F clamped_low = x < low ? low : x;
-  const F y = clamped_low > high ? high : clamped_low;
+  const F low = F{} + exp_low;
+  const F high = F{} + exp_high;
+  const F raised = x < low ? low : x;
+  const F y = raised > high ? high : raised;
   const F magic = F{} + 12582912.0f;
   const F shifted = y * 1.44269504f + magic;
   const F n = shifted - magic;
   const F r = (y - n * 0.693359375f) + n * 2.12194440e-4f;
-  F p = F{} + 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  // 2^(n-1), doubled after: n = 128 has no float of its own.
-  const F power = bits_float((float_bits(shifted) - float_bits(magic) + 126) << 23);
-  const F result = p * power * 2.0f;
-  const F infinity = F{} + std::numeric_limits<float>::infinity();
-  const F flushed = x < low ? F{} : result;
-  return x > high ? infinity : flushed;
+  // In pairs, because the chain of one Horner scheme is longer than a processor looks ahead.
+  const F r2 = r * r;
+  const F p01 = r * 1.6666665459e-1f + 5.0000001201e-1f;
+  const F p23 = r * 8.3334519073e-3f + 4.1665795894e-2f;
+  const F p45 = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  const F tail = (p45 * r2 + p23) * r2 + p01;
+  const F p = (tail * r2 + r) + 1.0f;
+  return p * bits_float((float_bits(shifted) - float_bits(magic) + 127) << 23);
 }
 
 [[gnu::always_inline]] inline float sigmoid(float x) {

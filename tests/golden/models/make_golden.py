@@ -6,7 +6,7 @@
 
 For one GPT-2 style and one Llama style model, whose weights libtrain draws and trains for a few
 steps (so that no bias is zero and no norm is one), PyTorch computes in f32: the logits, loss and
-every gradient of one batch, and the losses of 20 AdamW steps. Writes, beside this script,
+every gradient of one batch, and the losses of 20 AdamW steps on it. Writes, beside this script,
 NAME.weights.safetensors (by libtrain) and NAME.golden.safetensors.
 """
 
@@ -29,7 +29,7 @@ MODELS = {
     "llama": "llama,layers=2,heads=4,kv_heads=2,width=32,hidden=48,context=16",
 }
 BATCH, CONTEXT, STEPS = 4, 16, 20
-ADAMW = dict(lr=1e-3, betas=(0.9, 0.95), eps=1e-8)
+ADAMW = dict(lr=1e-2, betas=(0.9, 0.95), eps=1e-8)
 WEIGHT_DECAY, CLIP = 0.1, 1.0
 
 DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32}
@@ -149,9 +149,9 @@ def train(p, inputs, targets, config):
     groups += [{"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, **ADAMW)
     losses = []
-    for step in range(STEPS):
+    for _ in range(STEPS):
         optimizer.zero_grad()
-        loss = loss_of(forward(p, inputs[step], config), targets[step])
+        loss = loss_of(forward(p, inputs, config), targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(p.values(), CLIP)
         optimizer.step()
@@ -164,18 +164,18 @@ def make(name, model):
     config = json.loads(metadata["libtrain.config"])
     p = {key: torch.tensor(value).requires_grad_() for key, value in tensors.items()}
     generator = np.random.default_rng(17)
-    tokens = generator.integers(0, config["vocabulary"], (STEPS, BATCH, CONTEXT + 1), dtype=np.int32)
-    inputs = torch.tensor(tokens[:, :, :-1].copy()).long()
-    targets = torch.tensor(tokens[:, :, 1:].copy()).long()
+    tokens = generator.integers(0, config["vocabulary"], (BATCH, CONTEXT + 1), dtype=np.int32)
+    inputs = torch.tensor(tokens[:, :-1].copy()).long()
+    targets = torch.tensor(tokens[:, 1:].copy()).long()
 
-    logits = forward(p, inputs[0], config)
-    loss = loss_of(logits, targets[0])
+    logits = forward(p, inputs, config)
+    loss = loss_of(logits, targets)
     loss.backward()
     golden = {f"gradient.{key}": value.grad.numpy().copy() for key, value in p.items()}
     golden["logits"] = logits.detach().reshape(-1, logits.shape[-1]).numpy()
     golden["loss"] = np.array([loss.item()], dtype=np.float64)
-    golden["inputs"] = tokens[:, :, :-1].copy()
-    golden["targets"] = tokens[:, :, 1:].copy()
+    golden["inputs"] = tokens[:, :-1].copy()
+    golden["targets"] = tokens[:, 1:].copy()
     golden["losses"] = np.array(train(p, inputs, targets, config), dtype=np.float64)
     write_safetensors(HERE / f"{name}.golden.safetensors", golden)
     print(f"{name}: loss {loss.item():.6f}, after {STEPS} steps {golden['losses'][-1]:.6f}")

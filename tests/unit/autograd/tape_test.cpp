@@ -1,8 +1,8 @@
 #include "libtrain/autograd/tape.hpp"
 
-#include <doctest/doctest.h>
-
 #include <cmath>
+
+#include <doctest/doctest.h>
 
 #include "libtrain/autograd/functions.hpp"
 

@@ -105,7 +105,7 @@ TEST_CASE("Flipped and cut files give an Error or what they hold, never a crash"
     CHECK_THROWS_AS(read_all(scratch / "f"), train::Error);
   }
   int refused = 0;
-  constexpr int rounds = 3000;
+  constexpr int rounds = 1000;
   for (int round = 0; round < rounds; ++round) {
     CAPTURE(round);
     std::string damaged = whole;

@@ -1,6 +1,7 @@
 #include "libtrain/data/file_patterns.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
 #include "collectives/error.hpp"
 #include "tests/unit/data/data_files.hpp"
@@ -73,6 +74,8 @@ TEST_CASE("a pattern that finds nothing is named") {
   CHECK(contains(message("missing/**/x"), "missing/**/x'"));
   CHECK(contains(message("a.txt/*"), "a.txt/*'"));
   CHECK(contains(message("empty"), "empty' holds no files"));
+  REQUIRE(::mkfifo((tree.path() / "pipe").c_str(), 0600) == 0);
+  CHECK(contains(message("pipe"), "pipe' is a device or pipe"));
 }
 
 }  // namespace train::test

@@ -41,6 +41,12 @@ TEST_CASE("a pattern that does not compile is shown") {
   CHECK(contains(message_of<Error>([] { SplitPattern("a(b"); }), "'a(b'"));
 }
 
+TEST_CASE("a pattern that backtracks without end is given up") {
+  const SplitPattern hostile("(a+)+(a+)+[bc]d");
+  CHECK(contains(message_of<Error>([&] { pieces_of(hostile, std::string(2000, 'a') + "d"); }),
+                 "match limit"));
+}
+
 TEST_CASE("megabytes without a break are split at once") {
   const SplitPattern gpt2{std::string(detail::kGpt2Pattern)};
   CHECK(pieces_of(gpt2, std::string(4 << 20, ' ')).size() == 1);

@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "collectives/error.hpp"
-#include "small_models.hpp"
+#include "tests/unit/model/small_models.hpp"
 
 using namespace train;
 

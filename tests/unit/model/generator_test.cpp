@@ -1,11 +1,12 @@
+#include "libtrain/model/generator.hpp"
+
 #include <cmath>
 #include <map>
 
 #include <doctest/doctest.h>
 
 #include "collectives/error.hpp"
-#include "libtrain/model/generator.hpp"
-#include "small_models.hpp"
+#include "tests/unit/model/small_models.hpp"
 
 using namespace train;
 

@@ -4,14 +4,16 @@
 
 #include <doctest/doctest.h>
 
-#include "small_models.hpp"
+#include "tests/unit/model/small_models.hpp"
 
 using namespace train;
 
 namespace {
 
 // Recording, because dropout acts only then.
-double loss_at(Gpt& model, const Batch& batch) { return model.loss(batch).value(); }
+double loss_at(Gpt& model, const Batch& batch) {
+  return model.loss(batch).value();
+}
 
 std::vector<std::vector<double>> gradients_of(Gpt& model, const Batch& batch) {
   small::give_gradients(model);
@@ -60,9 +62,13 @@ void check_gradients(GptConfig config) {
 
 }  // namespace
 
-TEST_CASE("GPT-2 style gradients match finite differences") { check_gradients(small::gpt2()); }
+TEST_CASE("GPT-2 style gradients match finite differences") {
+  check_gradients(small::gpt2());
+}
 
-TEST_CASE("Llama style gradients match finite differences") { check_gradients(small::llama()); }
+TEST_CASE("Llama style gradients match finite differences") {
+  check_gradients(small::llama());
+}
 
 TEST_CASE("gradients match finite differences with dropout") {
   GptConfig config = small::gpt2();

@@ -69,8 +69,8 @@ struct Tokens {
 
 inline void give_gradients(train::Gpt& model) {
   for (const auto& parameter : model.parameters()) {
-    parameter->set_gradient(train::Tensor(model.device().memory(), parameter->shape(),
-                                          parameter->value().type()));
+    parameter->set_gradient(
+        train::Tensor(model.device().memory(), parameter->shape(), parameter->value().type()));
   }
 }
 

@@ -1,9 +1,10 @@
+#include "libtrain/optimizer/schedule.hpp"
+
 #include <cmath>
 
 #include <doctest/doctest.h>
 
 #include "collectives/error.hpp"
-#include "libtrain/optimizer/schedule.hpp"
 
 using train::Schedule;
 

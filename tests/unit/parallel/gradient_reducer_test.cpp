@@ -1,8 +1,8 @@
 #include "libtrain/parallel/gradient_reducer.hpp"
 
-#include <doctest/doctest.h>
-
 #include <thread>
+
+#include <doctest/doctest.h>
 
 #include "collectives/local/world.hpp"
 #include "libtrain/tensor/cpu/cpu_memory.hpp"
@@ -15,9 +15,9 @@ using Parameters = std::vector<std::unique_ptr<Parameter>>;
 
 Parameters make_parameters(CpuMemory& memory) {
   Parameters parameters;
-  for (const std::int64_t size : {100, 7, 200, 3}) {
-    auto parameter = std::make_unique<Parameter>("p" + std::to_string(size), Shape{size},
-                                                 Initializer::zeros());
+  const std::pair<const char*, std::int64_t> sizes[] = {{"a", 100}, {"b", 7}, {"c", 200}, {"d", 3}};
+  for (const auto& [name, size] : sizes) {
+    auto parameter = std::make_unique<Parameter>(name, Shape{size}, Initializer::zeros());
     parameter->initialize(memory, DataType::f32, 1);
     parameters.push_back(std::move(parameter));
   }

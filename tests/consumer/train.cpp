@@ -1,15 +1,15 @@
-// A program of a user's own: prints "ok" when the library it linked works.
-#include <libtrain/checkpoint/safetensors.hpp>
-#include <libtrain/metrics/flops.hpp>
-
+// A user's own program with all of libtrain: prints "ok" when what it linked works.
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <span>
 #include <vector>
 
-int main(int argc, char** argv) try {
-  const std::filesystem::path path = argc > 1 ? argv[1] : "consumer.safetensors";
+#include <libtrain/checkpoint/safetensors.hpp>
+#include <libtrain/metrics/flops.hpp>
+
+int main() try {
+  const std::filesystem::path path = "consumer.safetensors";
   const std::vector<float> values = {1, 2, 3};
   train::SafetensorsWriter writer(path, {{"w", train::DataType::f32, {3}}});
   writer.write("w", std::span(values));
