@@ -24,7 +24,6 @@ function(add_ranked_test name)
       if(backend STREQUAL "mpi")
         add_test(NAME ${test} COMMAND ${PROJECT_SOURCE_DIR}/launch/mpirun_local ${ranks}
                  $<TARGET_FILE:${name}> --backend mpi)
-        math(EXPR processors "${ranks} < 2 ? 1 : 2")
       else()
         add_test(NAME ${test} COMMAND ${name} --backend local --ranks ${ranks})
       endif()

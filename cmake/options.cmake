@@ -6,7 +6,7 @@ option(TRAIN_BUILD_EXAMPLES "Build the example programs" ${PROJECT_IS_TOP_LEVEL}
 option(TRAIN_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(TRAIN_INSTALL "Generate the install target" ${PROJECT_IS_TOP_LEVEL})
 option(TRAIN_WERROR "Treat warnings as errors" OFF)
-set(TRAIN_SANITIZE "" CACHE STRING "Sanitizers to build with: address, undefined, thread, or a list")
+set(TRAIN_SANITIZE "" CACHE STRING "Sanitizers to build with: address, undefined, thread")
 
 if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)

@@ -6,7 +6,8 @@
 namespace train {
 
 void invariant(bool holds, const char* what, std::source_location where) {
-  if (!holds) [[unlikely]] unreachable(what, where);
+  if (!holds) [[unlikely]]
+    unreachable(what, where);
 }
 
 void unreachable(const char* what, std::source_location where) {

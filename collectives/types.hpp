@@ -42,13 +42,32 @@ const char* name_of(DataType type);
 const char* name_of(ReduceOp op);
 
 namespace detail {
-template <typename T> struct DataTypeOf;
-template <> struct DataTypeOf<float> { static constexpr DataType value = DataType::f32; };
-template <> struct DataTypeOf<BFloat16> { static constexpr DataType value = DataType::bf16; };
-template <> struct DataTypeOf<double> { static constexpr DataType value = DataType::f64; };
-template <> struct DataTypeOf<std::int32_t> { static constexpr DataType value = DataType::i32; };
-template <> struct DataTypeOf<std::int64_t> { static constexpr DataType value = DataType::i64; };
-template <> struct DataTypeOf<std::uint8_t> { static constexpr DataType value = DataType::u8; };
+template <typename T>
+struct DataTypeOf;
+template <>
+struct DataTypeOf<float> {
+  static constexpr DataType value = DataType::f32;
+};
+template <>
+struct DataTypeOf<BFloat16> {
+  static constexpr DataType value = DataType::bf16;
+};
+template <>
+struct DataTypeOf<double> {
+  static constexpr DataType value = DataType::f64;
+};
+template <>
+struct DataTypeOf<std::int32_t> {
+  static constexpr DataType value = DataType::i32;
+};
+template <>
+struct DataTypeOf<std::int64_t> {
+  static constexpr DataType value = DataType::i64;
+};
+template <>
+struct DataTypeOf<std::uint8_t> {
+  static constexpr DataType value = DataType::u8;
+};
 }  // namespace detail
 
 /// The DataType of a C++ element type.
@@ -65,8 +84,8 @@ struct Buffer {
   Buffer(void* data_, std::size_t count_, DataType type_)
       : data(static_cast<std::byte*>(data_)), count(count_), type(type_) {}
   template <typename T, std::size_t N>
-    requires(!std::is_const_v<T>)
-  Buffer(std::span<T, N> span) : Buffer(span.data(), span.size(), data_type_of<T>) {}
+  requires(!std::is_const_v<T>) Buffer(std::span<T, N> span)
+      : Buffer(span.data(), span.size(), data_type_of<T>) {}
 
   std::size_t bytes() const { return count * size_of(type); }
 };

@@ -101,9 +101,8 @@ Value layer_norm(Tape& tape, const Value& x, Parameter& weight, Parameter* bias,
   use(tape, weight, bias);
   tape.record([&tape, &weight, bias, mean, rstd, x = x.tensor(), dx = x.gradient(),
                dy = y.gradient()] {
-    tape.ops().layer_norm_backward(*dy, x, weight.value(), mean, rstd,
-                                   tape.gradient_target(x, *dx), weight.gradient_target(),
-                                   target_of(bias));
+    tape.ops().layer_norm_backward(*dy, x, weight.value(), mean, rstd, tape.gradient_target(x, *dx),
+                                   weight.gradient_target(), target_of(bias));
     finish(tape, weight, bias);
   });
   return y;
@@ -129,12 +128,12 @@ Value swiglu(Tape& tape, const Value& gate_up) {
   const Shape& shape = gate_up.tensor().shape();
   Value y(tape.empty({shape.rows(), shape.width() / 2}, gate_up.tensor().type()));
   tape.ops().swiglu(gate_up.tensor(), y.tensor());
-  tape.record([&tape, gate_up = gate_up.tensor(), dgate_up = gate_up.gradient(),
-               dy = y.gradient()] {
-    const Gradient target = tape.gradient_target(gate_up, *dgate_up);
-    invariant(target.write == Write::assign, "swiglu is the only reader of its argument");
-    tape.ops().swiglu_backward(gate_up, *dy, target.tensor);
-  });
+  tape.record(
+      [&tape, gate_up = gate_up.tensor(), dgate_up = gate_up.gradient(), dy = y.gradient()] {
+        const Gradient target = tape.gradient_target(gate_up, *dgate_up);
+        invariant(target.write == Write::assign, "swiglu is the only reader of its argument");
+        tape.ops().swiglu_backward(gate_up, *dy, target.tensor);
+      });
   return y;
 }
 
@@ -146,13 +145,11 @@ Value rotary(Tape& tape, const Value& qkv, const AttentionShape& shape, float th
   return qkv;
 }
 
-Value attention(Tape& tape, const Value& qkv, const AttentionShape& shape,
-                const Dropout& dropout) {
+Value attention(Tape& tape, const Value& qkv, const AttentionShape& shape, const Dropout& dropout) {
   const DataType type = qkv.tensor().type();
   const Dropout active = tape.recording() ? dropout : Dropout{};
   Value out(tape.empty({shape.batch * shape.context, shape.out_width()}, type));
-  const Tensor lse =
-      tape.empty({shape.batch, shape.heads, shape.context}, statistics_type(type));
+  const Tensor lse = tape.empty({shape.batch, shape.heads, shape.context}, statistics_type(type));
   tape.ops().attention(qkv.tensor(), shape, active, out.tensor(), lse);
   tape.record([&tape, shape, dropout = active, lse, qkv = qkv.tensor(), dqkv = qkv.gradient(),
                out = out.tensor(), dout = out.gradient()] {
@@ -208,9 +205,10 @@ double linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
     if (tape.recording()) {
       dlogits = wide == input.type() ? logits : tape.empty(logits.shape(), input.type());
     }
-    const auto block_targets = targets.subspan(static_cast<std::size_t>(begin),
-                                               static_cast<std::size_t>(end - begin));
-    tape.ops().cross_entropy(logits, block_targets, scale, losses.slice(begin, {end - begin}), dlogits);
+    const auto block_targets =
+        targets.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+    const Tensor block_losses = losses.slice(begin, {end - begin});
+    tape.ops().cross_entropy(logits, block_targets, scale, block_losses, dlogits);
     if (!tape.recording()) continue;
     tape.ops().linear_grad_weight(dlogits, block, weight.gradient_target(), {});
     tape.ops().linear_grad_input(dlogits, weight.value(),

@@ -25,8 +25,8 @@ Value add(Tape& tape, const Value& a, const Value& b);
 
 /// Sum over rows of the cross-entropy of softmax(x · wᵀ) against `targets`, times `scale`; returned
 /// as a number. The logits [M, V] never exist as a whole: blocks of rows go through head, softmax
-/// and, when recording, straight into the gradients of x and w, which saves a second product with w.
-/// So this is the end of the tape: the backward pass starts here with a gradient of 1.
+/// and, when recording, straight into the gradients of x and w, which saves a second product with
+/// w. So this is the end of the tape: the backward pass starts here with a gradient of 1.
 double linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
                             std::span<const std::int32_t> targets, float scale);
 

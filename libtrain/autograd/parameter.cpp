@@ -47,10 +47,14 @@ void Parameter::initialize(Memory& memory, DataType type, std::uint64_t seed) {
   value_ = Tensor(memory, shape_, type);
   const Philox random(seed, name_);
   switch (type) {
-    case DataType::f32: return fill<float>(value_, initializer_, random);
-    case DataType::bf16: return fill<BFloat16>(value_, initializer_, random);
-    case DataType::f64: return fill<double>(value_, initializer_, random);
-    default: unreachable("a parameter is f32, bf16 or f64");
+    case DataType::f32:
+      return fill<float>(value_, initializer_, random);
+    case DataType::bf16:
+      return fill<BFloat16>(value_, initializer_, random);
+    case DataType::f64:
+      return fill<double>(value_, initializer_, random);
+    default:
+      unreachable("a parameter is f32, bf16 or f64");
   }
 }
 

@@ -2,12 +2,19 @@
 
 namespace train {
 
+Tape::~Tape() {
+  if (functions_.empty()) return;
+  for (Parameter* parameter : used_) parameter->uses_pending_ = 0;
+}
+
 void Tape::record(std::function<void()> backward) {
   if (recording()) functions_.push_back(std::move(backward));
 }
 
 void Tape::use(Parameter& parameter) {
-  if (recording()) ++parameter.uses_pending_;
+  if (!recording()) return;
+  ++parameter.uses_pending_;
+  used_.push_back(&parameter);
 }
 
 void Tape::finish(Parameter& parameter) {

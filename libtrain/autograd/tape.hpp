@@ -32,6 +32,8 @@ class Tape {
   enum class Mode : std::uint8_t { record, inference };
 
   Tape(Device& device, Mode mode) : device_(device), mode_(mode) {}
+  /// A tape that was recorded but not replayed lets its parameters go.
+  ~Tape();
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
@@ -43,7 +45,8 @@ class Tape {
   /// `backward` runs in the backward pass, in the reverse order of recording, and is destroyed
   /// after it has run: what it captured is freed then.
   void record(std::function<void()> backward);
-  /// Says that a recorded function will write the parameter's gradient; it calls `finish` when done.
+  /// Says that a recorded function will write the parameter's gradient; when it has, it calls
+  /// `finish`.
   void use(Parameter& parameter);
   void finish(Parameter& parameter);
   /// Called when the last use of a parameter has written its gradient: communication starts here
@@ -74,6 +77,7 @@ class Tape {
   Device& device_;
   Mode mode_;
   std::vector<std::function<void()>> functions_;
+  std::vector<Parameter*> used_;  // once per use, for a tape that is dropped
   std::function<void(Parameter&)> ready_hook_;
   std::function<void(const Parameter&, const Tensor&)> output_hook_;
 };

@@ -50,8 +50,8 @@ Value Attention::extend(Tape& tape, const Value& x, const ForwardContext& contex
   const AttentionShape& shape = context.attention;
   const Value qkv = qkv_.forward(tape, x);
   if (rotary_) tape.ops().rotary(qkv.tensor(), shape, position, rope_theta_, false);
-  const Value out(tape.empty({shape.batch * shape.context, shape.out_width()},
-                             qkv.tensor().type()));
+  const Value out(
+      tape.empty({shape.batch * shape.context, shape.out_width()}, qkv.tensor().type()));
   tape.ops().attention_extend(qkv.tensor(), shape, position, cache.keys, cache.values,
                               out.tensor());
   return out_.forward(tape, out);

@@ -2,8 +2,8 @@
 
 #include <string>
 
-#include "libtrain/model/layers.hpp"
 #include "libtrain/model/key_value_cache.hpp"
+#include "libtrain/model/layers.hpp"
 
 namespace train {
 
@@ -22,8 +22,8 @@ class Attention {
 
   Value forward(Tape& tape, const Value& x, const ForwardContext& context) const;
   /// Generation: `context.attention.context` new positions per sequence after those in the cache.
-  Value extend(Tape& tape, const Value& x, const ForwardContext& context,
-               LayerCache& cache, std::int64_t position) const;
+  Value extend(Tape& tape, const Value& x, const ForwardContext& context, LayerCache& cache,
+               std::int64_t position) const;
 
  private:
   std::string name_;

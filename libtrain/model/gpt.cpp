@@ -137,9 +137,10 @@ void Gpt::check_tokens(std::span<const std::int32_t> tokens, const char* what) c
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const bool padding = tokens[i] == -1 && what[0] == 't';
     if ((tokens[i] < 0 || tokens[i] >= config_.vocabulary) && !padding) [[unlikely]] {
-      throw Error(fmt::format("{} token {} of a batch is {}; the model's vocabulary is {}: use the "
-                              "tokenizer that the model was made for",
-                              what, i, tokens[i], config_.vocabulary));
+      throw Error(
+          fmt::format("{} token {} of a batch is {}; the model's vocabulary is {}: use the "
+                      "tokenizer that the model was made for",
+                      what, i, tokens[i], config_.vocabulary));
     }
   }
 }

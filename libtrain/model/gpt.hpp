@@ -47,7 +47,9 @@ class Gpt {
   const std::vector<std::unique_ptr<Parameter>>& parameters() const { return parameters_.all(); }
   Parameter* find_parameter(const std::string& name) const { return parameters_.find(name); }
 
-  /// Forward pass for training. Throws Error when a token is not in the vocabulary.
+  /// Forward pass for training, to be followed by backward(): the head's gradient is written here
+  /// already (see linear_cross_entropy). evaluate() gives the number alone. Throws Error when a
+  /// token is not in the vocabulary.
   Loss loss(const Batch& batch);
   /// The same number without dropout and without a way back.
   double evaluate(const Batch& batch);

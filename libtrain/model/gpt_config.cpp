@@ -35,7 +35,9 @@ const char* to_text(Norm value) {
 const char* to_text(Positions value) {
   return value == Positions::learned ? "learned" : "rotary";
 }
-const char* to_text(MlpKind value) { return value == MlpKind::gelu ? "gelu" : "swiglu"; }
+const char* to_text(MlpKind value) {
+  return value == MlpKind::gelu ? "gelu" : "swiglu";
+}
 
 template <typename Enum>
 void from_text(const std::string& text, Enum& value) {
@@ -45,9 +47,10 @@ void from_text(const std::string& text, Enum& value) {
       return;
     }
   }
-  throw Error(fmt::format("a model's configuration has the unknown value \"{}\"; known are \"{}\" "
-                          "and \"{}\"",
-                          text, to_text(Enum{0}), to_text(Enum{1})));
+  throw Error(
+      fmt::format("a model's configuration has the unknown value \"{}\"; known are \"{}\" "
+                  "and \"{}\"",
+                  text, to_text(Enum{0}), to_text(Enum{1})));
 }
 
 void require(bool holds, std::string message) {
@@ -73,8 +76,8 @@ void GptConfig::validate() const {
                       "divides heads",
                       heads, kv_heads));
   require(positions == Positions::learned || head_width % 2 == 0,
-          fmt::format("rotary positions pair up a head's elements, and a head is {} wide; choose an "
-                      "even head width",
+          fmt::format("rotary positions pair up a head's elements, and a head is {} wide; choose "
+                      "an even head width",
                       head_width));
   require(dropout >= 0.0f && dropout < 1.0f,
           fmt::format("dropout is {}; it must be at least 0 and below 1", dropout));

@@ -15,20 +15,20 @@ enum class MlpKind : std::uint8_t { gelu, swiglu };
 struct GptConfig {
   std::int64_t layers = 4;
   std::int64_t heads = 4;
-  std::int64_t kv_heads = 4;      ///< fewer than heads: grouped-query attention
-  std::int64_t width = 128;       ///< of the residual stream
-  std::int64_t head_width = 32;   ///< width / heads unless set
-  std::int64_t hidden = 512;      ///< of the MLP
-  std::int64_t context = 128;     ///< tokens in a sequence
+  std::int64_t kv_heads = 4;     ///< fewer than heads: grouped-query attention
+  std::int64_t width = 128;      ///< of the residual stream
+  std::int64_t head_width = 32;  ///< width / heads unless set
+  std::int64_t hidden = 512;     ///< of the MLP
+  std::int64_t context = 128;    ///< tokens in a sequence
   std::int64_t vocabulary = 256;
   Norm norm = Norm::layer_norm;
   Positions positions = Positions::learned;
   MlpKind mlp = MlpKind::gelu;
-  bool bias = true;               ///< in linear layers and layer norms
-  bool tied_head = true;          ///< the head's matrix is the token embedding's
+  bool bias = true;       ///< in linear layers and layer norms
+  bool tied_head = true;  ///< the head's matrix is the token embedding's
   float norm_eps = 1e-5f;
   float rope_theta = 10000.0f;
-  float dropout = 0.0f;           ///< on embeddings, attention probabilities and both branches
+  float dropout = 0.0f;  ///< on embeddings, attention probabilities and both branches
 
   bool operator==(const GptConfig&) const = default;
 

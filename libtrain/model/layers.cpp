@@ -2,8 +2,8 @@
 
 namespace train {
 
-Linear::Linear(ParameterSet& parameters, const std::string& name, std::int64_t in,
-               std::int64_t out, bool bias, float deviation)
+Linear::Linear(ParameterSet& parameters, const std::string& name, std::int64_t in, std::int64_t out,
+               bool bias, float deviation)
     : weight_(parameters.add(name + ".weight", {out, in}, Initializer::normal(deviation))),
       bias_(parameters.add_if(bias, name + ".bias", {out}, Initializer::zeros())) {}
 

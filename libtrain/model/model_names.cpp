@@ -25,8 +25,8 @@ GptConfig gpt2(std::int64_t layers, std::int64_t heads, std::int64_t width) {
   return config;
 }
 
-GptConfig llama(std::int64_t layers, std::int64_t heads, std::int64_t kv_heads,
-                std::int64_t width, std::int64_t hidden) {
+GptConfig llama(std::int64_t layers, std::int64_t heads, std::int64_t kv_heads, std::int64_t width,
+                std::int64_t hidden) {
   GptConfig config;
   config.layers = layers;
   config.heads = heads;
@@ -53,8 +53,8 @@ struct NamedModel {
 };
 
 constexpr NamedModel named_models[] = {
-    {"nano", gpt_nano},           {"gpt2-124m", gpt2_124m},   {"gpt2-350m", gpt2_350m},
-    {"gpt2-774m", gpt2_774m},     {"gpt2-1558m", gpt2_1558m}, {"llama-1b", llama_1b},
+    {"nano", gpt_nano},       {"gpt2-124m", gpt2_124m},   {"gpt2-350m", gpt2_350m},
+    {"gpt2-774m", gpt2_774m}, {"gpt2-1558m", gpt2_1558m}, {"llama-1b", llama_1b},
     {"llama-8b", llama_8b},
 };
 
@@ -94,18 +94,17 @@ Sizes parse_sizes(std::string_view whole, std::span<const std::string_view> part
     const auto equals = part.find('=');
     const auto key = part.substr(0, equals);
     if (equals == std::string_view::npos || std::ranges::find(known, key) == std::end(known)) {
-      throw Error(fmt::format("--model \"{}\": \"{}\" is no size; write name=value with one of {}, "
-                              "or one of the models {}",
-                              whole, part, fmt::join(known, ", "),
-                              fmt::join(model_names(), ", ")));
+      throw Error(
+          fmt::format("--model \"{}\": \"{}\" is no size; write name=value with one of {}, "
+                      "or one of the models {}",
+                      whole, part, fmt::join(known, ", "), fmt::join(model_names(), ", ")));
     }
     const auto digits = part.substr(equals + 1);
     std::int64_t value = 0;
-    const auto [end, failed] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    const auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     if (failed != std::errc{} || end != digits.data() + digits.size()) {
-      throw Error(fmt::format("--model \"{}\": {} is \"{}\", not a whole number", whole, key,
-                              digits));
+      throw Error(
+          fmt::format("--model \"{}\": {} is \"{}\", not a whole number", whole, key, digits));
     }
     sizes[std::string(key)] = value;
   }
@@ -126,13 +125,14 @@ void apply(const Sizes& sizes, std::string_view whole, GptConfig& config) {
   const bool width_given = set("width", config.width);
   if (!set("hidden", config.hidden) && width_given) {
     // Llama's rule keeps SwiGLU's three matrices as large as the two of a 4x MLP.
-    config.hidden = config.mlp == MlpKind::gelu ? 4 * config.width
-                                                : (config.width * 8 / 3 + 31) / 32 * 32;
+    config.hidden =
+        config.mlp == MlpKind::gelu ? 4 * config.width : (config.width * 8 / 3 + 31) / 32 * 32;
   }
   if (config.heads > 0 && config.width % config.heads != 0) {
-    throw Error(fmt::format("--model \"{}\": {} heads do not divide the width {}; choose a width "
-                            "that is a multiple of the heads",
-                            whole, config.heads, config.width));
+    throw Error(
+        fmt::format("--model \"{}\": {} heads do not divide the width {}; choose a width "
+                    "that is a multiple of the heads",
+                    whole, config.heads, config.width));
   }
   if (config.heads > 0) config.head_width = config.width / config.heads;
 }
@@ -145,17 +145,27 @@ GptConfig gpt_nano() {
   config.vocabulary = 256;
   return config;
 }
-GptConfig gpt2_124m() { return gpt2(12, 12, 768); }
-GptConfig gpt2_350m() { return gpt2(24, 16, 1024); }
-GptConfig gpt2_774m() { return gpt2(36, 20, 1280); }
-GptConfig gpt2_1558m() { return gpt2(48, 25, 1600); }
+GptConfig gpt2_124m() {
+  return gpt2(12, 12, 768);
+}
+GptConfig gpt2_350m() {
+  return gpt2(24, 16, 1024);
+}
+GptConfig gpt2_774m() {
+  return gpt2(36, 20, 1280);
+}
+GptConfig gpt2_1558m() {
+  return gpt2(48, 25, 1600);
+}
 
 GptConfig llama_1b() {
   GptConfig config = llama(16, 32, 8, 2048, 8192);
   config.tied_head = true;
   return config;
 }
-GptConfig llama_8b() { return llama(32, 32, 8, 4096, 14336); }
+GptConfig llama_8b() {
+  return llama(32, 32, 8, 4096, 14336);
+}
 
 std::vector<std::string> model_names() {
   std::vector<std::string> names;
@@ -171,9 +181,10 @@ GptConfig parse_model(std::string_view text) {
     config = *base;
     sizes = sizes.subspan(1);
   } else if (parts.front().find('=') == std::string_view::npos) {
-    throw Error(fmt::format("--model \"{}\": there is no such model; known are {}, or sizes such as "
-                            "layers=6,heads=6,width=384",
-                            parts.front(), fmt::join(model_names(), ", ")));
+    throw Error(
+        fmt::format("--model \"{}\": there is no such model; known are {}, or sizes such "
+                    "as layers=6,heads=6,width=384",
+                    parts.front(), fmt::join(model_names(), ", ")));
   }
   apply(parse_sizes(text, sizes), text, config);
   config.validate();

@@ -69,6 +69,10 @@ class Ops {
   Ops& operator=(const Ops&) = delete;
 
   virtual const std::string& name() const = 0;
+  /// Host threads that an op runs on; 1 where the device is not the host.
+  virtual int threads() const { return 1; }
+  /// How many times the f32 peak the bf16 matrix products of this processor can reach.
+  virtual double bf16_speedup() const { return 1.0; }
 
   // Matrix products ------------------------------------------------------------------------------
 
@@ -89,16 +93,15 @@ class Ops {
   /// y[M,H] = silu(gate) · up for gate_up[M,2H] = [gate | up] (Shazeer: "GLU variants improve
   /// transformer", 2020). 3 passes over M·H.
   virtual void swiglu(const Tensor& gate_up, const Tensor& y) = 0;
-  virtual void swiglu_backward(const Tensor& gate_up, const Tensor& dy,
-                               const Tensor& dgate_up) = 0;
+  virtual void swiglu_backward(const Tensor& gate_up, const Tensor& dy, const Tensor& dgate_up) = 0;
 
   // Embedding ------------------------------------------------------------------------------------
 
   /// y[i] = table[tokens[i]] (+ positions[first_position + i mod context] when `positions` is
   /// defined), rows of width C.
   virtual void embedding(std::span<const std::int32_t> tokens, const Tensor& table,
-                         const Tensor& positions, std::int64_t context,
-                         std::int64_t first_position, const Tensor& y) = 0;
+                         const Tensor& positions, std::int64_t context, std::int64_t first_position,
+                         const Tensor& y) = 0;
   /// Adds or assigns rows of dy to dtable (whole table) and, when defined, to dpositions. Gradients
   /// may be f32 where dy is bf16. Token order fixes the order of summation.
   virtual void embedding_backward(std::span<const std::int32_t> tokens, const Tensor& dy,

@@ -26,12 +26,14 @@ float Schedule::at(std::int64_t step) const {
   }
   double share = 1.0;  // of the way from min_lr up to lr
   switch (kind) {
-    case Kind::constant: break;
+    case Kind::constant:
+      break;
     case Kind::cosine:
       share = 0.5 * (1.0 + std::cos(std::numbers::pi * progress(step, warmup_steps, steps)));
       break;
     case Kind::wsd: {
-      const std::int64_t decay = decay_steps > 0 ? decay_steps : std::max<std::int64_t>(1, steps / 10);
+      const std::int64_t tenth = std::max<std::int64_t>(1, steps / 10);
+      const std::int64_t decay = decay_steps > 0 ? decay_steps : tenth;
       share = 1.0 - progress(step, std::max(warmup_steps, steps - decay), steps);
       break;
     }
@@ -44,10 +46,11 @@ void Schedule::validate() const {
     throw Error(fmt::format("--min-lr is {}; it must lie between 0 and --lr {}", min_lr, lr));
   }
   if (steps < 1) throw Error(fmt::format("--steps is {}; it must be at least 1", steps));
-  if (warmup_steps < 0) throw Error(fmt::format("--warmup is {}; it must be 0 or more", warmup_steps));
+  if (warmup_steps < 0)
+    throw Error(fmt::format("--warmup is {}; it must be 0 or more", warmup_steps));
   if (decay_steps < 0 || decay_steps > steps) {
-    throw Error(fmt::format("--decay-steps is {}; it must lie between 0 and --steps {}", decay_steps,
-                            steps));
+    throw Error(fmt::format("--decay-steps is {}; it must lie between 0 and --steps {}",
+                            decay_steps, steps));
   }
 }
 

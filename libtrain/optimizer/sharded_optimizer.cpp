@@ -27,8 +27,7 @@ ShardedOptimizer::ShardedOptimizer(Gpt& model, const Grid& grid, AdamW config, O
       reducer_(model.parameters(), grid.data(), model.device().memory(), options.gradient_type,
                options.bucket_bytes) {
   Device& device = model.device();
-  const DataType type =
-      model.options().type == DataType::f64 ? DataType::f64 : DataType::f32;
+  const DataType type = model.options().type == DataType::f64 ? DataType::f64 : DataType::f32;
   for (const auto& parameter : model.parameters()) {
     State state;
     state.m = zeros(device, parameter->shape(), type);
@@ -43,9 +42,13 @@ ShardedOptimizer::ShardedOptimizer(Gpt& model, const Grid& grid, AdamW config, O
   begin_step();
 }
 
-ShardedOptimizer::~ShardedOptimizer() { model_.on_gradient_ready({}); }
+ShardedOptimizer::~ShardedOptimizer() {
+  model_.on_gradient_ready({});
+}
 
-void ShardedOptimizer::begin_step(int passes) { reducer_.begin_step(passes); }
+void ShardedOptimizer::begin_step(int passes) {
+  reducer_.begin_step(passes);
+}
 
 double ShardedOptimizer::gradient_norm() const {
   double squares = 0.0;

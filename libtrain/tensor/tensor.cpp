@@ -19,7 +19,23 @@ class Tensor::Storage {
   std::size_t bytes_;
 };
 
+namespace {
+
+// Sizes come from flags and files: what no address space holds is the environment's error.
+void require_addressable(const Shape& shape, DataType type) {
+  std::size_t bytes = size_of(type);
+  for (int i = 0; i < shape.rank(); ++i) {
+    const auto extent = static_cast<std::size_t>(shape[i]);
+    if (__builtin_mul_overflow(bytes, extent, &bytes) || bytes >> 48 != 0) {
+      throw Error("a tensor of shape " + shape.to_string() + " fits no memory; lower the sizes");
+    }
+  }
+}
+
+}  // namespace
+
 Tensor::Tensor(Memory& memory, Shape shape, DataType type) : shape_(shape), type_(type) {
+  require_addressable(shape, type);
   storage_ = std::make_shared<Storage>(memory, bytes());
 }
 

@@ -173,8 +173,8 @@ void ReferenceOps::attention_backward(const Tensor& qkv, const AttentionShape& s
 }
 
 void ReferenceOps::attention_extend(const Tensor& qkv, const AttentionShape& shape,
-                                    std::int64_t position, const Tensor& keys,
-                                    const Tensor& values, const Tensor& out) {
+                                    std::int64_t position, const Tensor& keys, const Tensor& values,
+                                    const Tensor& out) {
   const Matrix rows = read(qkv);
   const Columns columns(shape);
   const Index width = shape.head_width;

@@ -1,12 +1,11 @@
 #include "libtrain/tensor/cpu/cpu_memory.hpp"
 
-#include <sys/mman.h>
-
 #include <bit>
 #include <cstdlib>
 #include <cstring>
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include "collectives/error.hpp"
 
@@ -61,8 +60,7 @@ void* CpuMemory::allocate(std::size_t bytes) {
     ++statistics_.system_allocations;
   }
   statistics_.bytes_in_use += size;
-  statistics_.bytes_in_use_peak =
-      std::max(statistics_.bytes_in_use_peak, statistics_.bytes_in_use);
+  statistics_.bytes_in_use_peak = std::max(statistics_.bytes_in_use_peak, statistics_.bytes_in_use);
   return block;
 }
 

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "libtrain/tensor/philox.hpp"
 #include "tests/unit/ops/devices.hpp"
 #include "tests/unit/ops/support.hpp"
 
@@ -146,6 +147,34 @@ TEST_CASE("the mask of a head does not depend on how heads and sequences are cut
     dropout.first_index = 9 * 9;
     bench.ops().attention(qkv.rows(9, 18), half, dropout, second, lse.slice(0, {1, 1, 9}));
     CHECK(relative_error(values_of(second), want) < 1e-6);
+  }
+}
+
+TEST_CASE("attention's mask is the stream's numbers in the order of the interface") {
+  // Equal scores, and values that are unit vectors: out[i][j] = mask[i][j] · 2 / (i + 1).
+  const AttentionShape shape{.batch = 2, .context = 5, .heads = 3, .kv_heads = 3, .head_width = 5};
+  const Dropout dropout{.probability = 0.5f, .key = 77, .step = 6, .first_index = 3};
+  std::vector<double> rows(10 * 45);
+  std::vector<double> want(10 * 15);
+  for (std::size_t row = 0; row < 10; ++row) {
+    for (std::size_t head = 0; head < 3; ++head) {
+      const std::size_t b = row / 5;
+      const std::size_t i = row % 5;
+      rows[row * 45 + 30 + head * 5 + i] = 1.0;
+      for (std::size_t j = 0; j <= i; ++j) {
+        const std::size_t number = ((b * 3 + head) * 5 + i) * 5 + j + 3;
+        const bool kept = uniform_from_bits(Philox::block(77, 6, number / 4)[number % 4]) > 0.5f;
+        if (kept) want[row * 15 + head * 5 + j] = 2.0 / static_cast<double>(i + 1);
+      }
+    }
+  }
+  for (const NamedDevice& tested : all_devices()) {
+    INFO("device: ", tested.name);
+    Bench bench(*tested.device, DataType::f32, 0);
+    const Tensor qkv = tensor_of(*tested.device, qkv_shape(shape), DataType::f32, rows);
+    const Tensor out = bench.output("out", out_shape(shape));
+    bench.ops().attention(qkv, shape, dropout, out, bench.statistics("lse", lse_shape(shape)));
+    CHECK(relative_error(values_of(out), want) < 1e-6);
   }
 }
 

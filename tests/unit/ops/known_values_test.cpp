@@ -64,8 +64,8 @@ TEST_CASE("linear and activations") {
 TEST_CASE("embedding") {
   on_each_device([](const Waves& at) {
     const Tensor y = at.empty({4, 2});
-    at.ops().embedding(std::vector<std::int32_t>{2, 0, 1, 2}, at.wave({3, 2}), at.wave({2, 2}, 1.0),
-                       2, 0, y);
+    at.ops().embedding(std::vector<std::int32_t>{2, 0, 1, 2}, at.wave({3, 2}), at.wave({3, 2}, 1.0),
+                       2, 1, y);
     check(y, known::embedding);
   });
 }
@@ -83,10 +83,10 @@ TEST_CASE("norms") {
 
 TEST_CASE("attention and rotary") {
   on_each_device([](const Waves& at) {
-    const Tensor out = at.empty({3, 4});
-    const Tensor lse = at.empty({1, 2, 3});
-    at.ops().attention(at.wave({3, 8}),
-                       {.batch = 1, .context = 3, .heads = 2, .kv_heads = 1, .head_width = 2}, {},
+    const Tensor out = at.empty({3, 8});
+    const Tensor lse = at.empty({1, 4, 3});
+    at.ops().attention(at.wave({3, 16}),
+                       {.batch = 1, .context = 3, .heads = 4, .kv_heads = 2, .head_width = 2}, {},
                        out, lse);
     check(out, known::attention);
     check(lse, known::attention_lse);

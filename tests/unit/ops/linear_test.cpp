@@ -9,8 +9,8 @@ namespace {
 struct Size {
   std::int64_t m, n, k;
 };
-constexpr Size sizes[] = {{1, 1, 1},    {1, 48, 257},  {7, 3, 1},    {7, 100, 48},
-                          {65, 257, 3}, {65, 48, 100}, {64, 64, 64}, {3, 1, 100}};
+constexpr Size sizes[] = {{1, 1, 1},     {1, 48, 257}, {7, 3, 1},   {7, 100, 48},  {65, 257, 3},
+                          {65, 48, 100}, {64, 64, 64}, {3, 1, 100}, {130, 257, 48}};
 constexpr Activation activations[] = {Activation::none, Activation::gelu_tanh, Activation::silu};
 constexpr Write writes[] = {Write::assign, Write::add};
 
@@ -61,6 +61,19 @@ TEST_CASE("gradients of linear") {
   }
 }
 
+TEST_CASE("products wide enough to be worked on in blocks of columns") {
+  const std::int64_t m = 3, n = 257, k = 4100;
+  compare_with_reference([&](Bench& bench) {
+    const Tensor x = bench.input({m, k});
+    const Tensor w = bench.input({n, k});
+    const Tensor dy = bench.input({m, n});
+    bench.ops().linear(x, w, bench.input({n}), Activation::silu, bench.output("pre", {m, n}),
+                       bench.output("y", {m, n}));
+    bench.ops().linear_grad_input(dy, w, bench.gradient("dx", {m, k}, Write::add));
+    bench.ops().linear_grad_weight(dy, x, bench.gradient("dw", {n, k}, Write::add), {});
+  });
+}
+
 TEST_CASE("weight and bias gradients may be written differently") {
   compare_with_reference([&](Bench& bench) {
     const Tensor x = bench.input({33, 20});
@@ -70,8 +83,25 @@ TEST_CASE("weight and bias gradients may be written differently") {
   });
 }
 
+TEST_CASE("adding a gradient is what the tensor held plus what assigning gives") {
+  for (const NamedDevice& tested : all_devices()) {
+    INFO("device: ", tested.name);
+    Bench bench(*tested.device, DataType::f32, 0);
+    const Tensor x = bench.input({9, 5});
+    const Tensor dy = bench.input({9, 4});
+    const Gradient sum = bench.gradient("sum", {4, 5}, Write::add);
+    const Gradient alone = bench.gradient("alone", {4, 5}, Write::assign);
+    std::vector<double> want = values_of(sum.tensor);
+    bench.ops().linear_grad_weight(dy, x, sum, {});
+    bench.ops().linear_grad_weight(dy, x, alone, {});
+    const std::vector<double> gradient = values_of(alone.tensor);
+    for (std::size_t i = 0; i < want.size(); ++i) want[i] += gradient[i];
+    CHECK(relative_error(values_of(sum.tensor), want) < 1e-6);
+  }
+}
+
 TEST_CASE("backward of the activations") {
-  for (const std::int64_t elements : {1, 7, 1000}) {
+  for (const std::int64_t elements : {1, 7, 70001}) {
     CAPTURE(elements);
     for (const Activation activation : activations) {
       CAPTURE(static_cast<int>(activation));

@@ -58,7 +58,7 @@ TEST_CASE("padding has no loss and no gradient, whatever its logits") {
 TEST_CASE("extreme logits give a finite loss") {
   for (const NamedDevice& tested : all_devices()) {
     for (const DataType type : {DataType::f32, DataType::bf16}) {
-      INFO("device: ", tested.name, ", type: ", name_of(type));
+      INFO("device: ", tested.name, ", type: ", std::string(name_of(type)));
       Device& device = *tested.device;
       const double large = 9984.0;  // exact in bf16
       const Tensor logits = tensor_of(device, {3, 3}, type,

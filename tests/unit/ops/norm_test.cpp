@@ -9,7 +9,7 @@ namespace train::test {
 namespace {
 
 constexpr float eps = 1e-5f;
-constexpr std::int64_t row_counts[] = {1, 7, 65};
+constexpr std::int64_t row_counts[] = {1, 7, 65, 130};
 constexpr std::int64_t widths[] = {1, 3, 48, 100, 257};
 
 // Calls body(m, width, write) for every mixture.
@@ -42,6 +42,9 @@ TEST_CASE("layer norm") {
       ops.layer_norm_backward(dy, x, weight, mean, rstd, bench.gradient("dx", {m, width}, write),
                               bench.gradient("dweight", {width}, write),
                               bench.gradient("dbias", {width}, write));
+      ops.layer_norm_backward(dy, x, weight, mean, rstd, {},
+                              bench.gradient_of(DataType::f32, "dweight in f32", {width}, write),
+                              bench.gradient_of(DataType::f32, "dbias in f32", {width}, write));
       ops.layer_norm_backward(dy, x, weight, mean, rstd,
                               bench.gradient("dx alone", {m, width}, write), {}, {});
       ops.layer_norm_backward(dy, x, weight, mean, rstd, {},
@@ -66,7 +69,7 @@ TEST_CASE("rms norm") {
                             bench.gradient("dweight", {width}, write));
       ops.rms_norm_backward(dy, x, weight, rstd, bench.gradient("dx alone", {m, width}, write), {});
       ops.rms_norm_backward(dy, x, weight, rstd, {},
-                            bench.gradient("dweight alone", {width}, write));
+                            bench.gradient_of(DataType::f32, "dweight in f32", {width}, write));
     });
   });
 }

@@ -9,7 +9,7 @@
 namespace train::test {
 namespace {
 
-constexpr std::int64_t counts[] = {1, 3, 64, 1001};
+constexpr std::int64_t counts[] = {1, 3, 64, 1001, 70001};
 const AdamWStep options{
     .lr = 1e-2f, .beta1 = 0.9f, .beta2 = 0.99f, .weight_decay = 0.1f, .gradient_scale = 0.5f};
 
@@ -103,7 +103,7 @@ TEST_CASE("sum of squares") {
       Bench expected(*reference, type, 3);
       const double want = expected.ops().sum_of_squares(expected.input({count}));
       for (const NamedDevice& tested : devices_to_compare()) {
-        INFO("device: ", tested.name, ", type: ", name_of(type));
+        INFO("device: ", tested.name, ", type: ", std::string(name_of(type)));
         Bench bench(*tested.device, type, 3);
         const Tensor x = bench.input({count});
         const double got = bench.ops().sum_of_squares(x);
@@ -120,7 +120,7 @@ TEST_CASE("sums of squares beyond f32 are kept, and what is not a number is noti
   constexpr double nan = std::numeric_limits<double>::quiet_NaN();
   for (const NamedDevice& tested : all_devices()) {
     for (const DataType type : {DataType::f32, DataType::bf16}) {
-      INFO("device: ", tested.name, ", type: ", name_of(type));
+      INFO("device: ", tested.name, ", type: ", std::string(name_of(type)));
       Ops& ops = tested.device->ops();
       const std::int64_t count = 5000;
       const Tensor x(tested.device->memory(), {count}, type);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -68,6 +69,7 @@ class Bench {
   DataType type_;
   std::int64_t guard_;
   std::uint64_t drawn_ = 0;
+  std::array<std::uint32_t, 4> numbers_{};
   std::vector<Tensor> blocks_;  // with their guards
   std::vector<Output> outputs_;
 };

@@ -1,0 +1,225 @@
+#include "collectives/ordered/ordered_communicator.hpp"
+
+#include <exception>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "collectives/ordered/arguments.hpp"
+
+namespace train::detail {
+namespace {
+
+// A message whose failure fails the communicator too.
+class Message : public Work::State {
+ public:
+  Message(std::shared_ptr<Work::State> inner, std::shared_ptr<Transport> transport,
+          std::shared_ptr<FaultLatch> latch)
+      : inner_(std::move(inner)), transport_(std::move(transport)), latch_(std::move(latch)) {}
+
+  bool wait_until(Deadline deadline) override {
+    try {
+      return inner_->wait_until(deadline);
+    } catch (const std::exception&) {
+      const auto fault = current_fault();
+      latch_->record(fault);
+      transport_->fail(fault);
+      fault.raise();
+    }
+  }
+
+ private:
+  std::shared_ptr<Work::State> inner_;
+  std::shared_ptr<Transport> transport_;
+  std::shared_ptr<FaultLatch> latch_;
+};
+
+TrafficOf& part_of(Traffic& traffic, Kind kind) {
+  switch (kind) {
+    case Kind::all_reduce:
+      return traffic.all_reduce;
+    case Kind::reduce_scatter:
+      return traffic.reduce_scatter;
+    case Kind::all_gather:
+      return traffic.all_gather;
+    case Kind::broadcast:
+      return traffic.broadcast;
+    case Kind::all_to_all:
+      return traffic.all_to_all;
+    case Kind::barrier:
+      return traffic.barrier;
+    case Kind::split:
+      return traffic.split;
+  }
+  unreachable("unknown Kind");
+}
+
+}  // namespace
+
+OrderedCommunicator::OrderedCommunicator(std::shared_ptr<Transport> transport,
+                                         std::chrono::milliseconds timeout)
+    : transport_(std::move(transport)),
+      who_(transport_->who()),
+      latch_(std::make_shared<FaultLatch>()),
+      exceptions_at_birth_(std::uncaught_exceptions()),
+      timeout_(timeout),
+      worker_(std::make_shared<Worker>([this](Worker::Task& task) { run(task); })) {}
+
+OrderedCommunicator::~OrderedCommunicator() {
+  if (std::uncaught_exceptions() > exceptions_at_birth_) {
+    fail(fmt::format("an exception on rank {} ended group '{}'", who_.rank, who_.group));
+  }
+  worker_->join();
+  transport_->leave();
+}
+
+Work OrderedCommunicator::all_reduce(ConstBuffer send, Buffer receive, ReduceOp op) {
+  Operation operation{.kind = Kind::all_reduce, .op = op};
+  operation.send = send;
+  operation.receive = receive;
+  return Work(enqueue(std::move(operation)));
+}
+
+Work OrderedCommunicator::reduce_scatter(ConstBuffer send, Buffer receive,
+                                         std::span<const std::size_t> counts, ReduceOp op) {
+  Operation operation{.kind = Kind::reduce_scatter, .op = op};
+  operation.send = send;
+  operation.receive = receive;
+  operation.counts.assign(counts.begin(), counts.end());
+  return Work(enqueue(std::move(operation)));
+}
+
+Work OrderedCommunicator::all_gather(ConstBuffer send, Buffer receive,
+                                     std::span<const std::size_t> counts) {
+  Operation operation{.kind = Kind::all_gather};
+  operation.send = send;
+  operation.receive = receive;
+  operation.counts.assign(counts.begin(), counts.end());
+  return Work(enqueue(std::move(operation)));
+}
+
+Work OrderedCommunicator::broadcast(Buffer buffer, int root) {
+  Operation operation{.kind = Kind::broadcast, .root = root};
+  operation.send = buffer;
+  operation.receive = buffer;
+  return Work(enqueue(std::move(operation)));
+}
+
+Work OrderedCommunicator::all_to_all(ConstBuffer send, std::span<const std::size_t> send_counts,
+                                     Buffer receive, std::span<const std::size_t> receive_counts) {
+  Operation operation{.kind = Kind::all_to_all};
+  operation.send = send;
+  operation.receive = receive;
+  operation.counts.assign(send_counts.begin(), send_counts.end());
+  operation.receive_counts.assign(receive_counts.begin(), receive_counts.end());
+  return Work(enqueue(std::move(operation)));
+}
+
+Work OrderedCommunicator::barrier() {
+  return Work(enqueue(Operation{.kind = Kind::barrier}));
+}
+
+std::unique_ptr<Communicator> OrderedCommunicator::split(int color, int key, std::string name) {
+  Operation operation{.kind = Kind::split};
+  operation.color = color;
+  operation.key = key;
+  operation.name = std::move(name);
+  const auto ticket = enqueue(std::move(operation));
+  ticket->wait_until(Deadline::max());
+  if (!ticket->part) return nullptr;
+  return std::make_unique<OrderedCommunicator>(std::move(ticket->part), timeout_.load());
+}
+
+Work OrderedCommunicator::send(ConstBuffer buffer, int peer, int tag) {
+  check_message(who_, "send", buffer, peer, tag);
+  latch_->raise_if_set();
+  auto work = track(transport_->send(buffer, peer, tag, deadline_from(Clock::now())));
+  std::lock_guard lock(traffic_mutex_);
+  ++traffic_.send.calls;
+  if (peer != who_.rank) traffic_.send.bytes_sent += buffer.bytes();
+  return work;
+}
+
+Work OrderedCommunicator::receive(Buffer buffer, int peer, int tag) {
+  check_message(who_, "receive", buffer, peer, tag);
+  latch_->raise_if_set();
+  auto work = track(transport_->receive(buffer, peer, tag, deadline_from(Clock::now())));
+  std::lock_guard lock(traffic_mutex_);
+  ++traffic_.receive.calls;
+  return work;
+}
+
+void OrderedCommunicator::set_timeout(std::chrono::milliseconds timeout) {
+  if (timeout.count() <= 0) {
+    throw Error(fmt::format("set_timeout on rank {} of group '{}': {} ms is not positive",
+                            who_.rank, who_.group, timeout.count()));
+  }
+  timeout_ = timeout;
+}
+
+Traffic OrderedCommunicator::traffic() const {
+  std::lock_guard lock(traffic_mutex_);
+  return traffic_;
+}
+
+void OrderedCommunicator::fail(const std::string& why) noexcept {
+  latch_->record({why, false});
+  transport_->fail({why, false});
+}
+
+Deadline OrderedCommunicator::deadline_from(Clock::time_point now) const {
+  const auto timeout = timeout_.load();
+  const auto left = std::chrono::floor<std::chrono::milliseconds>(Deadline::max() - now);
+  return timeout < left ? now + timeout : Deadline::max();
+}
+
+std::shared_ptr<Ticket> OrderedCommunicator::enqueue(Operation operation) {
+  check_arguments(who_, operation);
+  latch_->raise_if_set();
+  auto ticket = std::make_shared<Ticket>(worker_);
+  std::lock_guard lock(order_);
+  operation.called = Clock::now();
+  operation.deadline = deadline_from(operation.called);
+  operation.sequence = next_sequence_++;
+  worker_->push({std::move(operation), ticket});
+  return ticket;
+}
+
+Work OrderedCommunicator::track(std::shared_ptr<Work::State> message) {
+  return Work(std::make_shared<Message>(std::move(message), transport_, latch_));
+}
+
+void OrderedCommunicator::run(Worker::Task& task) noexcept {
+  const auto& operation = task.operation;
+  const auto began = Clock::now();
+  if (const auto fault = latch_->fault()) return task.ticket->fail(*fault);
+  try {
+    const auto arrivals = transport_->meet(operation);
+    require_agreement(who_, arrivals);
+    std::uint64_t bytes = 0;
+    if (operation.kind == Kind::split) {
+      task.ticket->part = transport_->split(operation, members_of(arrivals, operation.color));
+    } else {
+      bytes = transport_->move(operation);
+    }
+    count(operation, bytes, began);
+    task.ticket->finish();
+  } catch (...) {
+    const auto fault = current_fault();
+    latch_->record(fault);
+    transport_->fail(fault);
+    task.ticket->fail(latch_->fault().value_or(fault));
+  }
+}
+
+void OrderedCommunicator::count(const Operation& operation, std::uint64_t bytes,
+                                Clock::time_point began) {
+  const std::chrono::duration<double> elapsed = Clock::now() - began;
+  std::lock_guard lock(traffic_mutex_);
+  auto& part = part_of(traffic_, operation.kind);
+  ++part.calls;
+  part.bytes_sent += bytes;
+  part.seconds += elapsed.count();
+}
+
+}  // namespace train::detail

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "libtrain/job.hpp"
+
+/// Parses the job's command line, and throws train::Error that names the flag when it is wrong.
+/// Returns the exit status when nothing is left to do: rank 0 has printed the help.
+std::optional<int> parse_arguments(CLI::App& app, const train::Job& job);
+
+/// A flag of DESIGN that later versions have: given, it is refused with what to do instead.
+void add_unavailable(CLI::App& app, const std::string& name, const std::string& instead);
+
+train::DataType parse_dtype(const std::string& name);

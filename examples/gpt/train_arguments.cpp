@@ -1,0 +1,135 @@
+#include "examples/gpt/train_arguments.hpp"
+
+#include <memory>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "examples/gpt/arguments.hpp"
+#include "examples/gpt/toml_config.hpp"
+
+namespace {
+
+constexpr const char* footer =
+    "MFU = (6 N + 12 L C T) x tokens/s / peak, with N parameters without position embeddings, L\n"
+    "layers, attention width C and context T (PaLM, appendix B). The peak is measured at the\n"
+    "start: the multiply-adds per second that all ranks' threads reach together.\n"
+    "Every flag can stand in a --config file under its name: batch = 64.";
+
+void add_data_flags(CLI::App& app, TrainArguments& arguments) {
+  app.add_option("--data", arguments.data,
+                 "Text files, directories, globs, llm.c or Megatron token shards")
+      ->required();
+  app.add_option("--val-data", arguments.validation_data, "Held-out data of their own");
+  app.add_option("--val-fraction", arguments.validation_fraction,
+                 "Share of the data's end that is held out [0.1 of text, none of shards]");
+  app.add_option("--tokenizer", arguments.tokenizer,
+                 "bytes | chars | gpt2:FILE | hf:tokenizer.json [bytes]");
+}
+
+void add_model_flags(CLI::App& app, TrainArguments& arguments) {
+  app.add_option("--model", arguments.model,
+                 fmt::format("{}, or sizes such as layers=6,heads=6,width=384 or "
+                             "llama,layers=4,heads=4,kv_heads=2,width=128",
+                             fmt::join(train::model_names(), " | ")))
+      ->capture_default_str();
+  app.add_option("--context", arguments.context, "Tokens in a sequence [the model's]");
+  app.add_option("--vocab", arguments.vocabulary, "Vocabulary [the tokenizer's, or the model's]");
+  app.add_option("--dropout", arguments.dropout, "On embeddings, attention and both branches")
+      ->capture_default_str();
+  app.add_option("--bias", arguments.bias, "Biases in linear layers and layer norms [true]");
+  app.add_option("--dtype", arguments.dtype, "f32 | bf16 (with f32 master weights)")
+      ->capture_default_str();
+  app.add_option("--init", arguments.init, "Start from the weights of this safetensors file");
+  app.add_option("--seed", arguments.seed, "Of weights, dropout and sample order")
+      ->capture_default_str();
+}
+
+void add_parallel_flags(CLI::App& app, TrainArguments& arguments) {
+  app.add_option("--data-parallel", arguments.grid.data, "Data-parallel ranks [all]");
+  app.add_option("--tensor-parallel", arguments.grid.tensor,
+                 "Tensor-parallel ranks (1 in this version)")
+      ->capture_default_str();
+  app.add_option("--zero", arguments.zero, "ZeRO stage (0 in this version)")->capture_default_str();
+  app.add_option("--device", arguments.grid.device, "cpu")->capture_default_str();
+  app.add_option("--threads", arguments.grid.threads,
+                 "Threads of a rank [the node's cores / its ranks]");
+  app.add_option("--bucket-mib", arguments.bucket_mib, "Gradients reduced together, MiB")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--timeout", arguments.timeout_s, "Seconds that ranks wait for each other")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+}
+
+void add_training_flags(CLI::App& app, TrainArguments& arguments) {
+  auto& trainer = arguments.trainer;
+  app.add_option("--steps", trainer.steps, "Of the whole schedule")->capture_default_str();
+  app.add_option("--stop-at", trainer.stop_at, "End after this step; the schedule stays");
+  app.add_option("--batch", trainer.batch, "Sequences per step over all ranks")
+      ->capture_default_str();
+  app.add_option("--micro-batch", trainer.micro_batch,
+                 "Sequences per rank and pass; gradients add up [batch / ranks]");
+  app.add_option("--schedule", arguments.schedule, "constant | cosine | wsd")
+      ->capture_default_str();
+  app.add_option("--lr", arguments.adamw.lr, "Highest learning rate")->capture_default_str();
+  app.add_option("--min-lr", arguments.min_lr, "Lowest learning rate [lr / 10]");
+  app.add_option("--warmup", trainer.schedule.warmup_steps, "Steps of rising learning rate")
+      ->capture_default_str();
+  app.add_option("--decay-steps", trainer.schedule.decay_steps,
+                 "Steps of falling learning rate in wsd [steps / 10]");
+  app.add_option("--beta1", arguments.adamw.beta1, "Of AdamW")->capture_default_str();
+  app.add_option("--beta2", arguments.adamw.beta2, "Of AdamW")->capture_default_str();
+  app.add_option("--eps", arguments.adamw.eps, "Of AdamW")->capture_default_str();
+  app.add_option("--weight-decay", arguments.adamw.weight_decay, "On matrices only")
+      ->capture_default_str();
+  app.add_option("--clip", arguments.adamw.clip_norm, "Largest gradient norm; 0: no clipping")
+      ->capture_default_str();
+}
+
+void add_output_flags(CLI::App& app, TrainArguments& arguments) {
+  auto& trainer = arguments.trainer;
+  app.add_option("--eval-every", trainer.eval_every, "Steps between evaluations [at the end only]");
+  app.add_option("--eval-sequences", trainer.eval_sequences,
+                 "Held-out sequences of an evaluation [all]");
+  app.add_option("--metrics", arguments.metrics, "JSON lines, one per step");
+  app.add_option("--tensorboard", arguments.tensorboard, "Directory for TensorBoard event files");
+  app.add_option("--progress", arguments.progress, "auto | live | plain | none")
+      ->capture_default_str();
+  app.add_option("--save-weights", arguments.save_weights,
+                 "Write weights, configuration and tokenizer to this safetensors file at the end");
+}
+
+void add_unavailable_flags(CLI::App& app) {
+  add_unavailable(app, "--checkpoint", "use --save-weights FILE.safetensors and --init");
+  add_unavailable(app, "--save-every", "use --save-weights FILE.safetensors, at the end of a run");
+  add_unavailable(app, "--resume", "use --init FILE.safetensors to start from saved weights");
+  for (const char* flag : {"--cluster", "--coordinator", "--inner-steps", "--codec"}) {
+    add_unavailable(app, flag, "train on the ranks of one mpirun");
+  }
+}
+
+}  // namespace
+
+std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& arguments) {
+  CLI::App app("Trains a GPT on the ranks that mpirun started.", "train_gpt");
+  app.footer(footer);
+  app.option_defaults()->always_capture_default(false);
+  app.set_config("--config", "", "TOML file of flags; those given beside it win");
+  app.config_formatter(std::make_shared<TomlConfig>());
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  add_data_flags(app, arguments);
+  add_model_flags(app, arguments);
+  add_parallel_flags(app, arguments);
+  add_training_flags(app, arguments);
+  add_output_flags(app, arguments);
+  add_unavailable_flags(app);
+  if (const auto status = parse_arguments(app, job)) return status;
+
+  auto& schedule = arguments.trainer.schedule;
+  schedule.kind = train::Schedule::parse_kind(arguments.schedule);
+  schedule.lr = arguments.adamw.lr;
+  schedule.min_lr =
+      arguments.min_lr >= 0.0 ? static_cast<float>(arguments.min_lr) : arguments.adamw.lr / 10.0f;
+  return std::nullopt;
+}

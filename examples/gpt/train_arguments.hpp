@@ -1,0 +1,38 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libtrain/train.hpp"
+
+/// What train_gpt's command line says.
+struct TrainArguments {
+  std::vector<std::string> data;
+  std::vector<std::string> validation_data;
+  double validation_fraction = -1.0;  ///< below 0: the data's own default
+  std::string tokenizer;
+  std::string model = "nano";
+  std::int64_t context = 0;     ///< 0: the model's
+  std::int64_t vocabulary = 0;  ///< 0: the tokenizer's, or the model's
+  float dropout = 0.0f;
+  bool bias = true;
+  std::string dtype = "f32";
+  std::uint64_t seed = 1;
+  train::GridOptions grid;
+  train::AdamW adamw;
+  train::TrainerOptions trainer;
+  std::string schedule = "cosine";
+  double min_lr = -1.0;  ///< below 0: a tenth of lr
+  std::size_t bucket_mib = 25;
+  int zero = 0;
+  int timeout_s = 600;
+  std::string metrics;
+  std::string tensorboard;
+  std::string progress = "auto";
+  std::string save_weights;
+  std::string init;
+};
+
+/// Fills the arguments; returns the exit status when nothing is left to do.
+std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& arguments);

@@ -1,0 +1,109 @@
+// Trains a GPT on text or token shards.
+//
+//   mpirun -np 2 build/bin/train_gpt --data text.txt --model nano --steps 500 --batch 16
+//          --save-weights model.safetensors
+//
+// Shows a line with step, loss, tokens/s and the time left; `--help` lists the flags.
+
+#include <fmt/format.h>
+
+#include "examples/gpt/arguments.hpp"
+#include "examples/gpt/train_arguments.hpp"
+
+namespace {
+
+train::TokenDataset open_dataset(const TrainArguments& arguments,
+                                 const std::shared_ptr<const train::Tokenizer>& saved) {
+  train::TokenDatasetOptions options;
+  options.context = static_cast<std::size_t>(arguments.context);
+  options.seed = arguments.seed;
+  if (arguments.validation_fraction >= 0.0) {
+    options.validation_fraction = arguments.validation_fraction;
+  }
+  options.validation = arguments.validation_data;
+  options.tokenizer = arguments.tokenizer;
+  // A model goes on with the tokenizer it was trained with.
+  if (saved != nullptr && arguments.tokenizer.empty()) {
+    return train::TokenDataset(train::open_data(arguments.data, saved), options);
+  }
+  return train::TokenDataset(arguments.data, options);
+}
+
+train::GptConfig new_config(const TrainArguments& arguments, const train::TokenDataset& data) {
+  train::GptConfig config = train::parse_model(arguments.model);
+  if (arguments.context != 0) config.context = arguments.context;
+  if (arguments.vocabulary != 0) {
+    config.vocabulary = arguments.vocabulary;
+  } else if (data.tokenizer() != nullptr) {
+    config.vocabulary = data.tokenizer()->vocabulary_size();
+  }
+  config.bias = config.bias && arguments.bias;
+  config.dropout = arguments.dropout;
+  return config;
+}
+
+void add_sinks(const TrainArguments& arguments, const train::Grid& grid, train::Trainer& trainer) {
+  if (grid.rank() != 0) return;
+  train::ConsoleOptions console;
+  console.progress = train::progress_from(arguments.progress);
+  console.steps_total = arguments.trainer.steps;
+  trainer.add_sink(std::make_unique<train::ConsoleSink>(console));
+  if (!arguments.metrics.empty()) {
+    trainer.add_sink(std::make_unique<train::JsonlSink>(arguments.metrics,
+                                                        train::JsonlSink::Existing::truncate));
+  }
+  if (!arguments.tensorboard.empty()) {
+    trainer.add_sink(std::make_unique<train::TensorBoardSink>(arguments.tensorboard));
+  }
+}
+
+// A run must not find out at its end that its weights cannot be written.
+void check_writable(const std::string& path) {
+  if (!path.empty()) train::AtomicFile{path};
+}
+
+void announce(const train::Job& job, const TrainArguments& arguments, const train::Gpt& model,
+              const train::TokenDataset& data) {
+  if (!job.is_root() || arguments.progress == "none") return;
+  fmt::print("model {}: {:.2f} M parameters, vocabulary {}, context {}, {}\n", arguments.model,
+             static_cast<double>(model.config().parameter_count()) / 1e6, model.config().vocabulary,
+             data.context(), arguments.dtype);
+  fmt::print("data: {} tokens to train on, {} held out; {} ranks x {} threads\n",
+             data.train_tokens(), data.validation_tokens(), job.size(),
+             train::threads_per_rank(arguments.grid, job.ranks_on_node()));
+  std::fflush(stdout);
+}
+
+int train_gpt(train::Job& job) {
+  TrainArguments arguments;
+  if (const auto status = parse_train_arguments(job, arguments)) return *status;
+  job.world().set_timeout(std::chrono::seconds(arguments.timeout_s));
+  const train::Grid grid = job.grid(arguments.grid);
+
+  std::optional<train::WeightsFile> start;
+  if (!arguments.init.empty()) start.emplace(arguments.init);
+  train::TokenDataset data = open_dataset(arguments, start ? start->tokenizer() : nullptr);
+  train::GptConfig config = start ? start->config() : new_config(arguments, data);
+  config.dropout = arguments.dropout;
+
+  train::Gpt model(config, grid.device(), {parse_dtype(arguments.dtype), arguments.seed});
+  if (start) start->load(model);
+  train::ShardedOptimizer optimizer(
+      model, grid, arguments.adamw,
+      {static_cast<train::Zero>(arguments.zero), arguments.bucket_mib << 20});
+  train::Trainer trainer(grid, model, optimizer, data, arguments.trainer);
+  if (job.is_root()) check_writable(arguments.save_weights);
+  announce(job, arguments, model, data);
+  add_sinks(arguments, grid, trainer);
+  trainer.run();
+  if (job.is_root() && !arguments.save_weights.empty()) {
+    train::save_weights(arguments.save_weights, model, data.tokenizer().get());
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return train::run(argc, argv, train_gpt);
+}

@@ -1,0 +1,99 @@
+#include "libtrain/checkpoint/weights.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace train {
+namespace {
+
+constexpr const char* config_key = "libtrain.config";
+constexpr const char* tokenizer_key = "libtrain.tokenizer";
+
+std::vector<std::int64_t> extents_of(const Shape& shape) {
+  std::vector<std::int64_t> extents;
+  for (int i = 0; i < shape.rank(); ++i) extents.push_back(shape[i]);
+  return extents;
+}
+
+GptConfig read_config(const SafetensorsReader& reader) {
+  const auto found = reader.metadata().find(config_key);
+  if (found == reader.metadata().end()) {
+    throw Error(fmt::format("{}: the metadata have no \"{}\": not a file that --save-weights wrote",
+                            reader.path().string(), config_key));
+  }
+  return GptConfig::from_json(found->second);
+}
+
+std::shared_ptr<const Tokenizer> read_tokenizer(const SafetensorsReader& reader) {
+  const auto found = reader.metadata().find(tokenizer_key);
+  if (found == reader.metadata().end()) return nullptr;
+  return tokenizer_from_json(found->second);
+}
+
+}  // namespace
+
+void save_weights(const std::filesystem::path& path, const Gpt& model, const Tokenizer* tokenizer) {
+  std::vector<SafetensorsSpec> specs;
+  for (const auto& parameter : model.parameters()) {
+    specs.push_back({parameter->name(), parameter->value().type(), extents_of(parameter->shape())});
+  }
+  std::map<std::string, std::string> metadata{{config_key, model.config().to_json()}};
+  if (tokenizer != nullptr) metadata[tokenizer_key] = tokenizer->to_json();
+  SafetensorsWriter writer(path, specs, std::move(metadata));
+  std::vector<std::byte> host;
+  for (const auto& parameter : model.parameters()) {
+    const Tensor& value = parameter->value();
+    host.resize(value.bytes());
+    value.copy_to_host(host);
+    writer.write(parameter->name(),
+                 {host.data(), static_cast<std::size_t>(value.elements()), value.type()});
+  }
+  writer.commit();
+}
+
+WeightsFile::WeightsFile(const std::filesystem::path& path)
+    : reader_(path), config_(read_config(reader_)), tokenizer_(read_tokenizer(reader_)) {}
+
+void WeightsFile::load(Gpt& model) const {
+  for (const auto& tensor : reader_.tensors()) {
+    if (model.find_parameter(tensor.name) == nullptr) {
+      throw Error(
+          fmt::format("{}: tensor {} is not in the model; choose the --model that the file "
+                      "was saved from",
+                      reader_.path().string(), tensor.name));
+    }
+  }
+  for (const auto& parameter : model.parameters()) load(*parameter, model.device());
+}
+
+void WeightsFile::load(Parameter& parameter, Device& device) const {
+  const SafetensorsEntry* entry = reader_.find(parameter.name());
+  const std::string file = reader_.path().string();
+  if (entry == nullptr) {
+    throw Error(
+        fmt::format("{}: tensor {} is missing; choose the --model that the file was saved "
+                    "from",
+                    file, parameter.name()));
+  }
+  if (!std::ranges::equal(entry->shape, extents_of(parameter.shape()))) {
+    throw Error(fmt::format(
+        "{}: tensor {} is [{}], the model's is {}; choose the --model that the "
+        "file was saved from",
+        file, parameter.name(), fmt::join(entry->shape, ", "), parameter.shape().to_string()));
+  }
+  const DataType type = entry->type().value_or(DataType::u8);
+  if (type != DataType::f32 && type != DataType::bf16) {
+    throw Error(fmt::format("{}: tensor {} is {}; weights are F32 or BF16", file, parameter.name(),
+                            entry->dtype));
+  }
+  const Tensor staging(device.memory(), parameter.shape(), type);
+  std::vector<std::byte> host(staging.bytes());
+  reader_.read(parameter.name(), {host.data(), static_cast<std::size_t>(staging.elements()), type});
+  staging.copy_from_host(host);
+  device.ops().convert(staging, parameter.value());
+}
+
+}  // namespace train

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "libtrain/checkpoint/safetensors.hpp"
+#include "libtrain/data/tokenizer.hpp"
+#include "libtrain/model/gpt.hpp"
+
+namespace train {
+
+/// A model's weights, configuration and tokenizer in one safetensors file: tensors under the
+/// model's own names, `libtrain.config` and `libtrain.tokenizer` in the metadata.
+/// `tokenizer` may be null: the file then holds none. Throws Error naming the file.
+void save_weights(const std::filesystem::path& path, const Gpt& model, const Tokenizer* tokenizer);
+
+/// A weights file, opened.
+class WeightsFile {
+ public:
+  /// Throws Error when the file is not one that save_weights() wrote.
+  explicit WeightsFile(const std::filesystem::path& path);
+
+  const GptConfig& config() const { return config_; }
+  /// Null when the file holds none.
+  const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
+
+  /// Fills the model's parameters, converting between f32 and bf16. Throws Error naming the first
+  /// tensor that is missing, has another shape, or is not in the model.
+  void load(Gpt& model) const;
+
+ private:
+  void load(Parameter& parameter, Device& device) const;
+
+  SafetensorsReader reader_;
+  GptConfig config_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+};
+
+}  // namespace train

@@ -1,0 +1,221 @@
+#include "libtrain/data/tokenizers/bpe_tokenizer.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "collectives/error.hpp"
+#include "libtrain/data/tokenizers/utf8.hpp"
+
+namespace train::detail {
+namespace {
+
+std::array<std::int32_t, 256> find_byte_ids(const std::vector<std::string>& tokens) {
+  std::array<std::int32_t, 256> ids;
+  ids.fill(-1);
+  for (std::size_t id = 0; id < tokens.size(); ++id) {
+    if (tokens[id].size() != 1) continue;
+    std::int32_t& entry = ids[static_cast<unsigned char>(tokens[id][0])];
+    if (entry < 0) entry = static_cast<std::int32_t>(id);
+  }
+  return ids;
+}
+
+/// NFC leaves text alone that holds no marks, no Hangul letters and none of the characters that it
+/// replaces; these ranges cover them all, and some more.
+constexpr std::string_view kNfcMayChange =
+    R"([\p{M}\x{374}\x{37e}\x{387}\x{958}-\x{95f}\x{9dc}-\x{9df}\x{a33}-\x{a36}\x{a59}-\x{a5e})"
+    R"(\x{b5c}-\x{b5d}\x{f43}\x{f4d}-\x{f5c}\x{f69}\x{1161}-\x{1175}\x{11a8}-\x{11c2})"
+    R"(\x{1f71}-\x{1f7d}\x{1fbb}-\x{1fbe}\x{1fc9}-\x{1fef}\x{1ff9}-\x{2001}\x{2126}-\x{212b})"
+    R"(\x{2329}-\x{232a}\x{2adc}\x{f900}-\x{fad9}\x{fb1d}-\x{fb1f}\x{fb2a}-\x{fb4e})"
+    R"(\x{1d15e}-\x{1d164}\x{1d1bb}-\x{1d1c0}\x{2f800}-\x{2fa1d}])";
+
+}  // namespace
+
+/// One call of encode(): where ids go, and what pieces became. Text repeats its words, so most
+/// pieces cost one look-up.
+class BpeTokenizer::Encoding {
+ public:
+  Encoding(const BpeTokenizer& tokenizer, std::vector<std::int32_t>& ids)
+      : tokenizer_(tokenizer), ids_(ids) {}
+
+  /// Text without special tokens.
+  void add_text(std::string_view text) {
+    while (!text.empty()) {
+      const std::size_t valid = valid_utf8_prefix(text);
+      if (valid > 0) split(text.substr(0, valid), 0);
+      text.remove_prefix(valid);
+      std::size_t invalid = 0;
+      while (invalid < text.size() && decode_utf8(text, invalid).bytes == 0) ++invalid;
+      if (invalid > 0) add_piece(text.substr(0, invalid));
+      text.remove_prefix(invalid);
+    }
+  }
+
+ private:
+  static constexpr std::size_t kCachedPieces = 1 << 16;
+  static constexpr std::size_t kCachedBytes = 64;
+
+  void split(std::string_view text, std::size_t stage) {
+    const auto& splits = tokenizer_.model_.splits;
+    if (stage == tokenizer_.model_.prefix_stage && text.front() != ' ') {
+      split(fmt::format(" {}", text), stage);
+    } else if (stage < splits.size()) {
+      splits[stage].split(text, [&](std::string_view piece) { split(piece, stage + 1); });
+    } else {
+      add_piece(text);
+    }
+  }
+
+  void add_piece(std::string_view piece) {
+    if (piece.size() > kCachedBytes) {
+      const auto symbols = encode_piece(piece);
+      ids_.insert(ids_.end(), symbols.begin(), symbols.end());
+      return;
+    }
+    key_.assign(piece);
+    auto found = cache_.find(key_);
+    if (found == cache_.end()) {
+      // Frequent pieces come early; a full cache starts anew for text that changes.
+      if (cache_.size() >= kCachedPieces) cache_.clear();
+      found = cache_.emplace(key_, encode_piece(piece)).first;
+    }
+    ids_.insert(ids_.end(), found->second.begin(), found->second.end());
+  }
+
+  std::vector<std::int32_t> encode_piece(std::string_view piece) const {
+    if (tokenizer_.model_.whole_pieces) {
+      const auto whole = tokenizer_.whole_.find(piece);
+      if (whole != tokenizer_.whole_.end()) return {whole->second};
+    }
+    std::vector<std::int32_t> symbols;
+    symbols.reserve(piece.size());
+    for (const char byte : piece) {
+      const std::int32_t id = tokenizer_.byte_ids_[static_cast<unsigned char>(byte)];
+      if (id < 0) {
+        throw Error(fmt::format("the tokenizer '{}' has no token for byte 0x{:02x}",
+                                tokenizer_.model_.name, static_cast<unsigned char>(byte)));
+      }
+      symbols.push_back(id);
+    }
+    tokenizer_.model_.merges.apply(symbols);
+    return symbols;
+  }
+
+  const BpeTokenizer& tokenizer_;
+  std::vector<std::int32_t>& ids_;
+  std::unordered_map<std::string, std::vector<std::int32_t>> cache_;
+  std::string key_;
+};
+
+BpeTokenizer::BpeTokenizer(BpeModel model)
+    : model_(std::move(model)), byte_ids_(find_byte_ids(model_.tokens)) {
+  // The longest of several that begin at one place is taken.
+  std::ranges::stable_sort(model_.special, std::ranges::greater{},
+                           [](const SpecialToken& token) { return token.text.size(); });
+  for (const SpecialToken& token : model_.special) special_by_id_.emplace(token.id, token.text);
+  if (model_.wants_nfc)
+    nfc_may_change_.emplace(std::string(kNfcMayChange), SplitPattern::Gaps::drop);
+  if (!model_.whole_pieces) return;
+  for (std::size_t id = 0; id < model_.tokens.size(); ++id) {
+    if (model_.tokens[id].empty()) continue;
+    whole_.emplace(model_.tokens[id], static_cast<std::int32_t>(id));
+  }
+}
+
+void BpeTokenizer::cut_special(std::string_view text, bool first, const Visit& visit_text,
+                               std::vector<std::int32_t>& ids) const {
+  std::array<bool, 256> begins{};
+  for (const SpecialToken& token : model_.special) {
+    if (token.first == first) begins[static_cast<unsigned char>(token.text.front())] = true;
+  }
+  std::size_t begin = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    if (!begins[static_cast<unsigned char>(text[at])]) {
+      ++at;
+      continue;
+    }
+    const auto token = std::ranges::find_if(model_.special, [&](const SpecialToken& candidate) {
+      return candidate.first == first && text.substr(at).starts_with(candidate.text);
+    });
+    if (token == model_.special.end()) {
+      ++at;
+      continue;
+    }
+    if (at > begin) visit_text(text.substr(begin, at - begin));
+    ids.push_back(token->id);
+    begin = at += token->text.size();
+  }
+  if (begin < text.size()) visit_text(text.substr(begin));
+}
+
+std::vector<std::int32_t> BpeTokenizer::encode(std::string_view text) const {
+  std::vector<std::int32_t> ids;
+  Encoding encoding(*this, ids);
+  const auto second_turn = [&](std::string_view part) {
+    if (model_.wants_nfc) check_nfc(part);
+    cut_special(
+        part, false, [&](std::string_view rest) { encoding.add_text(rest); }, ids);
+  };
+  cut_special(text, true, second_turn, ids);
+  return ids;
+}
+
+void BpeTokenizer::check_nfc(std::string_view text) const {
+  const bool ascii = std::ranges::all_of(text, [](char byte) { return (byte & 0x80) == 0; });
+  if (ascii) return;
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::size_t valid = valid_utf8_prefix(rest);
+    nfc_may_change_->split(rest.substr(0, valid), [&](std::string_view character) {
+      throw Error(fmt::format(
+          "the tokenizer '{}' normalizes text to Unicode NFC, which is not supported where it may "
+          "change the text: U+{:04X} at byte {}",
+          model_.name, static_cast<std::uint32_t>(decode_utf8(character, 0).value),
+          character.data() - text.data()));
+    });
+    rest.remove_prefix(std::min(rest.size(), valid + 1));
+  }
+}
+
+std::string BpeTokenizer::decode(std::span<const std::int32_t> ids) const {
+  std::string text;
+  for (const std::int32_t id : ids) {
+    const auto special = special_by_id_.find(id);
+    if (special != special_by_id_.end()) {
+      text += special->second;
+    } else if (id >= 0 && static_cast<std::size_t>(id) < model_.tokens.size() &&
+               !model_.tokens[static_cast<std::size_t>(id)].empty()) {
+      text += model_.tokens[static_cast<std::size_t>(id)];
+    } else {
+      throw Error(fmt::format("id {} has no token in the tokenizer '{}' of {} ids", id, model_.name,
+                              vocabulary_size()));
+    }
+  }
+  return text;
+}
+
+std::int32_t BpeTokenizer::vocabulary_size() const {
+  auto size = static_cast<std::int32_t>(model_.tokens.size());
+  for (const SpecialToken& token : model_.special) size = std::max(size, token.id + 1);
+  return size;
+}
+
+BpeMerges recover_merges(const std::vector<std::string>& tokens,
+                         std::span<const std::int32_t> order) {
+  const auto byte_ids = find_byte_ids(tokens);
+  BpeMerges merges;
+  std::vector<std::int32_t> symbols;
+  for (const std::int32_t id : order) {
+    const std::string& token = tokens[static_cast<std::size_t>(id)];
+    if (token.size() < 2) continue;
+    symbols.clear();
+    for (const char byte : token) symbols.push_back(byte_ids[static_cast<unsigned char>(byte)]);
+    if (std::ranges::count(symbols, -1) > 0) continue;
+    merges.apply(symbols);
+    if (symbols.size() == 2) merges.add({symbols[0], symbols[1], id});
+  }
+  return merges;
+}
+
+}  // namespace train::detail

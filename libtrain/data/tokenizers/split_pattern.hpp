@@ -1,0 +1,42 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace train::detail {
+
+using Visit = std::function<void(std::string_view)>;
+
+/// A regular expression that cuts text into the pieces within which BPE merges. Compiled once (with
+/// PCRE2's JIT where the machine has it); matching is safe from any number of threads.
+///
+/// The patterns of tokenizers are written for Oniguruma or Rust's regex: `\s` is Unicode's
+/// White_Space, and `^` and `$` match at lines.
+class SplitPattern {
+ public:
+  /// What happens to text between two matches.
+  enum class Gaps { keep, drop };
+
+  /// Throws Error with the expression and what is wrong with it.
+  explicit SplitPattern(std::string expression, Gaps gaps = Gaps::keep);
+
+  const std::string& expression() const { return expression_; }
+  Gaps gaps() const { return gaps_; }
+
+  /// Visits matches and kept gaps from left to right. `text` must be valid UTF-8. Throws Error if
+  /// the expression needs more steps than PCRE2 allows.
+  void split(std::string_view text, const Visit& visit) const;
+
+ private:
+  std::string expression_;
+  Gaps gaps_;
+  std::shared_ptr<const void> code_;
+};
+
+/// GPT-2's own: contractions, then words, numbers and other characters with the space before them.
+inline constexpr std::string_view kGpt2Pattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
+}  // namespace train::detail

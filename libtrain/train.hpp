@@ -1,0 +1,13 @@
+#pragma once
+
+/// Everything that a training program uses.
+#include "libtrain/checkpoint/weights.hpp"
+#include "libtrain/data/token_dataset.hpp"
+#include "libtrain/job.hpp"
+#include "libtrain/metrics/console_sink.hpp"
+#include "libtrain/metrics/jsonl_sink.hpp"
+#include "libtrain/metrics/tensorboard_sink.hpp"
+#include "libtrain/model/generator.hpp"
+#include "libtrain/model/gpt.hpp"
+#include "libtrain/optimizer/sharded_optimizer.hpp"
+#include "libtrain/trainer.hpp"

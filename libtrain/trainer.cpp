@@ -1,0 +1,209 @@
+#include "libtrain/trainer.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "libtrain/agreement.hpp"
+#include "libtrain/metrics/flops.hpp"
+
+namespace train {
+namespace {
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+TrainerOptions resolved(TrainerOptions options, int data_ranks) {
+  const std::int64_t ranks = data_ranks;
+  if (options.batch < 1) {
+    throw Error(fmt::format("--batch is {}; it must be at least 1", options.batch));
+  }
+  if (options.micro_batch < 0) {
+    throw Error(fmt::format("--micro-batch is {}; it must be at least 1", options.micro_batch));
+  }
+  if (options.micro_batch == 0) {
+    options.micro_batch = std::max<std::int64_t>(1, options.batch / ranks);
+  }
+  if (options.batch % (ranks * options.micro_batch) != 0) {
+    throw Error(fmt::format(
+        "--batch {} does not divide by {} data-parallel ranks x --micro-batch {} = {}; choose a "
+        "multiple of it",
+        options.batch, ranks, options.micro_batch, ranks * options.micro_batch));
+  }
+  if (options.stop_at < 0 || options.stop_at > options.steps) {
+    throw Error(fmt::format("--stop-at is {}; it must lie between 1 and --steps {}",
+                            options.stop_at, options.steps));
+  }
+  options.schedule.steps = options.steps;
+  options.schedule.validate();
+  return options;
+}
+
+ModelSize size_of(const GptConfig& config, std::int64_t context) {
+  std::int64_t parameters = config.parameter_count();
+  if (config.positions == Positions::learned) parameters -= config.context * config.width;
+  return {parameters, config.layers, config.heads * config.head_width, context};
+}
+
+}  // namespace
+
+Trainer::Trainer(const Grid& grid, Gpt& model, ShardedOptimizer& optimizer, TokenDataset& data,
+                 TrainerOptions options)
+    : grid_(grid),
+      model_(model),
+      optimizer_(optimizer),
+      data_(data),
+      options_(resolved(std::move(options), grid.data().size())),
+      last_step_(options_.stop_at > 0 ? options_.stop_at : options_.steps) {
+  data_.fit_model(static_cast<std::size_t>(model_.config().context),
+                  static_cast<std::int32_t>(model_.config().vocabulary));
+  context_ = static_cast<std::int64_t>(data_.context());
+  const auto tokens = static_cast<std::size_t>(options_.micro_batch * context_);
+  inputs_.resize(tokens);
+  targets_.resize(tokens);
+}
+
+void Trainer::run() {
+  if (options_.measure_mfu) measure_peak();
+  for (std::int64_t step = optimizer_.steps_done(); step < last_step_; ++step) {
+    StepRecord record = train_step(step);
+    const bool scheduled = options_.eval_every > 0 && (step + 1) % options_.eval_every == 0;
+    if (scheduled || is_last(step)) record.val_loss = evaluate();
+    if (grid_.rank() != 0) continue;
+    for (const auto& sink : sinks_) sink->write(record);
+  }
+  for (const auto& sink : sinks_) sink->finish();
+}
+
+StepRecord Trainer::train_step(std::int64_t step) {
+  const auto start = Clock::now();
+  const double waited_before = optimizer_.seconds_waited() + reduce_seconds_;
+  const float lr = options_.schedule.at(step);
+  const double loss = sum_over_ranks(run_passes(step));
+  const double norm = optimizer_.step(lr);
+  if (!std::isfinite(loss) || !std::isfinite(norm)) stop_not_finite(step, loss, norm);
+
+  StepRecord record;
+  const double tokens = static_cast<double>(options_.batch * context_);
+  record.step = step + 1;
+  record.tokens = (step + 1) * options_.batch * context_;
+  record.loss = loss;
+  record.lr = lr;
+  record.grad_norm = norm;
+  record.step_s = seconds_since(start);
+  record.tokens_per_s = tokens / record.step_s;
+  record.mfu = model_flops_utilisation(flops_per_token(size_of(model_.config(), context_)),
+                                       record.tokens_per_s, peak_flops_);
+  record.comm_s = optimizer_.seconds_waited() + reduce_seconds_ - waited_before;
+  return record;
+}
+
+double Trainer::run_passes(std::int64_t step) {
+  const std::int64_t per_rank = options_.batch / grid_.data().size();
+  const std::int64_t passes = per_rank / options_.micro_batch;
+  optimizer_.begin_step(static_cast<int>(passes));
+  double sum = 0.0;
+  for (std::int64_t pass = 0; pass < passes; ++pass) {
+    const std::int64_t first = grid_.data().rank() * per_rank + pass * options_.micro_batch;
+    batch_ = load(static_cast<std::uint64_t>(step * options_.batch + first), options_.micro_batch);
+    batch_.first_sequence = first;
+    batch_.step = step;
+    batch_.tokens_in_step = options_.batch * context_;
+    Loss loss = model_.loss(batch_);
+    loss.backward();
+    sum += loss.value();
+  }
+  return sum;
+}
+
+Batch Trainer::load(std::uint64_t position, std::int64_t sequences) {
+  data_.batch(position, static_cast<std::size_t>(sequences), inputs_, targets_);
+  Batch batch;
+  batch.inputs = inputs_;
+  batch.targets = targets_;
+  batch.sequences = sequences;
+  batch.context = context_;
+  return batch;
+}
+
+double Trainer::sum_over_ranks(double value) {
+  const auto start = Clock::now();
+  const std::span<double> place(&value, 1);
+  if (grid_.data().size() > 1) {
+    grid_.data().all_reduce(place, place, ReduceOp::sum).wait();
+  }
+  reduce_seconds_ += seconds_since(start);
+  return value;
+}
+
+std::optional<double> Trainer::evaluate() {
+  const auto available = static_cast<std::int64_t>(data_.validation_samples());
+  if (available == 0) return std::nullopt;
+  const std::int64_t wanted =
+      options_.eval_sequences > 0 ? std::min(options_.eval_sequences, available) : available;
+  const std::int64_t ranks = grid_.data().size();
+  const auto width = static_cast<std::size_t>(context_);
+  const std::int64_t chunks = (wanted + options_.micro_batch - 1) / options_.micro_batch;
+  double sum = 0.0;
+  for (std::int64_t chunk = grid_.data().rank(); chunk < chunks; chunk += ranks) {
+    const std::int64_t first = chunk * options_.micro_batch;
+    const std::int64_t count = std::min(options_.micro_batch, wanted - first);
+    for (std::int64_t i = 0; i < count; ++i) {
+      // Evenly over the held-out part, so that fewer sequences still see all of it.
+      const auto sample = static_cast<std::uint64_t>((first + i) * available / wanted);
+      const auto place = static_cast<std::size_t>(i) * width;
+      data_.validation_batch(sample, 1, std::span(inputs_).subspan(place, width),
+                             std::span(targets_).subspan(place, width));
+    }
+    const auto tokens = static_cast<std::size_t>(count) * width;
+    Batch batch;
+    batch.inputs = std::span(inputs_).first(tokens);
+    batch.targets = std::span(targets_).first(tokens);
+    batch.sequences = count;
+    batch.context = context_;
+    sum += model_.evaluate(batch) * static_cast<double>(count);
+  }
+  return sum_over_ranks(sum) / static_cast<double>(wanted);
+}
+
+void Trainer::stop_not_finite(std::int64_t step, double loss, double norm) {
+  const std::string found = first_said(grid_.world(), first_not_finite());
+  throw Error(fmt::format(
+      "step {}: the loss is {} and the gradient's norm is {}; the first tensor that is not finite "
+      "is {}. Lower --lr, lengthen --warmup or clip harder (--clip)",
+      step + 1, loss, norm, found.empty() ? "not to be found again" : found));
+}
+
+std::string Trainer::first_not_finite() const {
+  Ops& ops = model_.device().ops();
+  const auto where = [&](const char* kind, const std::string& name) {
+    return fmt::format("{} {} on rank {}", kind, name, grid_.rank());
+  };
+  for (const auto& parameter : model_.parameters()) {
+    if (!ops.all_finite(parameter->value())) {
+      return where("parameter", parameter->name());
+    }
+  }
+  const std::string layer = model_.first_output_not_finite(batch_);
+  if (!layer.empty()) return where("the output of the layer of", layer);
+  for (const auto& parameter : model_.parameters()) {
+    if (!ops.all_finite(parameter->gradient())) {
+      return where("the gradient of", parameter->name());
+    }
+  }
+  return "";
+}
+
+void Trainer::measure_peak() {
+  // All ranks at once: those that share a processor share its peak.
+  grid_.world().barrier().wait();
+  peak_flops_ = measure_peak_flops(grid_.device().ops().threads());
+  if (model_.options().type == DataType::bf16) peak_flops_ *= grid_.device().ops().bf16_speedup();
+  const std::span<double> place(&peak_flops_, 1);
+  grid_.world().all_reduce(place, place, ReduceOp::sum).wait();
+}
+
+}  // namespace train

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "libtrain/data/token_dataset.hpp"
+#include "libtrain/metrics/sink.hpp"
+#include "libtrain/model/gpt.hpp"
+#include "libtrain/optimizer/schedule.hpp"
+#include "libtrain/optimizer/sharded_optimizer.hpp"
+#include "libtrain/parallel/grid.hpp"
+
+namespace train {
+
+struct TrainerOptions {
+  std::int64_t steps = 1000;        ///< the whole run; the schedule ends there
+  std::int64_t stop_at = 0;         ///< end after this step without changing the schedule; 0: steps
+  std::int64_t batch = 64;          ///< sequences per step over all ranks
+  std::int64_t micro_batch = 0;     ///< sequences per rank and pass; 0: all that a rank has
+  Schedule schedule;                ///< `steps` above overrides its own
+  std::int64_t eval_every = 0;      ///< steps between evaluations; 0: after the last step only
+  std::int64_t eval_sequences = 0;  ///< held-out sequences of an evaluation; 0: all
+  bool measure_mfu = true;          ///< measure the processor's peak once, at the start
+};
+
+/// The loop: batches, backward passes, steps, evaluation, metrics. The same data, losses and
+/// parameters on any count of ranks, up to rounding.
+class Trainer {
+ public:
+  /// Gives the dataset the model's context and vocabulary. Throws Error when the batch does not
+  /// divide by ranks × micro-batch.
+  Trainer(const Grid& grid, Gpt& model, ShardedOptimizer& optimizer, TokenDataset& data,
+          TrainerOptions options);
+
+  /// Where step records go; called on rank 0 only.
+  void add_sink(std::unique_ptr<MetricsSink> sink) { sinks_.push_back(std::move(sink)); }
+
+  /// Trains to the last step. Throws Error, the same on every rank, when a loss or gradient is not
+  /// finite, with the step and the first tensor that went wrong.
+  void run();
+
+  /// Mean loss over the held-out sequences; nothing when there are none. Collective.
+  std::optional<double> evaluate();
+
+ private:
+  StepRecord train_step(std::int64_t step);
+  double run_passes(std::int64_t step);
+  Batch load(std::uint64_t position, std::int64_t sequences);
+  double sum_over_ranks(double value);
+  [[noreturn]] void stop_not_finite(std::int64_t step, double loss, double norm);
+  std::string first_not_finite() const;
+  void measure_peak();
+  bool is_last(std::int64_t step) const { return step + 1 == last_step_; }
+
+  const Grid& grid_;
+  Gpt& model_;
+  ShardedOptimizer& optimizer_;
+  TokenDataset& data_;
+  TrainerOptions options_;
+  std::int64_t last_step_;
+  std::int64_t context_;
+  std::vector<std::unique_ptr<MetricsSink>> sinks_;
+  std::vector<std::int32_t> inputs_;
+  std::vector<std::int32_t> targets_;
+  Batch batch_;  // the last one that was loaded
+  double peak_flops_ = 0.0;
+  double reduce_seconds_ = 0.0;
+};
+
+}  // namespace train

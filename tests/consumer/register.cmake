@@ -1,0 +1,28 @@
+# The consumer against an installed package, and against the sources as a subdirectory. The package
+# is what the build at hand has made.
+set(consumer ${CMAKE_CURRENT_LIST_DIR})
+set(scratch ${CMAKE_BINARY_DIR}/tests/consumer)
+
+# add_consumer_test(mode PROGRAM ranks|train [cmake options])
+function(add_consumer_test mode PROGRAM program)
+  add_test(NAME consumer.${mode}
+    COMMAND ${CMAKE_CTEST_COMMAND} --build-and-test ${consumer} ${scratch}/${mode}
+            --build-generator ${CMAKE_GENERATOR} --build-target ${program}
+            --build-options -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} ${ARGN}
+            --test-command ${scratch}/${mode}/${program})
+  set_tests_properties(consumer.${mode} PROPERTIES LABELS consumer TIMEOUT 900)
+endfunction()
+
+if(TRAIN_INSTALL AND NOT TRAIN_SANITIZE)
+  add_test(NAME consumer.install COMMAND ${consumer}/install ${CMAKE_COMMAND} ${CMAKE_BINARY_DIR}
+           ${scratch}/prefix ${PROJECT_SOURCE_DIR})
+  set_tests_properties(consumer.install PROPERTIES LABELS consumer FIXTURES_SETUP installed)
+  add_consumer_test(package PROGRAM train -DCMAKE_PREFIX_PATH=${scratch}/prefix)
+  set_tests_properties(consumer.package PROPERTIES FIXTURES_REQUIRED installed)
+endif()
+if(NOT TRAIN_SANITIZE)
+  # What the program needs is compiled once more, so it is the program that needs little of it.
+  add_consumer_test(subdirectory PROGRAM ranks -DLIBTRAIN_SOURCE_DIR=${PROJECT_SOURCE_DIR}
+                    -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-g0)
+  set_tests_properties(consumer.subdirectory PROPERTIES PROCESSORS 2)
+endif()

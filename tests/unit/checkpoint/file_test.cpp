@@ -1,0 +1,68 @@
+#include "libtrain/checkpoint/file.hpp"
+
+#include <array>
+#include <span>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include "collectives/error.hpp"
+#include "tests/unit/checkpoint/scratch_directory.hpp"
+
+using train::AtomicFile;
+using train::File;
+
+TEST_CASE("An atomic file is there whole or not at all") {
+  const train::test::ScratchDirectory scratch;
+  const auto path = scratch / "run/weights";
+  {
+    AtomicFile file(path);
+    file.file().write("old");
+    CHECK(!std::filesystem::exists(path));
+    file.commit();
+    CHECK(train::test::read_file(path) == "old");
+  }
+  {
+    AtomicFile file(path);
+    file.file().write("half of the n");
+  }
+  CHECK(train::test::read_file(path) == "old");
+  AtomicFile file(path);
+  file.file().write("new");
+  file.commit();
+  CHECK(train::test::read_file(path) == "new");
+  const auto files = std::filesystem::directory_iterator(scratch / "run");
+  CHECK(std::distance(begin(files), end(files)) == 1);
+}
+
+TEST_CASE("What the system refuses becomes an Error with path and reason") {
+  const train::test::ScratchDirectory scratch;
+  train::test::write_file(scratch / "five", "12345");
+  const File file(scratch / "five", File::Mode::read);
+  std::array<std::byte, 4> bytes{};
+  file.read_at(1, bytes);
+  CHECK(bytes[3] == std::byte{'5'});
+  auto message = train::test::message_of<train::Error>([&] { file.read_at(3, bytes); });
+  CHECK(message.find((scratch / "five").string()) != std::string::npos);
+  CHECK(message.find("2 bytes short") != std::string::npos);
+
+  message = train::test::message_of<train::Error>([&] { File(scratch / "no", File::Mode::read); });
+  CHECK(message.find((scratch / "no").string()) != std::string::npos);
+  CHECK(message.find("errno 2") != std::string::npos);
+  CHECK_THROWS_AS(File(scratch.path(), File::Mode::read).size(), train::Error);
+  CHECK_THROWS_AS(AtomicFile(scratch / "five/below"), train::Error);
+}
+
+TEST_CASE("Moving a file leaves one owner") {
+  const train::test::ScratchDirectory scratch;
+  File first(scratch / "file", File::Mode::append);
+  File second(std::move(first));
+  second.write("one");
+  File third;
+  third = std::move(second);
+  third.write(" two");
+  CHECK(third.path() == scratch / "file");
+  CHECK(train::test::read_file(scratch / "file") == "one two");
+  third.close();
+  CHECK(!third.is_open());
+}

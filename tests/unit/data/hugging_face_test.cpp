@@ -1,0 +1,145 @@
+#include <doctest/doctest.h>
+
+#include "collectives/error.hpp"
+#include "libtrain/data/tokenizer.hpp"
+#include "tests/unit/data/data_files.hpp"
+#include "tests/unit/data/golden_tokenizer.hpp"
+
+namespace train::test {
+namespace {
+
+using nlohmann::json;
+
+/// What reading a changed tokenizer.json says; empty if it is accepted.
+class Reader {
+ public:
+  std::string message(const json& document) const {
+    return message_of<Error>([&] { read(document); });
+  }
+
+  std::shared_ptr<const Tokenizer> read(const json& document) const {
+    write_file(scratch_ / "tokenizer.json", document.dump());
+    return make_tokenizer("hf:" + scratch_.path().string());  // the folder names the file
+  }
+
+ private:
+  ScratchDirectory scratch_;
+};
+
+json changed(const char* pointer, json value) {
+  json document = golden_document("gpt2_style");
+  document[json::json_pointer(pointer)] = std::move(value);
+  return document;
+}
+
+}  // namespace
+
+TEST_CASE("what a byte-level BPE cannot be is refused by its name") {
+  const Reader reader;
+  const auto refuses = [&](const json& document, const char* name) {
+    const auto message = reader.message(document);
+    CAPTURE(message);
+    CHECK(contains(message, "tokenizer.json'"));
+    CHECK(contains(message, name));
+  };
+  CHECK(reader.message(golden_document("gpt2_style")).empty());
+  refuses(changed("/model/type", "Unigram"), "Unigram");
+  refuses(changed("/model/type", "WordPiece"), "WordPiece");
+  refuses(changed("/model/byte_fallback", true), "byte_fallback");
+  refuses(changed("/model/dropout", 0.1), "dropout");
+  refuses(changed("/model/end_of_word_suffix", "</w>"), "end_of_word_suffix");
+  refuses(changed("/normalizer", {{"type", "Lowercase"}}), "Lowercase");
+  refuses(changed("/normalizer",
+                  {{"type", "Sequence"}, {"normalizers", json::parse(R"([{"type": "NFKC"}])")}}),
+          "NFKC");
+  refuses(changed("/pre_tokenizer", {{"type", "Metaspace"}}), "Metaspace");
+  refuses(changed("/pre_tokenizer", nullptr), "without ByteLevel");
+  refuses(changed("/added_tokens/0/lstrip", true), "lstrip");
+  refuses(changed("/added_tokens/0/id", -1), "-1");
+  refuses(changed("/added_tokens/0/id", 855), "855");
+  refuses(changed("/model/vocab/<|endoftext|>", 900), "856");
+  refuses(changed("/model/vocab/a", 1 << 30), "1073741824");
+  refuses(changed("/model/vocab/zzz", 5), "'zzz'");
+  refuses(changed("/model/merges/0", "abc"), "'abc'");
+  refuses(changed("/model/merges/0", "q qqq"), "'qqq'");
+  refuses(changed("/model/merges/1", golden_document("gpt2_style")["model"]["merges"][0]), "twice");
+  refuses(changed("/model/vocab", json::array()), "vocabulary");
+  const json bad_pattern = json::parse(R"({"type": "Sequence", "pretokenizers": [
+      {"type": "Split", "pattern": {"Regex": "a(b"}, "behavior": "Isolated"}]})");
+  refuses(changed("/pre_tokenizer", bad_pattern), "a(b");
+  const json no_bytes = json::parse(R"({"type": "Sequence", "pretokenizers": [
+      {"type": "Split", "pattern": {"Regex": "ab"}, "behavior": "Isolated"}]})");
+  refuses(changed("/pre_tokenizer", no_bytes), "without ByteLevel");
+}
+
+TEST_CASE("merges as pairs and as strings are the same") {
+  const Reader reader;
+  json document = golden_document("gpt2_style");
+  for (json& merge : document["model"]["merges"]) {
+    const auto text = merge.get<std::string>();
+    const auto space = text.find(' ');
+    merge = {text.substr(0, space), text.substr(space + 1)};
+  }
+  const auto tokenizer = reader.read(document);
+  for (const GoldenCase& golden : golden_cases("gpt2_style")) {
+    REQUIRE(tokenizer->encode(golden.text) == golden.ids);
+  }
+}
+
+TEST_CASE("NFC is accepted for text that it leaves alone, else refused") {
+  const Reader reader;
+  const auto tokenizer = reader.read(changed("/normalizer", {{"type", "NFC"}}));
+  const auto plain = reader.read(golden_document("gpt2_style"));
+  const std::string harmless = "caf\u00e9 \u4e2d\u6587 \uac00 \U0001f600 \xff";
+  CHECK(tokenizer->encode(harmless) == plain->encode(harmless));
+  for (const std::string text : {"xe\u0301", "x\u212b", "x\u1100\u1161", "x\u0958", "x\uf900"}) {
+    CHECK(contains(message_of<Error>([&] { tokenizer->encode(text); }), "NFC"));
+  }
+}
+
+TEST_CASE("literal splits and removed gaps are applied") {
+  const Reader reader;
+  const auto with = [&](const json& pattern, const char* behavior, bool invert) {
+    return reader.read(changed(
+        "/pre_tokenizer",
+        {{"type", "Sequence"},
+         {"pretokenizers",
+          {{{"type", "Split"}, {"pattern", pattern}, {"behavior", behavior}, {"invert", invert}},
+           {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}}));
+  };
+  const auto literal = with({{"String", "t."}}, "Isolated", false);
+  const auto ids = literal->encode("at.he the");
+  CHECK(literal->decode(std::vector{ids[0]}) == "a");  // "at" would merge but for the split
+  CHECK(literal->decode(ids) == "at.he the");
+  const auto words = with({{"Regex", "[a-z]+"}}, "Removed", true);
+  CHECK(words->decode(words->encode("the 12 king")) == "theking");
+  CHECK(contains(message_of<Error>([&] {
+                   with({{"String", "x"}}, "MergedWithNext", false);
+                 }),
+                 "MergedWithNext"));
+}
+
+TEST_CASE("a byte without a token is refused when it is met") {
+  const Reader reader;
+  json document = golden_document("gpt2_style");
+  document["model"]["vocab"].erase("!");
+  const auto tokenizer = reader.read(document);
+  CHECK_FALSE(tokenizer->encode("the").empty());
+  CHECK(contains(message_of<Error>([&] { tokenizer->encode("the!"); }), "byte 0x21"));
+  CHECK(contains(message_of<Error>([&] { tokenizer->decode(std::vector{0}); }), "id 0 "));
+}
+
+TEST_CASE("what is no JSON, or missing, is named") {
+  const ScratchDirectory scratch;
+  write_file(scratch / "t.json", "{\"model\": ");
+  const auto message = [](const std::string& path) {
+    return message_of<Error>([&] { make_tokenizer("hf:" + path); });
+  };
+  CHECK(contains(message((scratch / "t.json").string()), "t.json'"));
+  write_file(scratch / "t.json", "[]");
+  CHECK(contains(message((scratch / "t.json").string()), "t.json'"));
+  CHECK(contains(message((scratch / "none.json").string()), "none.json'"));
+  CHECK(contains(message(scratch.path().string()), "tokenizer.json'"));
+}
+
+}  // namespace train::test

@@ -1,0 +1,49 @@
+#include "libtrain/data/mapped_file.hpp"
+
+#include <utility>
+
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "collectives/error.hpp"
+#include "tests/unit/data/data_files.hpp"
+
+namespace train::test {
+
+TEST_CASE("a mapped file is the file's bytes, also after a move") {
+  const ScratchDirectory scratch;
+  write_file(scratch / "a", std::string("one\0two", 7));
+  MappedFile first((scratch / "a").string());
+  MappedFile second(std::move(first));
+  CHECK(second.text() == std::string_view("one\0two", 7));
+  write_file(scratch / "b", "other");
+  second = MappedFile((scratch / "b").string());
+  CHECK(second.text() == "other");
+  CHECK(second.path() == (scratch / "b").string());
+}
+
+TEST_CASE("an empty file is empty bytes") {
+  const ScratchDirectory scratch;
+  write_file(scratch / "empty", "");
+  CHECK(MappedFile((scratch / "empty").string()).bytes().empty());
+}
+
+TEST_CASE("what cannot be mapped is named with its reason") {
+  const ScratchDirectory scratch;
+  const auto message = [](const std::string& path) {
+    return message_of<Error>([&] { MappedFile file(path); });
+  };
+  const std::string missing = (scratch / "missing").string();
+  CHECK(message(missing) == "cannot open '" + missing + "': No such file or directory");
+  CHECK(contains(message(scratch.path().string()), "it is a directory"));
+  const std::string pipe = (scratch / "pipe").string();
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK(contains(message(pipe), "it is a device or pipe"));
+  const std::string secret = (scratch / "secret").string();
+  write_file(secret, "x");
+  REQUIRE(::chmod(secret.c_str(), 0) == 0);
+  if (::geteuid() != 0) CHECK(message(secret) == "cannot open '" + secret + "': Permission denied");
+}
+
+}  // namespace train::test

@@ -1,0 +1,70 @@
+#include <doctest/doctest.h>
+
+#include "collectives/error.hpp"
+#include "tests/unit/model/small_models.hpp"
+
+using namespace train;
+
+TEST_CASE("named models have the published counts of parameters") {
+  CHECK(parse_model("gpt2-124m").parameter_count() == 124'439'808);
+  CHECK(parse_model("gpt2-350m").parameter_count() == 354'823'168);
+  CHECK(parse_model("gpt2-774m").parameter_count() == 774'030'080);
+  CHECK(parse_model("gpt2-1558m").parameter_count() == 1'557'611'200);
+  CHECK(parse_model("llama-1b").parameter_count() == 1'235'814'400);
+  CHECK(parse_model("llama-8b").parameter_count() == 8'030'261'248);
+}
+
+TEST_CASE("the counted parameters are those that the model has") {
+  const auto device = make_reference_device();
+  GptConfig no_bias = small::gpt2();
+  no_bias.bias = false;
+  for (const GptConfig& config : {small::gpt2(), small::llama(), no_bias}) {
+    Gpt model(config, *device);
+    std::int64_t count = 0;
+    for (const auto& parameter : model.parameters()) count += parameter->shape().elements();
+    CHECK(count == config.parameter_count());
+  }
+}
+
+TEST_CASE("a list of sizes changes a model") {
+  const GptConfig plain = parse_model("layers=6,heads=6,width=384");
+  CHECK(plain.layers == 6);
+  CHECK(plain.kv_heads == 6);
+  CHECK(plain.head_width == 64);
+  CHECK(plain.hidden == 1536);
+  CHECK(plain.norm == Norm::layer_norm);
+  const GptConfig llama = parse_model("llama,heads=8,kv_heads=2,width=64,hidden=96");
+  CHECK(llama.norm == Norm::rms_norm);
+  CHECK(llama.kv_heads == 2);
+  CHECK(llama.hidden == 96);
+  CHECK(parse_model("llama-1b,layers=2").width == 2048);
+}
+
+TEST_CASE("a configuration survives JSON") {
+  for (const GptConfig& config : {small::gpt2(), small::llama(), gpt2_124m()}) {
+    CHECK(GptConfig::from_json(config.to_json()) == config);
+  }
+  CHECK_THROWS_AS(GptConfig::from_json("{\"layers\": 1}"), Error);
+  CHECK_THROWS_AS(GptConfig::from_json("no json"), Error);
+}
+
+TEST_CASE("a model that cannot be is refused by name") {
+  const auto message = [](const char* text) -> std::string {
+    try {
+      parse_model(text);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const auto has = [](const std::string& text, const char* part) {
+    return text.find(part) != std::string::npos;
+  };
+  CHECK(has(message("gpt5"), "gpt2-124m"));
+  CHECK(has(message("layers=2,heads=3,width=128"), "3 heads do not divide the width 128"));
+  CHECK(has(message("layers=x"), "not a whole number"));
+  CHECK(has(message("layers=0"), "layers is 0"));
+  CHECK(has(message("depth=3"), "depth"));
+  CHECK(has(message("llama,heads=4,kv_heads=3"), "kv_heads"));
+  CHECK(has(message("llama,heads=4,width=12"), "even head width"));
+}
