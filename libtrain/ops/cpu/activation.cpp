@@ -1,6 +1,7 @@
 #include "libtrain/ops/cpu/cpu_ops.hpp"
 #include "libtrain/ops/cpu/element.hpp"
 #include "libtrain/ops/cpu/parallel.hpp"
+#include "libtrain/ops/cpu/vec.hpp"
 #include "libtrain/ops/cpu/vector_math.hpp"
 
 namespace train::cpu {
@@ -8,23 +9,18 @@ namespace {
 
 template <typename T>
 void swiglu_row(const T* gate, const T* up, std::int64_t width, T* y) {
-#pragma omp simd
-  for (std::int64_t i = 0; i < width; ++i) {
-    y[i] = from_float<T>(activate<Activation::silu>(to_float(gate[i])) * to_float(up[i]));
-  }
+  for_each_over(width, [&](auto at) { at.put(y, activate<Activation::silu>(at(gate)) * at(up)); });
 }
 
 template <typename T>
 void swiglu_backward_row(const T* gate, const T* up, const T* dy, std::int64_t width, T* dgate,
                          T* dup) {
-#pragma omp simd
-  for (std::int64_t i = 0; i < width; ++i) {
-    const float g = to_float(gate[i]);
-    const float grad = to_float(dy[i]);
-    const float s = sigmoid(g);
-    dgate[i] = from_float<T>(grad * to_float(up[i]) * (s + g * s * (1.0f - s)));
-    dup[i] = from_float<T>(grad * g * s);
-  }
+  for_each_over(width, [&](auto at) {
+    const auto g = at(gate), grad = at(dy), s = sigmoid(g);
+    const auto up_grad = grad * at(up);
+    at.put(dup, grad * g * s);
+    at.put(dgate, up_grad * (s + g * s * (1.0f - s)));
+  });
 }
 
 }  // namespace
@@ -37,10 +33,8 @@ void CpuOps::activate_into(Activation activation, const Tensor& pre, const Tenso
         const auto* in = pre.data<decltype(pre_tag)>();
         Y* out = y.data<Y>();
         parallel_ranges(threads_, y.elements(), serial_elements, [&](auto begin, auto end, int) {
-#pragma omp simd
-          for (std::int64_t i = begin; i < end; ++i) {
-            out[i] = from_float<Y>(activate<act>(to_float(in[i])));
-          }
+          for_each_over(end - begin,
+                        [&](auto at) { at.put(out + begin, activate<act>(at(in + begin))); });
         });
       });
     });
@@ -60,10 +54,9 @@ void CpuOps::activation_backward(Activation activation, const Tensor& pre, const
         const T* in = dy.data<T>();
         T* out = dpre.data<T>();
         parallel_ranges(threads_, dy.elements(), serial_elements, [&](auto begin, auto end, int) {
-#pragma omp simd
-          for (std::int64_t i = begin; i < end; ++i) {
-            out[i] = from_float<T>(to_float(in[i]) * activate_slope<act>(to_float(x[i])));
-          }
+          for_each_over(end - begin, [&](auto at) {
+            at.put(out + begin, at(in + begin) * activate_slope<act>(at(x + begin)));
+          });
         });
       });
     });

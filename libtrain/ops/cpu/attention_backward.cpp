@@ -206,8 +206,7 @@ class Backward {
     for (std::int64_t row = 0; row < rows; ++row) {
       const float* in = from + row * tiles.padded;
       T* out = to + row * shape_.qkv_width();
-#pragma omp simd
-      for (std::int64_t d = 0; d < tiles.width; ++d) out[d] = from_float<T>(in[d] * factor);
+      for_each_over(tiles.width, [&](auto at) { at.put(out, at(in) * factor); });
     }
   }
 

@@ -146,8 +146,7 @@ struct HeadForward {
       const float* in = tiles.value + i * tiles.padded;
       T* to = out + (first + i) * out_stride;
       const float factor = 1.0f / tiles.total[i];
-#pragma omp simd
-      for (std::int64_t d = 0; d < width; ++d) to[d] = from_float<T>(in[d] * factor);
+      for_each_over(width, [&](auto at) { at.put(to, at(in) * factor); });
     }
   }
 };

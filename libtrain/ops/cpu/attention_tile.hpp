@@ -96,8 +96,7 @@ void copy_rows(const T* from, std::int64_t from_stride, std::int64_t rows, std::
   for (std::int64_t row = 0; row < rows; ++row) {
     const T* in = from + row * from_stride;
     float* out = to + row * padded;
-#pragma omp simd
-    for (std::int64_t d = 0; d < width; ++d) out[d] = to_float(in[d]) * factor;
+    for_each_over(width, [&](auto at) { at.put(out, at(in) * factor); });
     for (std::int64_t d = width; d < padded; ++d) out[d] = 0.0f;
   }
 }

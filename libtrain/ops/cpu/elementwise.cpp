@@ -6,6 +6,7 @@
 #include "libtrain/ops/cpu/element.hpp"
 #include "libtrain/ops/cpu/parallel.hpp"
 #include "libtrain/ops/cpu/scratch.hpp"
+#include "libtrain/ops/cpu/vec.hpp"
 
 namespace train::cpu {
 
@@ -81,10 +82,9 @@ void CpuOps::add(const Tensor& a, const Tensor& b, const Tensor& y) {
         const auto* right = b.data<decltype(b_tag)>();
         Y* out = y.data<Y>();
         parallel_ranges(threads_, y.elements(), serial_elements, [&](auto begin, auto end, int) {
-#pragma omp simd
-          for (std::int64_t i = begin; i < end; ++i) {
-            out[i] = from_float<Y>(to_float(left[i]) + to_float(right[i]));
-          }
+          for_each_over(end - begin, [&](auto at) {
+            at.put(out + begin, at(left + begin) + at(right + begin));
+          });
         });
       });
     });
@@ -96,10 +96,7 @@ void CpuOps::scale(const Tensor& x, float factor) {
     using T = decltype(tag);
     T* data = x.data<T>();
     parallel_ranges(threads_, x.elements(), serial_elements, [&](auto begin, auto end, int) {
-#pragma omp simd
-      for (std::int64_t i = begin; i < end; ++i) {
-        data[i] = from_float<T>(to_float(data[i]) * factor);
-      }
+      for_each_over(end - begin, [&](auto at) { at.put(data + begin, at(data + begin) * factor); });
     });
   });
 }
@@ -125,8 +122,7 @@ void CpuOps::convert(const Tensor& source, const Tensor& target) {
         if constexpr (std::is_same_v<decltype(source_tag), T>) {
           std::memmove(out + begin, in + begin, static_cast<std::size_t>(end - begin) * sizeof(T));
         } else {
-#pragma omp simd
-          for (std::int64_t i = begin; i < end; ++i) out[i] = from_float<T>(to_float(in[i]));
+          for_each_over(end - begin, [&](auto at) { at.put(out + begin, at(in + begin)); });
         }
       });
     });

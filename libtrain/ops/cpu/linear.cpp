@@ -5,6 +5,7 @@
 #include "libtrain/ops/cpu/element.hpp"
 #include "libtrain/ops/cpu/parallel.hpp"
 #include "libtrain/ops/cpu/scratch.hpp"
+#include "libtrain/ops/cpu/vec.hpp"
 #include "libtrain/ops/cpu/vector_math.hpp"
 
 namespace train::cpu {
@@ -102,17 +103,13 @@ class Accumulator {
 template <Activation activation, typename Pre, typename Y>
 void finish_row(const float* c, const float* bias, std::int64_t width, Pre* pre, Y* y) {
   if (pre != nullptr) {
-#pragma omp simd
-    for (std::int64_t i = 0; i < width; ++i) {
-      const float value = c[i] + bias[i];
-      pre[i] = from_float<Pre>(value);
-      y[i] = from_float<Y>(activate<activation>(value));
-    }
+    for_each_over(width, [&](auto at) {
+      const auto value = at(c) + at(bias);
+      at.put(pre, value);
+      at.put(y, activate<activation>(value));
+    });
   } else {
-#pragma omp simd
-    for (std::int64_t i = 0; i < width; ++i) {
-      y[i] = from_float<Y>(activate<activation>(c[i] + bias[i]));
-    }
+    for_each_over(width, [&](auto at) { at.put(y, activate<activation>(at(c) + at(bias))); });
   }
 }
 
@@ -137,11 +134,12 @@ void finish_block(int threads, const float* c, std::int64_t c_stride, const floa
 }
 
 // Columns of the N-wide side to work on at once, so that converted weights and unfinished results
-// stay in the processor's caches.
+// stay near the processor. Each block packs the other factor again: wide ones lose nothing by it.
 std::int64_t block_width(std::int64_t m, std::int64_t n, std::int64_t k) {
-  constexpr std::int64_t floats_max = 1 << 20;
-  const std::int64_t width = floats_max / (m + k) / 64 * 64;
-  return std::min(n, std::max<std::int64_t>(width, 256));
+  constexpr std::int64_t floats_max = 4 << 20, width_min = 1024;
+  const std::int64_t width_max = std::max(floats_max / (m + k), width_min);
+  const std::int64_t blocks = (n + width_max - 1) / width_max;
+  return ((n + blocks - 1) / blocks + 63) / 64 * 64;
 }
 
 bool all_bf16(const Tensor& a, const Tensor& b) {

@@ -48,11 +48,13 @@ void cross_entropy_row(const Logit* logits, std::int32_t target, std::int64_t wi
   *loss = std::log(sum) - chosen;
   if (dlogits == nullptr) return;
   const float factor = scale / sum;
-#pragma omp simd
-  for (std::int64_t i = 0; i < width; ++i) {
-    const float e = keeps ? to_float(dlogits[i]) : fast_exp(to_float(logits[i]) - largest);
-    dlogits[i] = from_float<Grad>(e * factor);
-  }
+  for_each_over(width, [&](auto at) {
+    if constexpr (keeps) {
+      at.put(dlogits, at(dlogits) * factor);
+    } else {
+      at.put(dlogits, exponential(at) * factor);
+    }
+  });
   dlogits[target] = from_float<Grad>(fast_exp(chosen) * factor - scale);
 }
 

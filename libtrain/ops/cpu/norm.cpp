@@ -27,10 +27,7 @@ void norm_row(const T* x, const float* weight, const float* bias, std::int64_t w
   });
   const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(width) + eps);
   *rstd_out = rstd;
-#pragma omp simd
-  for (std::int64_t i = 0; i < width; ++i) {
-    y[i] = from_float<T>((to_float(x[i]) - mean) * rstd * weight[i] + bias[i]);
-  }
+  for_each_over(width, [&](auto at) { at.put(y, (at(x) - mean) * rstd * at(weight) + at(bias)); });
 }
 
 // With n = (x - mean) rstd and g = dy·weight: dx = rstd (g - mean(g) - n mean(g n)), without the
@@ -50,13 +47,12 @@ void norm_backward_row(const T* dy, const T* x, const float* weight, float mean,
   if (dx == nullptr) return;
   const float shift = centred ? sum / static_cast<float>(width) : 0.0f;
   const float slope = dot / static_cast<float>(width);
-#pragma omp simd
-  for (std::int64_t i = 0; i < width; ++i) {
-    const float normal = (to_float(x[i]) - mean) * rstd;
-    float value = rstd * (to_float(dy[i]) * weight[i] - shift - normal * slope);
-    if constexpr (add) value += to_float(dx[i]);
-    dx[i] = from_float<Dx>(value);
-  }
+  for_each_over(width, [&](auto at) {
+    const auto normal = (at(x) - mean) * rstd;
+    auto value = rstd * (at(dy) * at(weight) - shift - normal * slope);
+    if constexpr (add) value += at(dx);
+    at.put(dx, value);
+  });
 }
 
 // The tensors of one norm; `mean` and `bias` are undefined where it has none.

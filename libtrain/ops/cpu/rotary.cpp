@@ -5,6 +5,7 @@
 #include "libtrain/ops/cpu/element.hpp"
 #include "libtrain/ops/cpu/parallel.hpp"
 #include "libtrain/ops/cpu/rotary_table.hpp"
+#include "libtrain/ops/cpu/vec.hpp"
 
 namespace train::cpu {
 namespace {
@@ -14,13 +15,11 @@ void rotate_head(T* head, const float* cosine, const float* sine, float directio
                  std::int64_t half) {
   T* low = head;
   T* high = head + half;
-#pragma omp simd
-  for (std::int64_t i = 0; i < half; ++i) {
-    const float x = to_float(low[i]), y = to_float(high[i]);
-    const float s = direction * sine[i];
-    low[i] = from_float<T>(x * cosine[i] - y * s);
-    high[i] = from_float<T>(y * cosine[i] + x * s);
-  }
+  for_each_over(half, [&](auto at) {
+    const auto x = at(low), y = at(high), c = at(cosine), s = direction * at(sine);
+    at.put(low, x * c - y * s);
+    at.put(high, y * c + x * s);
+  });
 }
 
 }  // namespace

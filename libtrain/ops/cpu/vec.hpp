@@ -6,8 +6,8 @@
 #include "libtrain/ops/cpu/element.hpp"
 
 // Vectors of the compiler (GCC and Clang alike): they become whatever the processor compiled for
-// has. Loops without sums are left to the vectoriser; these are for sums, which it may not reorder,
-// and for products that must stay in registers.
+// has. They serve what the vectoriser does badly: sums, which it may not reorder, products that
+// must stay in registers, and arithmetic between elements of 16 bits.
 
 namespace train::cpu {
 
@@ -32,6 +32,15 @@ using HalfWordVec [[gnu::vector_size(lanes * sizeof(std::uint16_t))]] = std::uin
   std::memcpy(to, &v, sizeof v);
 }
 
+/// Rounds to nearest even, as from_float does.
+[[gnu::always_inline]] inline void store(BFloat16* to, Vec v) {
+  const WordVec word = (WordVec)v;
+  const WordVec rounded = word + 0x7fffu + ((word >> 16) & 1u);
+  const HalfWordVec half =
+      __builtin_convertvector((v == v ? rounded : word | 0x400000u) >> 16, HalfWordVec);
+  std::memcpy(static_cast<void*>(to), &half, sizeof half);
+}
+
 /// Sum of the lanes, halves first.
 [[gnu::always_inline]] inline float sum_lanes(Vec v) {
   float lane[lanes];
@@ -42,7 +51,7 @@ using HalfWordVec [[gnu::vector_size(lanes * sizeof(std::uint16_t))]] = std::uin
   return lane[0];
 }
 
-/// Where a term of a sum stands: at(p) is a vector of p's elements from `index` on, or one element,
+/// Where a loop's body stands: at(p) is a vector of p's elements from `index` on, or one element,
 /// and at.put(p, value) stores such a one.
 struct VecAt {
   std::int64_t index;
@@ -50,7 +59,10 @@ struct VecAt {
   [[gnu::always_inline]] Vec operator()(const T* p) const {
     return load(p + index);
   }
-  [[gnu::always_inline]] void put(float* p, Vec value) const { store(p + index, value); }
+  template <typename T>
+  [[gnu::always_inline]] void put(T* p, Vec value) const {
+    store(p + index, value);
+  }
 };
 struct FloatAt {
   std::int64_t index;
@@ -58,8 +70,20 @@ struct FloatAt {
   [[gnu::always_inline]] float operator()(const T* p) const {
     return to_float(p[index]);
   }
-  [[gnu::always_inline]] void put(float* p, float value) const { p[index] = value; }
+  template <typename T>
+  [[gnu::always_inline]] void put(T* p, float value) const {
+    p[index] = from_float<T>(value);
+  }
 };
+
+/// body(at) over [0, count). The vectoriser would take as many elements at once as fit a vector of
+/// the narrowest type, and run out of registers where bf16 meets an exponential.
+template <typename Body>
+[[gnu::always_inline]] inline void for_each_over(std::int64_t count, Body&& body) {
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) body(VecAt{i});
+  for (; i < count; ++i) body(FloatAt{i});
+}
 
 /// term(at) summed over [0, count), in an order that `count` alone fixes. Four sums run side by
 /// side, since one addition takes as long as four can begin.

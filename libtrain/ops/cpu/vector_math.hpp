@@ -59,7 +59,8 @@ template <typename F>
   return p * bits_float((float_bits(shifted) - float_bits(magic) + 127) << 23);
 }
 
-[[gnu::always_inline]] inline float sigmoid(float x) {
+template <typename F>
+[[gnu::always_inline]] inline F sigmoid(F x) {
   return 1.0f / (1.0f + fast_exp(-x));
 }
 
@@ -68,8 +69,8 @@ template <typename F>
 inline constexpr float gelu_twice_root = 1.5957691216057308f;
 inline constexpr float gelu_cubic = 0.044715f;
 
-template <Activation activation>
-[[gnu::always_inline]] inline float activate(float x) {
+template <Activation activation, typename F>
+[[gnu::always_inline]] inline F activate(F x) {
   if constexpr (activation == Activation::gelu_tanh) {
     return x * sigmoid(gelu_twice_root * (x + gelu_cubic * x * x * x));
   } else if constexpr (activation == Activation::silu) {
@@ -80,17 +81,17 @@ template <Activation activation>
 }
 
 /// d activate / dx.
-template <Activation activation>
-[[gnu::always_inline]] inline float activate_slope(float x) {
+template <Activation activation, typename F>
+[[gnu::always_inline]] inline F activate_slope(F x) {
   if constexpr (activation == Activation::gelu_tanh) {
-    const float s = sigmoid(gelu_twice_root * (x + gelu_cubic * x * x * x));
-    const float inner = gelu_twice_root * (1.0f + 3.0f * gelu_cubic * x * x);
+    const F s = sigmoid(gelu_twice_root * (x + gelu_cubic * x * x * x));
+    const F inner = gelu_twice_root * (1.0f + 3.0f * gelu_cubic * x * x);
     return s + x * s * (1.0f - s) * inner;
   } else if constexpr (activation == Activation::silu) {
-    const float s = sigmoid(x);
+    const F s = sigmoid(x);
     return s + x * s * (1.0f - s);
   } else {
-    return 1.0f;
+    return F{} + 1.0f;
   }
 }
 
