@@ -10,8 +10,9 @@
 namespace train {
 
 /// Decides who prints an error that several ranks may have met: of the ranks that met the same one,
-/// the lowest. Ranks that fail agree over messages of their own, each with a deadline, so that a
-/// rank which still trains, or is dead, holds nobody up.
+/// the lowest; messages that differ in numbers alone count as the same. Ranks that fail agree over
+/// messages of their own, each with a deadline, so that a rank which still trains, or is dead,
+/// holds nobody up.
 class ErrorReport {
  public:
   /// Collective over `world`.

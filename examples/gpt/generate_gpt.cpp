@@ -25,6 +25,7 @@ struct GenerateArguments {
 
 std::optional<int> parse(const train::Job& job, GenerateArguments& arguments) {
   CLI::App app("Writes text with a trained GPT.", "generate_gpt");
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option("--weights", arguments.weights, "A file that train_gpt --save-weights wrote")
       ->required();
   app.add_option("--prompt", arguments.prompt, "The text's beginning");

@@ -35,6 +35,10 @@ std::vector<CLI::ConfigItem> TomlConfig::from_config(std::istream& input) const 
   std::vector<CLI::ConfigItem> found;
   try {
     for (const auto& [key, node] : toml::parse(text)) {
+      if (app_.get_option_no_throw("--" + std::string(key.str())) == nullptr) {
+        throw train::Error(
+            fmt::format("--config: unknown key \"{}\"; keys are flags' names", key.str()));
+      }
       try {
         found.push_back(to_item(key.str(), node));
       } catch (const train::Error& error) {

@@ -19,8 +19,10 @@ constexpr const char* footer =
 void add_data_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--data", arguments.data,
                  "Text files, directories, globs, llm.c or Megatron token shards")
-      ->required();
-  app.add_option("--val-data", arguments.validation_data, "Held-out data of their own");
+      ->required()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--val-data", arguments.validation_data, "Held-out data of their own")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--val-fraction", arguments.validation_fraction,
                  "Share of the data's end that is held out [0.1 of text, none of shards]");
   app.add_option("--tokenizer", arguments.tokenizer,
@@ -114,9 +116,9 @@ void add_unavailable_flags(CLI::App& app) {
 std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& arguments) {
   CLI::App app("Trains a GPT on the ranks that mpirun started.", "train_gpt");
   app.footer(footer);
-  app.option_defaults()->always_capture_default(false);
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_config("--config", "", "TOML file of flags; those given beside it win");
-  app.config_formatter(std::make_shared<TomlConfig>());
+  app.config_formatter(std::make_shared<TomlConfig>(app));
   app.allow_config_extras(CLI::config_extras_mode::error);
   add_data_flags(app, arguments);
   add_model_flags(app, arguments);

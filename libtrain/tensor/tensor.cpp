@@ -26,7 +26,7 @@ void require_addressable(const Shape& shape, DataType type) {
   std::size_t bytes = size_of(type);
   for (int i = 0; i < shape.rank(); ++i) {
     const auto extent = static_cast<std::size_t>(shape[i]);
-    if (__builtin_mul_overflow(bytes, extent, &bytes) || bytes >> 48 != 0) {
+    if (__builtin_mul_overflow(bytes, extent, &bytes) || bytes >> 60 != 0) {
       throw Error("a tensor of shape " + shape.to_string() + " fits no memory; lower the sizes");
     }
   }
