@@ -9,7 +9,7 @@
 
 #include "collectives/error.hpp"
 #include "libtrain/checkpoint/safetensors.hpp"
-#include "tests/unit/checkpoint/scratch_directory.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 using train::SafetensorsReader;
 using train::test::message_of;

@@ -7,7 +7,7 @@
 #include <doctest/doctest.h>
 
 #include "collectives/error.hpp"
-#include "tests/unit/checkpoint/scratch_directory.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 using train::DataType;
 using train::SafetensorsModel;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "libtrain/data/token_source.hpp"
-#include "tests/unit/checkpoint/scratch_directory.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace train::test {
 

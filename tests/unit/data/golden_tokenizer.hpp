@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tests/unit/checkpoint/scratch_directory.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace train::test {
 

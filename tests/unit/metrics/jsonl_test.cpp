@@ -5,7 +5,7 @@
 
 #include "collectives/error.hpp"
 #include "libtrain/metrics/jsonl_sink.hpp"
-#include "tests/unit/checkpoint/scratch_directory.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 using train::JsonlSink;
 using train::StepRecord;

@@ -11,7 +11,7 @@
 #include "collectives/error.hpp"
 #include "libtrain/metrics/crc32c.hpp"
 #include "libtrain/metrics/tensorboard_sink.hpp"
-#include "tests/unit/checkpoint/scratch_directory.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace {
 

@@ -1,0 +1,97 @@
+#include "libtrain/trainer.hpp"
+
+#include <doctest/doctest.h>
+
+#include "collectives/local/world.hpp"
+#include "libtrain/agreement.hpp"
+#include "libtrain/error_report.hpp"
+#include "tests/support/training.hpp"
+
+using namespace train;
+
+TEST_CASE("after the first steps nothing is asked of the system for tensors") {
+  local::run(2, [](Communicator& world) {
+    for (const GptConfig& config : {training::tiny_gpt2(), training::tiny_llama()}) {
+      const Grid grid(world, {}, make_cpu_device(1));
+      GptConfig with_dropout = config;
+      with_dropout.dropout = 0.1f;
+      Gpt model(with_dropout, grid.device());
+      ShardedOptimizer optimizer(model, grid, {});
+      TokenDataset data(std::make_shared<training::PatternSource>(4000, config.vocabulary));
+      const auto steps = [&](std::int64_t count) {
+        training::Run run = training::run_of(config, count, 8);
+        run.trainer.micro_batch = 2;
+        Trainer(grid, model, optimizer, data, run.trainer).run();
+        return grid.device().memory().statistics();
+      };
+      const Memory::Statistics early = steps(2);
+      const Memory::Statistics late = steps(10);
+      CHECK(early.system_allocations > 0);
+      CHECK(late.system_allocations == early.system_allocations);
+      CHECK(late.bytes_in_use == early.bytes_in_use);
+    }
+  });
+}
+
+TEST_CASE("a run that stops early follows the schedule of all its steps") {
+  local::run(1, [](Communicator& world) {
+    training::Run whole = training::run_of(training::tiny_gpt2(), 12, 4);
+    training::Run cut = whole;
+    cut.trainer.stop_at = 5;
+    const auto expected = training::train_on(world, whole).records;
+    const auto found = training::train_on(world, cut).records;
+    REQUIRE(found.size() == 5);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      CHECK(found[i].loss == expected[i].loss);
+      CHECK(found[i].lr == expected[i].lr);
+      CHECK(found[i].tokens == expected[i].tokens);
+    }
+    cut.trainer.stop_at = 13;
+    CHECK_THROWS_WITH_AS(training::train_on(world, cut), doctest::Contains("--stop-at"), Error);
+  });
+}
+
+TEST_CASE("evaluation happens when it is due, on as many sequences as asked") {
+  local::run(1, [](Communicator& world) {
+    training::Run run = training::run_of(training::tiny_gpt2(), 7, 4);
+    run.trainer.eval_every = 3;
+    run.trainer.eval_sequences = 5;
+    const auto records = training::train_on(world, run).records;
+    for (const StepRecord& record : records) {
+      CHECK(record.val_loss.has_value() == (record.step % 3 == 0 || record.step == 7));
+    }
+  });
+}
+
+TEST_CASE("the lowest of the ranks that fail alike prints") {
+  local::run(4, [](Communicator& world) {
+    ErrorReport report(world);
+    // Ranks 1 and 3 share a message but for its numbers, 2 has its own, 0 goes on.
+    if (world.rank() == 0) return world.barrier().wait();
+    const std::string message = world.rank() == 2   ? "disk full"
+                                : world.rank() == 1 ? "token 7 is bad"
+                                                    : "token 12 is bad";
+    const auto verdict = report.agree(message, std::chrono::milliseconds(300));
+    CHECK(verdict.print == (world.rank() != 3));
+    CHECK_FALSE(verdict.everybody_failed);
+    world.barrier().wait();
+  });
+}
+
+TEST_CASE("when all fail, all know it") {
+  local::run(3, [](Communicator& world) {
+    ErrorReport report(world);
+    const auto verdict = report.agree("no such file", std::chrono::seconds(20));
+    CHECK(verdict.everybody_failed);
+    CHECK(verdict.print == (world.rank() == 0));
+    world.barrier().wait();
+  });
+}
+
+TEST_CASE("all ranks hear what the lowest one says") {
+  local::run(3, [](Communicator& world) {
+    CHECK(first_said(world, "") == "");
+    CHECK(first_said(world, world.rank() == 0 ? "" : "rank " + std::to_string(world.rank())) ==
+          "rank 1");
+  });
+}
