@@ -16,6 +16,8 @@ class CpuOps final : public Ops {
   CpuOps(Memory& memory, int threads);
 
   const std::string& name() const override { return name_; }
+  int threads() const override { return threads_; }
+  double bf16_speedup() override;
 
   void linear(const Tensor& x, const Tensor& w, const Tensor& bias, Activation activation,
               const Tensor& pre, const Tensor& y) override;
