@@ -5,14 +5,14 @@
 
 namespace train {
 
-void invariant(bool holds, const char* what, std::source_location where) {
-  if (!holds) [[unlikely]]
-    unreachable(what, where);
+void invariant(bool holds, const char* what, const char* file, int line) {
+  if (!holds) [[unlikely]] {
+    unreachable(what, file, line);
+  }
 }
 
-void unreachable(const char* what, std::source_location where) {
-  std::fprintf(stderr, "libtrain: broken invariant: %s (%s:%u, %s)\n", what, where.file_name(),
-               static_cast<unsigned>(where.line()), where.function_name());
+void unreachable(const char* what, const char* file, int line) {
+  std::fprintf(stderr, "libtrain: broken invariant: %s (%s:%d)\n", what, file, line);
   std::abort();
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <source_location>
 #include <stdexcept>
 #include <string>
 
@@ -14,12 +13,13 @@ class Error : public std::runtime_error {
 };
 
 /// Ends the program if `holds` is false: a mistake in the library, or a broken promise of the
-/// caller that no input from outside can cause. Names the place that called.
-void invariant(bool holds, const char* what,
-               std::source_location where = std::source_location::current());
+/// caller that no input from outside can cause. Names the place that called (by the builtins, since
+/// Debian 12's clang has no std::source_location).
+void invariant(bool holds, const char* what, const char* file = __builtin_FILE(),
+               int line = __builtin_LINE());
 
 /// For branches that no valid value reaches.
-[[noreturn]] void unreachable(const char* what,
-                              std::source_location where = std::source_location::current());
+[[noreturn]] void unreachable(const char* what, const char* file = __builtin_FILE(),
+                              int line = __builtin_LINE());
 
 }  // namespace train

@@ -56,7 +56,7 @@ Trainer::Trainer(const Grid& grid, Gpt& model, ShardedOptimizer& optimizer, Toke
       model_(model),
       optimizer_(optimizer),
       data_(data),
-      options_(resolved(std::move(options), grid.data().size())),
+      options_(resolved(options, grid.data().size())),
       last_step_(options_.stop_at > 0 ? options_.stop_at : options_.steps) {
   data_.fit_model(static_cast<std::size_t>(model_.config().context),
                   static_cast<std::int32_t>(model_.config().vocabulary));

@@ -29,7 +29,7 @@ void Loss::backward() {
 }
 
 Gpt::Gpt(GptConfig config, Device& device, Options options)
-    : config_(validated(std::move(config))),
+    : config_(validated(config)),
       options_(options),
       device_(device),
       token_embedding_(parameters_.add("token_embedding.weight",
@@ -117,7 +117,7 @@ Value Gpt::hidden(Tape& tape, const Batch& batch) const {
 
 Tensor Gpt::head_logits(Tape& tape, const Value& x) const {
   const DataType type = options_.type == DataType::f64 ? DataType::f64 : DataType::f32;
-  const Tensor logits = tape.empty({x.tensor().shape().rows(), config_.vocabulary}, type);
+  Tensor logits = tape.empty({x.tensor().shape().rows(), config_.vocabulary}, type);
   device_.ops().linear(x.tensor(), head_weight().value(), {}, Activation::none, {}, logits);
   return logits;
 }

@@ -36,7 +36,7 @@ class Gpt {
     std::uint64_t seed = 1;         ///< of initial weights and dropout
   };
 
-  Gpt(GptConfig config, Device& device) : Gpt(std::move(config), device, Options{}) {}
+  Gpt(GptConfig config, Device& device) : Gpt(config, device, Options{}) {}
   Gpt(GptConfig config, Device& device, Options options);
   Gpt(const Gpt&) = delete;
   Gpt& operator=(const Gpt&) = delete;
