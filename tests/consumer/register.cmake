@@ -21,8 +21,7 @@ if(TRAIN_INSTALL AND NOT TRAIN_SANITIZE)
   set_tests_properties(consumer.package PROPERTIES FIXTURES_REQUIRED installed)
 endif()
 if(NOT TRAIN_SANITIZE)
-  # What the program needs is compiled once more, so it is the program that needs little of it.
-  add_consumer_test(subdirectory PROGRAM ranks -DLIBTRAIN_SOURCE_DIR=${PROJECT_SOURCE_DIR}
+  add_consumer_test(subdirectory PROGRAM train -DLIBTRAIN_SOURCE_DIR=${PROJECT_SOURCE_DIR}
                     -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-g0)
   set_tests_properties(consumer.subdirectory PROPERTIES PROCESSORS 2)
 endif()
