@@ -25,7 +25,7 @@ GridShape shape_of(const Communicator& world, const GridOptions& options) {
 }  // namespace
 
 Grid::Grid(Communicator& world, const GridOptions& options, std::unique_ptr<Device> device)
-    : ranks_(world, shape_of(world, options)), device_(std::move(device)) {}
+    : device_(std::move(device)), ranks_(world, shape_of(world, options)) {}
 
 int threads_per_rank(const GridOptions& options, int ranks_on_node) {
   if (options.threads > 0) return options.threads;

@@ -28,8 +28,9 @@ class Grid {
   Device& device() const { return *device_; }
 
  private:
-  ProcessGrid ranks_;
+  // The device goes last: collectives under way may still write into its memory.
   std::unique_ptr<Device> device_;
+  ProcessGrid ranks_;
 };
 
 /// The device that the options name. `ranks_on_node` share the node's cores.
