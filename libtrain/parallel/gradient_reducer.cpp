@@ -103,6 +103,11 @@ void GradientReducer::finish() {
   seconds_waited_ += std::chrono::duration<double>(Clock::now() - before).count();
 }
 
+std::size_t GradientReducer::buckets_summed() {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      buckets_, [](Bucket& bucket) { return bucket.started && bucket.work.done(); }));
+}
+
 std::size_t GradientReducer::gradient_bytes() const {
   std::size_t bytes = 0;
   for (const Bucket& bucket : buckets_) bytes += bucket.gradients.bytes();

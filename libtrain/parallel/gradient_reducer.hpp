@@ -34,6 +34,8 @@ class GradientReducer {
   /// Seconds that finish() has waited: communication that the backward pass did not hide.
   double seconds_waited() const { return seconds_waited_; }
   std::size_t bucket_count() const { return buckets_.size(); }
+  /// Buckets of this step whose sums have arrived.
+  std::size_t buckets_summed();
   std::size_t gradient_bytes() const;
 
  private:

@@ -1,4 +1,7 @@
+#include <algorithm>
 #include <string>
+
+#include <omp.h>
 
 #include "collectives/error.hpp"
 #include "libtrain/ops/cpu/cpu_ops.hpp"
@@ -16,6 +19,9 @@ std::unique_ptr<Device> make_cpu_device(int threads) {
   if (threads < 1) {
     throw Error("a CPU device needs at least 1 thread, not " + std::to_string(threads));
   }
+  // oneDNN divides its work by the threads that are asked for, and leaves out the shares of those
+  // that OMP_THREAD_LIMIT holds back.
+  threads = std::min(threads, omp_get_thread_limit());
   auto memory = std::make_unique<CpuMemory>();
   auto ops = std::make_unique<cpu::CpuOps>(*memory, threads);
   return std::make_unique<Device>(std::move(memory), std::move(ops));
