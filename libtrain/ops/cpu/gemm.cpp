@@ -1,5 +1,6 @@
 #include "libtrain/ops/cpu/gemm.hpp"
 
+#include <algorithm>
 #include <compare>
 #include <map>
 #include <string>
@@ -111,7 +112,11 @@ Kernel& Gemm::Kernels::get(const KernelKey& key, const ConstMatrix& a, const Con
   return by_key.emplace(key, std::move(kernel)).first->second;
 }
 
-Gemm::Gemm(int threads) : threads_(threads), kernels_(std::make_unique<Kernels>()) {}
+// oneDNN divides its work by the threads that are asked for, and leaves out the shares of those
+// that OMP_THREAD_LIMIT holds back.
+Gemm::Gemm(int threads)
+    : threads_(std::min(threads, omp_get_thread_limit())), kernels_(std::make_unique<Kernels>()) {}
+
 Gemm::~Gemm() = default;
 
 void Gemm::multiply(std::int64_t m, std::int64_t n, std::int64_t k, const ConstMatrix& a,

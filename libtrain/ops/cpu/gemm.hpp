@@ -21,6 +21,8 @@ struct ConstMatrix {
 class Gemm {
  public:
   explicit Gemm(int threads);
+  /// As asked for, or OMP_THREAD_LIMIT where that is lower.
+  int threads() const { return threads_; }
   ~Gemm();
   Gemm(const Gemm&) = delete;
   Gemm& operator=(const Gemm&) = delete;
