@@ -1,7 +1,4 @@
-#include <algorithm>
 #include <string>
-
-#include <omp.h>
 
 #include "collectives/error.hpp"
 #include "libtrain/ops/cpu/cpu_ops.hpp"
@@ -11,7 +8,8 @@
 namespace train {
 namespace cpu {
 
-CpuOps::CpuOps(Memory& memory, int threads) : memory_(memory), threads_(threads), gemm_(threads) {}
+CpuOps::CpuOps(Memory& memory, int threads)
+    : memory_(memory), gemm_(threads), threads_(gemm_.threads()) {}
 
 }  // namespace cpu
 
@@ -19,9 +17,6 @@ std::unique_ptr<Device> make_cpu_device(int threads) {
   if (threads < 1) {
     throw Error("a CPU device needs at least 1 thread, not " + std::to_string(threads));
   }
-  // oneDNN divides its work by the threads that are asked for, and leaves out the shares of those
-  // that OMP_THREAD_LIMIT holds back.
-  threads = std::min(threads, omp_get_thread_limit());
   auto memory = std::make_unique<CpuMemory>();
   auto ops = std::make_unique<cpu::CpuOps>(*memory, threads);
   return std::make_unique<Device>(std::move(memory), std::move(ops));

@@ -84,9 +84,9 @@ class CpuOps final : public Ops {
   void column_sums(const Tensor& dy, const Gradient& dbias);
 
   Memory& memory_;
+  Gemm gemm_;
   int threads_;
   std::string name_ = "cpu";
-  Gemm gemm_;
   RotaryTable rotary_table_;
 };
 

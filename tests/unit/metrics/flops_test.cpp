@@ -17,9 +17,9 @@ TEST_CASE("FLOPs per token and utilisation follow the published formulas") {
 
 TEST_CASE("The measured peak is one that a processor can have") {
   const double one = train::measure_peak_flops(1);
-  // From a small board's core without wide vectors to ten times what is sold today; a loop that
-  // was optimised away would be far above.
-  CHECK(one > 5e8);
+  // From a core that others keep busy, under a sanitizer, to ten times what is sold today; a loop
+  // that was optimised away would be far above.
+  CHECK(one > 1e7);
   CHECK(one < 5e12);
   CHECK(train::measure_peak_flops(2) < 1e13);
   CHECK_THROWS_AS(train::measure_peak_flops(0), train::Error);
