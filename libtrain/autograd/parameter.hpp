@@ -42,7 +42,6 @@ class Parameter {
   void set_gradient(Tensor gradient) { gradient_ = std::move(gradient); }
   /// The next write replaces the gradient, so that nobody has to fill it with zeros.
   void clear_gradient() { written_ = false; }
-  bool gradient_written() const { return written_; }
   /// Where a backward op writes: assigns the first time after clear_gradient, adds from then on.
   Gradient gradient_target();
 
