@@ -6,10 +6,9 @@
 
 namespace train {
 
-Shape::Shape(std::initializer_list<std::int64_t> extents)
-    : rank_(static_cast<int>(extents.size())) {
+Shape::Shape(std::span<const std::int64_t> extents) : rank_(static_cast<int>(extents.size())) {
   invariant(extents.size() <= max_rank, "a shape has at most four extents");
-  std::copy(extents.begin(), extents.end(), extents_.begin());
+  std::ranges::copy(extents, extents_.begin());
 }
 
 std::int64_t Shape::operator[](int dimension) const {
