@@ -47,7 +47,7 @@ double sum_on_host(const Tensor& x) {
 Value embedding(Tape& tape, std::span<const std::int32_t> tokens, Parameter& table,
                 Parameter* positions, std::int64_t context, std::int64_t first_position) {
   const auto rows = static_cast<std::int64_t>(tokens.size());
-  Value y(tape.empty({rows, table.shape()[1]}, table.value().type()));
+  Value y(tape.empty({rows, table.value().shape()[1]}, table.value().type()));
   tape.ops().embedding(tokens, table.value(), value_of(positions), context, first_position,
                        y.tensor());
   tape.inspect(table, y);
@@ -65,7 +65,7 @@ Value embedding(Tape& tape, std::span<const std::int32_t> tokens, Parameter& tab
 Value linear(Tape& tape, const Value& x, Parameter& weight, Parameter* bias,
              Activation activation) {
   const std::int64_t rows = x.tensor().shape().rows();
-  const Shape shape{rows, weight.shape()[0]};
+  const Shape shape{rows, weight.value().shape()[0]};
   Value y(tape.empty(shape, x.tensor().type()));
   Tensor pre;
   if (activation != Activation::none && tape.recording()) {
@@ -190,7 +190,7 @@ double linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
   constexpr std::int64_t rows_per_block = 256;
   const Tensor& input = x.tensor();
   const std::int64_t rows = input.shape().rows();
-  const std::int64_t vocabulary = weight.shape()[0];
+  const std::int64_t vocabulary = weight.value().shape()[0];
   const DataType wide = statistics_type(input.type());
   invariant(rows == static_cast<std::int64_t>(targets.size()), "one target per row");
   if (tape.recording()) *x.gradient() = tape.empty(input.shape(), input.type());

@@ -4,6 +4,7 @@
 #include <numbers>
 #include <vector>
 
+#include "libtrain/tensor/block_copy.hpp"
 #include "libtrain/tensor/philox.hpp"
 
 namespace train {
@@ -18,25 +19,32 @@ float normal_at(const Philox& random, std::uint64_t index) {
 }
 
 template <typename T>
-std::vector<T> draw(const Initializer& initializer, const Philox& random, std::int64_t count) {
-  std::vector<T> values(static_cast<std::size_t>(count), T(initializer.constant));
-  if (initializer.kind == Initializer::Kind::normal) {
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      values[i] = T(initializer.standard_deviation * normal_at(random, i));
-    }
+std::vector<T> draw_blocks(const Initializer& initializer, const Philox& random, const Shape& shape,
+                           std::span<const Block> blocks) {
+  std::vector<T> values;
+  for (const Block& block : blocks) {
+    for_each_run(shape, block, [&](std::int64_t first, std::int64_t count) {
+      for (std::int64_t i = first; i < first + count; ++i) {
+        const float value =
+            initializer.kind == Initializer::Kind::normal
+                ? initializer.standard_deviation * normal_at(random, static_cast<std::uint64_t>(i))
+                : initializer.constant;
+        values.push_back(T(value));
+      }
+    });
   }
   return values;
 }
 
 template <typename T>
-void fill(const Tensor& value, const Initializer& initializer, const Philox& random) {
-  const auto host = draw<T>(initializer, random, value.elements());
-  value.copy_from_host(std::as_bytes(std::span(host)));
+void fill(const Tensor& place, const std::vector<T>& values) {
+  place.copy_from_host(std::as_bytes(std::span(values)));
 }
 
 }  // namespace
 
 Gradient Parameter::gradient_target() {
+  if (!gradient_.defined() && gradient_source_) gradient_source_();
   if (!gradient_.defined()) return {};
   const Write write = written_ ? Write::add : Write::assign;
   written_ = true;
@@ -44,17 +52,77 @@ Gradient Parameter::gradient_target() {
 }
 
 void Parameter::initialize(Memory& memory, DataType type, std::uint64_t seed) {
-  value_ = Tensor(memory, shape_, type);
-  const Philox random(seed, name_);
-  switch (type) {
-    case DataType::f32:
-      return fill<float>(value_, initializer_, random);
-    case DataType::bf16:
-      return fill<BFloat16>(value_, initializer_, random);
-    case DataType::f64:
-      return fill<double>(value_, initializer_, random);
-    default:
-      unreachable("a parameter is f32, bf16 or f64");
+  invariant(type == DataType::f32 || type == DataType::bf16 || type == DataType::f64,
+            "a parameter is f32, bf16 or f64");
+  memory_ = &memory;
+  type_ = type;
+  seed_ = seed;
+  value_.reset();
+}
+
+void Parameter::set_layout(Layout layout, int rank) {
+  invariant(layout.shape() == shape_, "a parameter's layout is of its shape");
+  invariant(layout_.ranks() == 1, "a parameter's blocks are chosen once");
+  invariant(!released_ && !gradient_.defined(), "layouts come before gradients and optimizers");
+  const Tensor before = std::move(value_);
+  value_.reset();
+  layout_ = std::move(layout);
+  layout_rank_ = rank;
+  if (!before.defined()) return;
+  value_ = empty_value();
+  std::vector<std::byte> whole(before.bytes());
+  std::vector<std::byte> local(value_.bytes());
+  before.copy_to_host(whole);
+  copy_from_whole(shape_, size_of(type_), whole, layout_.blocks(rank), local);
+  value_.copy_from_host(local);
+}
+
+const Tensor& Parameter::value() const {
+  invariant(!released_, "a parameter is read while its values are here");
+  if (!value_.defined()) {
+    value_ = empty_value();
+    draw(value_);
+  }
+  return value_;
+}
+
+void Parameter::move_value(const Tensor& place) {
+  invariant(place.type() == type_ && place.shape() == local_shape(), "a place fits the value");
+  if (value_.defined()) {
+    std::vector<std::byte> host(value_.bytes());
+    value_.copy_to_host(host);
+    place.copy_from_host(host);
+  } else {
+    draw(place);
+  }
+  value_ = place;
+}
+
+void Parameter::release_value() {
+  value_.reset();
+  released_ = true;
+}
+
+void Parameter::set_value(Tensor value) {
+  invariant(value.shape() == local_shape(), "a value has its blocks' shape");
+  value_ = std::move(value);
+  released_ = false;
+}
+
+Tensor Parameter::empty_value() const {
+  invariant(memory_ != nullptr, "a parameter knows where its values go");
+  return {*memory_, local_shape(), type_};
+}
+
+void Parameter::draw(const Tensor& place) const {
+  const Philox random(seed_, name_);
+  const auto blocks = layout_.blocks(layout_rank_);
+  if (type_ == DataType::f32) {
+    fill(place, draw_blocks<float>(initializer_, random, shape_, blocks));
+  } else if (type_ == DataType::bf16) {
+    fill(place, draw_blocks<BFloat16>(initializer_, random, shape_, blocks));
+  } else {
+    fill(place, draw_blocks<double>(initializer_, random, shape_, blocks));
   }
 }
 

@@ -75,7 +75,8 @@ Value Mlp::forward(Tape& tape, const Value& x) const {
   return down_.forward(tape, up_.forward(tape, x, Activation::gelu_tanh));
 }
 
-Block::Block(ParameterSet& parameters, const std::string& name, const GptConfig& config)
+TransformerBlock::TransformerBlock(ParameterSet& parameters, const std::string& name,
+                                   const GptConfig& config)
     : name_(name),
       dropout_(config.dropout),
       attention_norm_(parameters, name + ".attention_norm", config),
@@ -83,22 +84,22 @@ Block::Block(ParameterSet& parameters, const std::string& name, const GptConfig&
       mlp_norm_(parameters, name + ".mlp_norm", config),
       mlp_(parameters, name + ".mlp", config) {}
 
-Value Block::forward(Tape& tape, Value x, const ForwardContext& context) const {
+Value TransformerBlock::forward(Tape& tape, Value x, const ForwardContext& context) const {
   Value branch = attention_.forward(tape, attention_norm_.forward(tape, x), context);
   x = add(tape, x, branch_dropout(tape, branch, context, ".attention"));
   branch = mlp_.forward(tape, mlp_norm_.forward(tape, x));
   return add(tape, x, branch_dropout(tape, branch, context, ".mlp"));
 }
 
-Value Block::extend(Tape& tape, Value x, const ForwardContext& context, LayerCache& cache,
-                    std::int64_t position) const {
+Value TransformerBlock::extend(Tape& tape, Value x, const ForwardContext& context,
+                               LayerCache& cache, std::int64_t position) const {
   x = add(tape, x,
           attention_.extend(tape, attention_norm_.forward(tape, x), context, cache, position));
   return add(tape, x, mlp_.forward(tape, mlp_norm_.forward(tape, x)));
 }
 
-Value Block::branch_dropout(Tape& tape, const Value& x, const ForwardContext& context,
-                            const char* branch) const {
+Value TransformerBlock::branch_dropout(Tape& tape, const Value& x, const ForwardContext& context,
+                                       const char* branch) const {
   if (dropout_ == 0.0f) return x;
   return dropout(tape, x,
                  row_dropout(dropout_, context, name_ + branch + ".branch_dropout",

@@ -48,9 +48,9 @@ class Mlp {
 };
 
 /// x + attention(norm(x)), then x + mlp(norm(x)).
-class Block {
+class TransformerBlock {
  public:
-  Block(ParameterSet& parameters, const std::string& name, const GptConfig& config);
+  TransformerBlock(ParameterSet& parameters, const std::string& name, const GptConfig& config);
 
   Value forward(Tape& tape, Value x, const ForwardContext& context) const;
   Value extend(Tape& tape, Value x, const ForwardContext& context, LayerCache& cache,

@@ -7,8 +7,8 @@ namespace {
 
 constexpr float embedding_deviation = 0.02f;
 
-std::vector<Block> make_blocks(ParameterSet& parameters, const GptConfig& config) {
-  std::vector<Block> blocks;
+std::vector<TransformerBlock> make_blocks(ParameterSet& parameters, const GptConfig& config) {
+  std::vector<TransformerBlock> blocks;
   for (std::int64_t i = 0; i < config.layers; ++i) {
     blocks.emplace_back(parameters, fmt::format("blocks.{}", i), config);
   }
@@ -44,7 +44,7 @@ Gpt::Gpt(GptConfig config, Device& device, Options options)
                                {config_.vocabulary, config_.width},
                                Initializer::normal(embedding_deviation))) {
   for (const auto& parameter : parameters()) {
-    parameter->initialize(device_.memory(), options_.type, options_.seed);
+    parameter->initialize(device_.memory(MemoryUse::parameters), options_.type, options_.seed);
   }
 }
 
@@ -111,7 +111,7 @@ Value Gpt::hidden(Tape& tape, const Batch& batch) const {
   if (config_.dropout > 0.0f) {
     x = dropout(tape, x, row_dropout(config_.dropout, context, "embedding_dropout", config_.width));
   }
-  for (const Block& block : blocks_) x = block.forward(tape, x, context);
+  for (const TransformerBlock& block : blocks_) x = block.forward(tape, x, context);
   return final_norm_.forward(tape, x);
 }
 

@@ -80,7 +80,7 @@ class Gpt {
   ParameterSet parameters_;
   Parameter& token_embedding_;
   Parameter* position_embedding_;
-  std::vector<Block> blocks_;
+  std::vector<TransformerBlock> blocks_;
   NormLayer final_norm_;
   Parameter* head_;
   std::function<void(Parameter&)> ready_hook_;

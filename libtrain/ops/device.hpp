@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "libtrain/ops/ops.hpp"
-#include "libtrain/tensor/memory.hpp"
+#include "libtrain/tensor/memory_account.hpp"
 
 namespace train {
 
@@ -11,13 +11,23 @@ namespace train {
 class Device {
  public:
   Device(std::unique_ptr<Memory> memory, std::unique_ptr<Ops> ops)
-      : memory_(std::move(memory)), ops_(std::move(ops)) {}
+      : memory_(std::move(memory)), ops_(std::move(ops)) {
+    for (const MemoryUse use : memory_uses) {
+      accounts_[index(use)] = std::make_unique<MemoryAccount>(*memory_);
+    }
+  }
 
-  Memory& memory() const { return *memory_; }
+  /// The device's memory, booked under its use.
+  MemoryAccount& memory(MemoryUse use = MemoryUse::activations) const {
+    return *accounts_[index(use)];
+  }
   Ops& ops() const { return *ops_; }
 
  private:
+  static std::size_t index(MemoryUse use) { return static_cast<std::size_t>(use); }
+
   std::unique_ptr<Memory> memory_;
+  std::array<std::unique_ptr<MemoryAccount>, memory_uses.size()> accounts_;
   std::unique_ptr<Ops> ops_;
 };
 
