@@ -148,8 +148,11 @@ std::optional<double> Trainer::evaluate() {
   const auto width = static_cast<std::size_t>(context_);
   const std::int64_t chunks = (wanted + options_.micro_batch - 1) / options_.micro_batch;
   double sum = 0.0;
-  for (std::int64_t chunk = grid_.data().rank(); chunk < chunks; chunk += ranks) {
-    const std::int64_t first = chunk * options_.micro_batch;
+  // Every rank makes as many passes, the last one for nothing if need be: ranks that share the
+  // parameters' memory pass through the model together.
+  for (std::int64_t turn = 0; turn < (chunks + ranks - 1) / ranks; ++turn) {
+    const std::int64_t chunk = turn * ranks + grid_.data().rank();
+    const std::int64_t first = std::min(chunk, chunks - 1) * options_.micro_batch;
     const std::int64_t count = std::min(options_.micro_batch, wanted - first);
     for (std::int64_t i = 0; i < count; ++i) {
       // Evenly over the held-out part, so that fewer sequences still see all of it.
@@ -164,37 +167,36 @@ std::optional<double> Trainer::evaluate() {
     batch.targets = std::span(targets_).first(tokens);
     batch.sequences = count;
     batch.context = context_;
-    sum += model_.evaluate(batch) * static_cast<double>(count);
+    const double loss = model_.evaluate(batch);
+    if (chunk < chunks) sum += loss * static_cast<double>(count);
   }
   return sum_over_ranks(sum) / static_cast<double>(wanted);
 }
 
 void Trainer::stop_not_finite(std::int64_t step, double loss, double norm) {
-  const std::string found = first_said(grid_.world(), first_not_finite());
+  const std::string found = first_not_finite();
   throw Error(fmt::format(
       "step {}: the loss is {} and the gradient's norm is {}; the first tensor that is not finite "
       "is {}. Lower --lr, lengthen --warmup or clip harder (--clip)",
       step + 1, loss, norm, found.empty() ? "not to be found again" : found));
 }
 
-std::string Trainer::first_not_finite() const {
-  Ops& ops = model_.device().ops();
-  const auto where = [&](const char* kind, const std::string& name) {
-    return fmt::format("{} {} on rank {}", kind, name, grid_.rank());
+// Looks first where the trouble would have begun. The ranks look together: a pass through the model
+// may need all of them.
+std::string Trainer::first_not_finite() {
+  const auto said = [&](const char* kind, const std::string& name) {
+    const std::string mine =
+        name.empty() ? "" : fmt::format("{} {} on rank {}", kind, name, grid_.rank());
+    return first_said(grid_.world(), mine);
   };
-  for (const auto& parameter : model_.parameters()) {
-    if (!ops.all_finite(parameter->value())) {
-      return where("parameter", parameter->name());
-    }
+  std::string found = said("parameter", optimizer_.first_parameter_not_finite());
+  if (found.empty()) {
+    found = said("the output of the layer of", model_.first_output_not_finite(batch_));
   }
-  const std::string layer = model_.first_output_not_finite(batch_);
-  if (!layer.empty()) return where("the output of the layer of", layer);
-  for (const auto& parameter : model_.parameters()) {
-    if (!ops.all_finite(parameter->gradient())) {
-      return where("the gradient of", parameter->name());
-    }
+  if (found.empty()) {
+    found = said("the gradient of", optimizer_.first_gradient_not_finite());
   }
-  return "";
+  return found;
 }
 
 void Trainer::measure_peak() {

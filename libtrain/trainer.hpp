@@ -50,7 +50,7 @@ class Trainer {
   Batch load(std::uint64_t position, std::int64_t sequences);
   double sum_over_ranks(double value);
   [[noreturn]] void stop_not_finite(std::int64_t step, double loss, double norm);
-  std::string first_not_finite() const;
+  std::string first_not_finite();
   void measure_peak();
   bool is_last(std::int64_t step) const { return step + 1 == last_step_; }
 

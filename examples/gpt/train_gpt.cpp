@@ -90,7 +90,7 @@ int train_gpt(train::Job& job) {
   if (start) start->load(model);
   train::ShardedOptimizer optimizer(
       model, grid, arguments.adamw,
-      {static_cast<train::Zero>(arguments.zero), arguments.bucket_mib << 20});
+      {train::zero_from(arguments.zero), arguments.bucket_mib << 20});
   train::Trainer trainer(grid, model, optimizer, data, arguments.trainer);
   if (job.is_root()) check_writable(arguments.save_weights);
   announce(job, arguments, model, data);

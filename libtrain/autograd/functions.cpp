@@ -26,11 +26,6 @@ void finish(Tape& tape, Parameter& first, Parameter* second) {
   if (second != nullptr) tape.finish(*second);
 }
 
-// Norms keep statistics wider than bf16.
-DataType statistics_type(DataType type) {
-  return type == DataType::f64 ? DataType::f64 : DataType::f32;
-}
-
 template <typename T>
 double sum_on_host_as(const Tensor& x) {
   std::vector<T> host(static_cast<std::size_t>(x.elements()));
@@ -147,7 +142,7 @@ Value rotary(Tape& tape, const Value& qkv, const AttentionShape& shape, float th
 
 Value attention(Tape& tape, const Value& qkv, const AttentionShape& shape, const Dropout& dropout) {
   const DataType type = qkv.tensor().type();
-  const Dropout active = tape.recording() ? dropout : Dropout{};
+  const Dropout active = tape.training() ? dropout : Dropout{};
   Value out(tape.empty({shape.batch * shape.context, shape.out_width()}, type));
   const Tensor lse = tape.empty({shape.batch, shape.heads, shape.context}, statistics_type(type));
   tape.ops().attention(qkv.tensor(), shape, active, out.tensor(), lse);
@@ -161,7 +156,7 @@ Value attention(Tape& tape, const Value& qkv, const AttentionShape& shape, const
 }
 
 Value dropout(Tape& tape, const Value& x, const Dropout& dropout) {
-  if (!dropout.active() || !tape.recording()) return x;
+  if (!dropout.active() || !tape.training()) return x;
   Value y(tape.empty(x.tensor().shape(), x.tensor().type()));
   tape.ops().dropout(x.tensor(), dropout, y.tensor());
   tape.record([&tape, dropout, dx = x.gradient(), dy = y.gradient()] {

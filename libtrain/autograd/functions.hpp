@@ -10,6 +10,11 @@
 /// does not have.
 namespace train {
 
+/// What norms, softmax and losses keep beside elements of `type`: f32, or f64 for f64.
+inline DataType statistics_type(DataType type) {
+  return type == DataType::f64 ? DataType::f64 : DataType::f32;
+}
+
 Value embedding(Tape& tape, std::span<const std::int32_t> tokens, Parameter& table,
                 Parameter* positions, std::int64_t context, std::int64_t first_position = 0);
 Value linear(Tape& tape, const Value& x, Parameter& weight, Parameter* bias,

@@ -25,19 +25,29 @@ class Value {
   std::shared_ptr<Tensor> gradient_;
 };
 
-/// What a backward pass replays: each function writes its outputs' gradients into its inputs'. A
-/// tape that does not record serves evaluation and generation.
+/// What a backward pass replays: each function writes its outputs' gradients into its inputs'.
 class Tape {
  public:
-  enum class Mode : std::uint8_t { record, inference };
+  enum class Mode : std::uint8_t {
+    record,
+    inference,  ///< evaluation and generation: no dropout, no way back
+    forget,     ///< a forward pass of training that will be run again before its backward pass
+  };
 
   Tape(Device& device, Mode mode) : device_(device), mode_(mode) {}
+  /// For a part of what `outer` runs: with its device and hooks, but functions of its own.
+  Tape(const Tape& outer, Mode mode)
+      : device_(outer.device_),
+        mode_(mode),
+        ready_hook_(outer.ready_hook_),
+        output_hook_(outer.output_hook_) {}
   /// A tape that was recorded but not replayed lets its parameters go.
   ~Tape();
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
   bool recording() const { return mode_ == Mode::record; }
+  bool training() const { return mode_ != Mode::inference; }
   Ops& ops() const { return device_.ops(); }
   Memory& memory() const { return device_.memory(); }
   Tensor empty(Shape shape, DataType type) const { return {memory(), shape, type}; }

@@ -2,6 +2,9 @@
 
 #include <cmath>
 
+#include <fmt/format.h>
+
+#include "libtrain/autograd/recompute.hpp"
 #include "libtrain/tensor/philox.hpp"
 
 namespace train {
@@ -21,11 +24,18 @@ float residual_deviation(const GptConfig& config) {
 
 }  // namespace
 
+Recompute recompute_from(std::string_view text) {
+  if (text == "none") return Recompute::none;
+  if (text == "attention") return Recompute::attention;
+  if (text == "block") return Recompute::block;
+  throw Error(fmt::format("--recompute {}: none, attention and block are known", text));
+}
+
 Dropout row_dropout(float probability, const ForwardContext& context, const std::string& place,
                     std::int64_t width) {
-  const std::int64_t first = context.first_sequence * context.attention.context * width;
+  const std::int64_t rows = context.first_sequence * context.attention.context + context.first_row;
   return {probability, Philox(context.seed, place).key(), context.step,
-          static_cast<std::uint64_t>(first)};
+          static_cast<std::uint64_t>(rows * width)};
 }
 
 Attention::Attention(ParameterSet& parameters, const std::string& name, const GptConfig& config)
@@ -33,46 +43,72 @@ Attention::Attention(ParameterSet& parameters, const std::string& name, const Gp
       rotary_(config.positions == Positions::rotary),
       rope_theta_(config.rope_theta),
       dropout_(config.dropout),
-      qkv_(parameters, name + ".qkv", config.width,
-           (config.heads + 2 * config.kv_heads) * config.head_width, config.bias,
-           base_deviation(config)),
-      out_(parameters, name + ".out", config.heads * config.head_width, config.width, config.bias,
-           residual_deviation(config)) {}
+      qkv_(parameters, name + ".qkv",
+           {.kind = LayerKind::reader,
+            .features = Features::heads,
+            .in = config.width,
+            .out = (config.heads + 2 * config.kv_heads) * config.head_width,
+            .bias = config.bias,
+            .deviation = base_deviation(config)}),
+      out_(parameters, name + ".out",
+           {.kind = LayerKind::writer,
+            .features = Features::heads,
+            .in = config.heads * config.head_width,
+            .out = config.width,
+            .bias = config.bias,
+            .deviation = residual_deviation(config)}) {}
 
 Value Attention::forward(Tape& tape, const Value& x, const ForwardContext& context) const {
   const AttentionShape& shape = context.attention;
-  Value qkv = qkv_.forward(tape, x);
+  Value qkv = qkv_.forward(tape, *context.execution, x);
   if (rotary_) qkv = rotary(tape, qkv, shape, rope_theta_);
-  Dropout dropout;
-  if (dropout_ > 0.0f) {
-    dropout = row_dropout(dropout_, context, name_ + ".dropout", shape.heads * shape.context);
-  }
-  return out_.forward(tape, attention(tape, qkv, shape, dropout));
+  const Value out = attention(tape, qkv, shape, probability_dropout(context));
+  return out_.forward(tape, *context.execution, out);
+}
+
+// Element ((sequence · all heads + head) · T + query) · T + key of the step.
+Dropout Attention::probability_dropout(const ForwardContext& context) const {
+  if (dropout_ == 0.0f) return {};
+  const AttentionShape& shape = context.attention;
+  const std::int64_t heads = context.first_sequence * shape.all_heads + context.first_head;
+  return {dropout_, Philox(context.seed, name_ + ".dropout").key(), context.step,
+          static_cast<std::uint64_t>(heads * shape.context * shape.context)};
 }
 
 Value Attention::extend(Tape& tape, const Value& x, const ForwardContext& context,
                         LayerCache& cache, std::int64_t position) const {
   const AttentionShape& shape = context.attention;
-  const Value qkv = qkv_.forward(tape, x);
+  const Value qkv = qkv_.forward(tape, *context.execution, x);
   if (rotary_) tape.ops().rotary(qkv.tensor(), shape, position, rope_theta_, false);
   const Value out(
       tape.empty({shape.batch * shape.context, shape.out_width()}, qkv.tensor().type()));
   tape.ops().attention_extend(qkv.tensor(), shape, position, cache.keys, cache.values,
                               out.tensor());
-  return out_.forward(tape, out);
+  return out_.forward(tape, *context.execution, out);
 }
 
 Mlp::Mlp(ParameterSet& parameters, const std::string& name, const GptConfig& config)
     : kind_(config.mlp),
-      up_(parameters, name + (config.mlp == MlpKind::swiglu ? ".gate_up" : ".up"), config.width,
-          config.mlp == MlpKind::swiglu ? 2 * config.hidden : config.hidden, config.bias,
-          base_deviation(config)),
-      down_(parameters, name + ".down", config.hidden, config.width, config.bias,
-            residual_deviation(config)) {}
+      up_(parameters, name + (config.mlp == MlpKind::swiglu ? ".gate_up" : ".up"),
+          {.kind = LayerKind::reader,
+           .features = Features::hidden,
+           .in = config.width,
+           .out = config.mlp == MlpKind::swiglu ? 2 * config.hidden : config.hidden,
+           .bias = config.bias,
+           .deviation = base_deviation(config)}),
+      down_(parameters, name + ".down",
+            {.kind = LayerKind::writer,
+             .features = Features::hidden,
+             .in = config.hidden,
+             .out = config.width,
+             .bias = config.bias,
+             .deviation = residual_deviation(config)}) {}
 
-Value Mlp::forward(Tape& tape, const Value& x) const {
-  if (kind_ == MlpKind::swiglu) return down_.forward(tape, swiglu(tape, up_.forward(tape, x)));
-  return down_.forward(tape, up_.forward(tape, x, Activation::gelu_tanh));
+Value Mlp::forward(Tape& tape, const Value& x, const Execution& execution) const {
+  if (kind_ == MlpKind::swiglu) {
+    return down_.forward(tape, execution, swiglu(tape, up_.forward(tape, execution, x)));
+  }
+  return down_.forward(tape, execution, up_.forward(tape, execution, x, Activation::gelu_tanh));
 }
 
 TransformerBlock::TransformerBlock(ParameterSet& parameters, const std::string& name,
@@ -84,10 +120,22 @@ TransformerBlock::TransformerBlock(ParameterSet& parameters, const std::string& 
       mlp_norm_(parameters, name + ".mlp_norm", config),
       mlp_(parameters, name + ".mlp", config) {}
 
-Value TransformerBlock::forward(Tape& tape, Value x, const ForwardContext& context) const {
-  Value branch = attention_.forward(tape, attention_norm_.forward(tape, x), context);
+Value TransformerBlock::forward(Tape& tape, const Value& x, const ForwardContext& context) const {
+  if (context.recompute != Recompute::block) return run(tape, x, context);
+  return recompute(tape, x, [this, context](Tape& part, const Value& input) {
+    return run(part, input, context);
+  });
+}
+
+Value TransformerBlock::run(Tape& tape, Value x, const ForwardContext& context) const {
+  const auto attend = [this, context](Tape& part, const Value& input) {
+    return attention_.forward(part, input, context);
+  };
+  const Value normed = attention_norm_.forward(tape, x);
+  Value branch = context.recompute == Recompute::attention ? recompute(tape, normed, attend)
+                                                           : attend(tape, normed);
   x = add(tape, x, branch_dropout(tape, branch, context, ".attention"));
-  branch = mlp_.forward(tape, mlp_norm_.forward(tape, x));
+  branch = mlp_.forward(tape, mlp_norm_.forward(tape, x), *context.execution);
   return add(tape, x, branch_dropout(tape, branch, context, ".mlp"));
 }
 
@@ -95,7 +143,7 @@ Value TransformerBlock::extend(Tape& tape, Value x, const ForwardContext& contex
                                LayerCache& cache, std::int64_t position) const {
   x = add(tape, x,
           attention_.extend(tape, attention_norm_.forward(tape, x), context, cache, position));
-  return add(tape, x, mlp_.forward(tape, mlp_norm_.forward(tape, x)));
+  return add(tape, x, mlp_.forward(tape, mlp_norm_.forward(tape, x), *context.execution));
 }
 
 Value TransformerBlock::branch_dropout(Tape& tape, const Value& x, const ForwardContext& context,

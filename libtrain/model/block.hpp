@@ -1,18 +1,33 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "libtrain/model/key_value_cache.hpp"
 #include "libtrain/model/layers.hpp"
 
 namespace train {
 
-/// Where a forward pass stands: what dropout and positions depend on.
+/// Activations that the backward pass computes again instead of keeping them.
+enum class Recompute : std::uint8_t {
+  none,
+  attention,  ///< what attention makes of its normed input; costs its forward pass once more
+  block,      ///< all of a block but its input; costs the block's forward pass once more
+};
+
+/// "none", "attention", "block"; throws Error otherwise.
+Recompute recompute_from(std::string_view text);
+
+/// Where a forward pass stands, and on what it runs: what dropout and positions depend on.
 struct ForwardContext {
+  const Execution* execution = nullptr;
   AttentionShape attention;
+  std::int64_t first_head = 0;  ///< this rank's heads begin there
+  std::int64_t first_row = 0;   ///< this rank's rows of the residual stream begin there
   std::uint64_t seed = 0;
   std::uint64_t step = 0;
   std::int64_t first_sequence = 0;
+  Recompute recompute = Recompute::none;
 };
 
 /// Self-attention with fused query, key and value projection.
@@ -26,6 +41,8 @@ class Attention {
                std::int64_t position) const;
 
  private:
+  Dropout probability_dropout(const ForwardContext& context) const;
+
   std::string name_;
   bool rotary_;
   float rope_theta_;
@@ -39,7 +56,7 @@ class Mlp {
  public:
   Mlp(ParameterSet& parameters, const std::string& name, const GptConfig& config);
 
-  Value forward(Tape& tape, const Value& x) const;
+  Value forward(Tape& tape, const Value& x, const Execution& execution) const;
 
  private:
   MlpKind kind_;
@@ -52,11 +69,15 @@ class TransformerBlock {
  public:
   TransformerBlock(ParameterSet& parameters, const std::string& name, const GptConfig& config);
 
-  Value forward(Tape& tape, Value x, const ForwardContext& context) const;
+  TransformerBlock(const TransformerBlock&) = delete;
+  TransformerBlock& operator=(const TransformerBlock&) = delete;
+
+  Value forward(Tape& tape, const Value& x, const ForwardContext& context) const;
   Value extend(Tape& tape, Value x, const ForwardContext& context, LayerCache& cache,
                std::int64_t position) const;
 
  private:
+  Value run(Tape& tape, Value x, const ForwardContext& context) const;
   Value branch_dropout(Tape& tape, const Value& x, const ForwardContext& context,
                        const char* branch) const;
 
@@ -68,7 +89,7 @@ class TransformerBlock {
   Mlp mlp_;
 };
 
-/// The dropout of rows [sequences × context] of width `width`, keyed by the name of its place.
+/// The dropout of the residual stream's rows of width `width`, keyed by the name of its place.
 Dropout row_dropout(float probability, const ForwardContext& context, const std::string& place,
                     std::int64_t width);
 

@@ -5,9 +5,7 @@
 namespace train {
 
 Generator::Generator(Gpt& model, SamplingOptions options)
-    : model_(model),
-      sampler_(options),
-      cache_(model.config(), model.device().memory(), model.options().type, 1) {}
+    : model_(model), sampler_(options), cache_(model.new_cache(1)) {}
 
 void Generator::begin(std::span<const std::int32_t> prompt) {
   if (prompt.empty()) throw Error("the prompt is empty; generation needs a first token");

@@ -7,10 +7,33 @@ namespace {
 
 constexpr float embedding_deviation = 0.02f;
 
-std::vector<TransformerBlock> make_blocks(ParameterSet& parameters, const GptConfig& config) {
-  std::vector<TransformerBlock> blocks;
+Layer& add_embedding(ParameterSet& parameters, const GptConfig& config) {
+  Layer& layer = parameters.add_layer({"token_embedding", LayerKind::embedding});
+  layer.weight = &parameters.add("token_embedding.weight", {config.vocabulary, config.width},
+                                 Initializer::normal(embedding_deviation));
+  layer.bias =
+      parameters.add_if(config.positions == Positions::learned, "position_embedding.weight",
+                        {config.context, config.width}, Initializer::normal(embedding_deviation));
+  return layer;
+}
+
+Layer& add_head(ParameterSet& parameters, const GptConfig& config, const Layer& embedding) {
+  Layer& layer = parameters.add_layer({"head", LayerKind::head});
+  layer.weight = config.tied_head
+                     ? embedding.weight
+                     : &parameters.add("head.weight", {config.vocabulary, config.width},
+                                       Initializer::normal(embedding_deviation));
+  return layer;
+}
+
+std::string block_name(std::int64_t index) {
+  return fmt::format("blocks.{}", index);
+}
+
+std::deque<TransformerBlock> make_blocks(ParameterSet& parameters, const GptConfig& config) {
+  std::deque<TransformerBlock> blocks;
   for (std::int64_t i = 0; i < config.layers; ++i) {
-    blocks.emplace_back(parameters, fmt::format("blocks.{}", i), config);
+    blocks.emplace_back(parameters, block_name(i), config);
   }
   return blocks;
 }
@@ -32,20 +55,46 @@ Gpt::Gpt(GptConfig config, Device& device, Options options)
     : config_(validated(config)),
       options_(options),
       device_(device),
-      token_embedding_(parameters_.add("token_embedding.weight",
-                                       {config_.vocabulary, config_.width},
-                                       Initializer::normal(embedding_deviation))),
-      position_embedding_(parameters_.add_if(
-          config_.positions == Positions::learned, "position_embedding.weight",
-          {config_.context, config_.width}, Initializer::normal(embedding_deviation))),
+      execution_(std::make_shared<Execution>()),
+      embedding_(add_embedding(parameters_, config_)),
       blocks_(make_blocks(parameters_, config_)),
       final_norm_(parameters_, "final_norm", config_),
-      head_(parameters_.add_if(!config_.tied_head, "head.weight",
-                               {config_.vocabulary, config_.width},
-                               Initializer::normal(embedding_deviation))) {
+      head_(add_head(parameters_, config_, embedding_)) {
   for (const auto& parameter : parameters()) {
     parameter->initialize(device_.memory(MemoryUse::parameters), options_.type, options_.seed);
   }
+}
+
+void Gpt::set_execution(std::shared_ptr<const Execution> execution) {
+  execution_ = std::move(execution);
+}
+
+std::vector<ModelUnit> Gpt::units() const {
+  std::vector<ModelUnit> units;
+  // A lookup's gradient does not need the table.
+  units.push_back({"embedding", {embedding_.weight}, false});
+  if (embedding_.bias != nullptr) units[0].parameters.push_back(embedding_.bias);
+  for (std::int64_t i = 0; i < config_.layers; ++i) {
+    units.push_back({block_name(i), parameters_.with_prefix(block_name(i) + ".")});
+  }
+  units.push_back({"final_norm", parameters_.with_prefix("final_norm.")});
+  // The head's backward pass happens in its forward pass.
+  units.push_back({"head", {head_.weight}, false});
+  return units;
+}
+
+template <typename Forward>
+auto Gpt::in_unit(Tape& tape, std::size_t unit, Forward forward) const {
+  for (UnitObserver* observer : observers_) observer->before_forward(unit, tape.recording());
+  tape.record([this, unit] {
+    for (UnitObserver* observer : observers_) observer->after_backward(unit);
+  });
+  auto result = forward();
+  tape.record([this, unit] {
+    for (UnitObserver* observer : observers_) observer->before_backward(unit);
+  });
+  for (UnitObserver* observer : observers_) observer->after_forward(unit);
+  return result;
 }
 
 Loss Gpt::loss(const Batch& batch) {
@@ -65,8 +114,9 @@ double Gpt::head_loss(Tape& tape, const Batch& batch) {
   check_tokens(batch.targets, "target");
   const std::int64_t tokens =
       batch.tokens_in_step > 0 ? batch.tokens_in_step : batch.sequences * batch.context;
-  return linear_cross_entropy(tape, x, head_weight(), batch.targets,
-                              1.0f / static_cast<float>(tokens));
+  return in_unit(tape, head_unit(), [&] {
+    return execution_->loss(tape, head_, x, batch.targets, 1.0f / static_cast<float>(tokens));
+  });
 }
 
 Tensor Gpt::logits(const Batch& batch) {
@@ -75,6 +125,9 @@ Tensor Gpt::logits(const Batch& batch) {
 }
 
 Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
+  if (execution_->splits_rows()) {
+    throw Error("generation needs a plan without sequence parallelism");
+  }
   const std::int64_t sequences = cache.sequences();
   const auto count = static_cast<std::int64_t>(tokens.size()) / sequences;
   invariant(count * sequences == static_cast<std::int64_t>(tokens.size()) && count > 0,
@@ -82,11 +135,14 @@ Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
   invariant(cache.length() + count <= cache.capacity(), "the cache has room for the new tokens");
   check_tokens(tokens, "input");
   Tape tape(device_, Tape::Mode::inference);
-  ForwardContext context;
-  context.attention = attention_shape(sequences, count);
-  Value x = embedding(tape, tokens, token_embedding_, position_embedding_, count, cache.length());
+  const ForwardContext context = forward_context(sequences, count);
+  Value x = in_unit(tape, 0, [&] {
+    return execution_->embedding(tape, embedding_, tokens, count, cache.length());
+  });
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    x = blocks_[i].extend(tape, x, context, cache.layer(i), cache.length());
+    x = in_unit(tape, i + 1, [&] {
+      return blocks_[i].extend(tape, x, context, cache.layer(i), cache.length());
+    });
   }
   cache.advance(count);
   const Tensor last = tape.empty({sequences, config_.width}, x.tensor().type());
@@ -94,7 +150,12 @@ Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
     device_.ops().convert(x.tensor().rows((i + 1) * count - 1, (i + 1) * count),
                           last.rows(i, i + 1));
   }
-  return head_logits(tape, final_norm_.forward(tape, Value(last)));
+  x = in_unit(tape, norm_unit(), [&] { return final_norm_.forward(tape, Value(last)); });
+  return head_logits(tape, x);
+}
+
+KeyValueCache Gpt::new_cache(std::int64_t sequences) const {
+  return {config_, local_heads().kv_heads, device_.memory(), options_.type, sequences};
 }
 
 Value Gpt::hidden(Tape& tape, const Batch& batch) const {
@@ -102,24 +163,23 @@ Value Gpt::hidden(Tape& tape, const Batch& batch) const {
   invariant(static_cast<std::int64_t>(batch.inputs.size()) == batch.sequences * batch.context,
             "a batch holds sequences x context tokens");
   check_tokens(batch.inputs, "input");
-  ForwardContext context;
-  context.attention = attention_shape(batch.sequences, batch.context);
-  context.seed = options_.seed;
+  ForwardContext context = forward_context(batch.sequences, batch.context);
   context.step = static_cast<std::uint64_t>(batch.step);
   context.first_sequence = batch.first_sequence;
-  Value x = embedding(tape, batch.inputs, token_embedding_, position_embedding_, batch.context);
-  if (config_.dropout > 0.0f) {
-    x = dropout(tape, x, row_dropout(config_.dropout, context, "embedding_dropout", config_.width));
+  Value x = in_unit(tape, 0, [&] {
+    const Value embedded = execution_->embedding(tape, embedding_, batch.inputs, batch.context, 0);
+    if (config_.dropout == 0.0f) return embedded;
+    return dropout(tape, embedded,
+                   row_dropout(config_.dropout, context, "embedding_dropout", config_.width));
+  });
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    x = in_unit(tape, i + 1, [&] { return blocks_[i].forward(tape, x, context); });
   }
-  for (const TransformerBlock& block : blocks_) x = block.forward(tape, x, context);
-  return final_norm_.forward(tape, x);
+  return in_unit(tape, norm_unit(), [&] { return final_norm_.forward(tape, x); });
 }
 
 Tensor Gpt::head_logits(Tape& tape, const Value& x) const {
-  const DataType type = options_.type == DataType::f64 ? DataType::f64 : DataType::f32;
-  Tensor logits = tape.empty({x.tensor().shape().rows(), config_.vocabulary}, type);
-  device_.ops().linear(x.tensor(), head_weight().value(), {}, Activation::none, {}, logits);
-  return logits;
+  return in_unit(tape, head_unit(), [&] { return execution_->logits(tape, head_, x); });
 }
 
 std::string Gpt::first_output_not_finite(const Batch& batch) {
@@ -129,7 +189,7 @@ std::string Gpt::first_output_not_finite(const Batch& batch) {
     if (name.empty() && !device_.ops().all_finite(output)) name = parameter.name();
   });
   const Tensor logits = head_logits(tape, hidden(tape, batch));
-  if (name.empty() && !device_.ops().all_finite(logits)) name = head_weight().name();
+  if (name.empty() && !device_.ops().all_finite(logits)) name = head_.weight->name();
   return name;
 }
 
@@ -145,8 +205,21 @@ void Gpt::check_tokens(std::span<const std::int32_t> tokens, const char* what) c
   }
 }
 
-AttentionShape Gpt::attention_shape(std::int64_t batch, std::int64_t context) const {
-  return {batch, context, config_.heads, config_.kv_heads, config_.head_width};
+HeadRange Gpt::local_heads() const {
+  return execution_->heads({0, config_.heads, 0, config_.kv_heads});
+}
+
+ForwardContext Gpt::forward_context(std::int64_t sequences, std::int64_t context) const {
+  const HeadRange heads = local_heads();
+  ForwardContext place;
+  place.execution = execution_.get();
+  place.attention = {sequences,          context,      heads.heads, heads.kv_heads,
+                     config_.head_width, config_.heads};
+  place.first_head = heads.first_head;
+  place.first_row = execution_->first_row(sequences * context);
+  place.seed = options_.seed;
+  place.recompute = options_.recompute;
+  return place;
 }
 
 }  // namespace train

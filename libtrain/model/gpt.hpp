@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "libtrain/model/block.hpp"
 #include "libtrain/model/gpt_config.hpp"
 #include "libtrain/model/key_value_cache.hpp"
+#include "libtrain/model/unit_observer.hpp"
 #include "libtrain/ops/device.hpp"
 
 namespace train {
@@ -27,13 +29,14 @@ class Loss {
   std::unique_ptr<Tape> tape_;
 };
 
-/// A decoder-only transformer on one device: GPT-2 style and Llama style by configuration. Knows
-/// nothing of other ranks.
+/// A decoder-only transformer, written as if for one device: GPT-2 style and Llama style by
+/// configuration. Knows nothing of other ranks: an Execution that parallelize() sets does.
 class Gpt {
  public:
   struct Options {
     DataType type = DataType::f32;  ///< of parameters and activations
     std::uint64_t seed = 1;         ///< of initial weights and dropout
+    Recompute recompute = Recompute::none;
   };
 
   Gpt(GptConfig config, Device& device) : Gpt(config, device, Options{}) {}
@@ -46,6 +49,17 @@ class Gpt {
   Device& device() const { return device_; }
   const std::vector<std::unique_ptr<Parameter>>& parameters() const { return parameters_.all(); }
   Parameter* find_parameter(const std::string& name) const { return parameters_.find(name); }
+  /// In the order in which they run.
+  std::deque<Layer>& layers() { return parameters_.layers(); }
+  /// What runs one after another: embedding, blocks, final norm, head.
+  std::vector<ModelUnit> units() const;
+
+  /// Runs the layers from now on.
+  void set_execution(std::shared_ptr<const Execution> execution);
+  const Execution& execution() const { return *execution_; }
+  /// Observers must outlive their stay.
+  void add_observer(UnitObserver& observer) { observers_.push_back(&observer); }
+  void remove_observer(UnitObserver& observer) { std::erase(observers_, &observer); }
 
   /// Forward pass for training, to be followed by backward(): the head's gradient is written here
   /// already (see linear_cross_entropy). evaluate() gives the number alone. Throws Error when a
@@ -56,8 +70,12 @@ class Gpt {
   /// Logits f32 [sequences · context, vocabulary] of all positions.
   Tensor logits(const Batch& batch);
   /// Generation: `tokens` holds the same count of new tokens for each of the cache's sequences.
-  /// Returns the logits [sequences, vocabulary] after the last one.
+  /// Returns the logits [sequences, vocabulary] after the last one. Throws Error when the
+  /// execution splits rows: new tokens are too few to share.
   Tensor extend(std::span<const std::int32_t> tokens, KeyValueCache& cache);
+
+  /// For generation of so many sequences at once.
+  KeyValueCache new_cache(std::int64_t sequences) const;
 
   /// Called in the backward pass as soon as a parameter's gradient of this pass is complete.
   void on_gradient_ready(std::function<void(Parameter&)> hook) { ready_hook_ = std::move(hook); }
@@ -71,19 +89,24 @@ class Gpt {
   double head_loss(Tape& tape, const Batch& batch);
   Tensor head_logits(Tape& tape, const Value& x) const;
   void check_tokens(std::span<const std::int32_t> tokens, const char* what) const;
-  AttentionShape attention_shape(std::int64_t batch, std::int64_t context) const;
-  Parameter& head_weight() const { return head_ == nullptr ? token_embedding_ : *head_; }
+  HeadRange local_heads() const;
+  ForwardContext forward_context(std::int64_t sequences, std::int64_t context) const;
+  template <typename Forward>
+  auto in_unit(Tape& tape, std::size_t unit, Forward forward) const;
+  std::size_t norm_unit() const { return blocks_.size() + 1; }
+  std::size_t head_unit() const { return blocks_.size() + 2; }
 
   GptConfig config_;
   Options options_;
   Device& device_;
+  std::shared_ptr<const Execution> execution_;
   ParameterSet parameters_;
-  Parameter& token_embedding_;
-  Parameter* position_embedding_;
-  std::vector<TransformerBlock> blocks_;
+  Layer& embedding_;
+  std::deque<TransformerBlock> blocks_;  // which stay where they are
   NormLayer final_norm_;
-  Parameter* head_;
+  Layer& head_;
   std::function<void(Parameter&)> ready_hook_;
+  std::vector<UnitObserver*> observers_;
 };
 
 }  // namespace train

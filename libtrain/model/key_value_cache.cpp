@@ -2,10 +2,10 @@
 
 namespace train {
 
-KeyValueCache::KeyValueCache(const GptConfig& config, Memory& memory, DataType type,
-                             std::int64_t sequences)
+KeyValueCache::KeyValueCache(const GptConfig& config, std::int64_t kv_heads, Memory& memory,
+                             DataType type, std::int64_t sequences)
     : sequences_(sequences), capacity_(config.context) {
-  const Shape shape{sequences, capacity_, config.kv_heads * config.head_width};
+  const Shape shape{sequences, capacity_, kv_heads * config.head_width};
   for (std::int64_t i = 0; i < config.layers; ++i) {
     layers_.push_back({Tensor(memory, shape, type), Tensor(memory, shape, type)});
   }

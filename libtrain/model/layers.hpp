@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "libtrain/autograd/functions.hpp"
+#include "libtrain/model/execution.hpp"
 #include "libtrain/model/gpt_config.hpp"
 #include "libtrain/model/parameter_set.hpp"
 
@@ -11,17 +11,27 @@ namespace train {
 /// y = x · weightᵀ + bias.
 class Linear {
  public:
-  Linear(ParameterSet& parameters, const std::string& name, std::int64_t in, std::int64_t out,
-         bool bias, float deviation);
+  struct Form {
+    LayerKind kind = LayerKind::reader;
+    Features features = Features::none;
+    std::int64_t in = 0;
+    std::int64_t out = 0;
+    bool bias = true;
+    float deviation = 0.0f;  ///< of initial weights
+  };
 
-  Value forward(Tape& tape, const Value& x, Activation activation = Activation::none) const;
+  Linear(ParameterSet& parameters, const std::string& name, const Form& form);
+
+  Value forward(Tape& tape, const Execution& execution, const Value& x,
+                Activation activation = Activation::none) const {
+    return execution.linear(tape, layer_, x, activation);
+  }
 
  private:
-  Parameter& weight_;
-  Parameter* bias_;
+  Layer& layer_;
 };
 
-/// Layer norm or RMS norm, as the configuration says.
+/// Layer norm or RMS norm, as the configuration says. Works on any of the rows alone.
 class NormLayer {
  public:
   NormLayer(ParameterSet& parameters, const std::string& name, const GptConfig& config);
@@ -31,8 +41,7 @@ class NormLayer {
  private:
   Norm kind_;
   float eps_;
-  Parameter& weight_;
-  Parameter* bias_;
+  Layer& layer_;
 };
 
 }  // namespace train

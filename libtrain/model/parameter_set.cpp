@@ -13,6 +13,19 @@ Parameter* ParameterSet::add_if(bool wanted, std::string name, Shape shape,
   return wanted ? &add(std::move(name), shape, initializer) : nullptr;
 }
 
+Layer& ParameterSet::add_layer(Layer layer) {
+  layers_.push_back(std::move(layer));
+  return layers_.back();
+}
+
+std::vector<Parameter*> ParameterSet::with_prefix(const std::string& prefix) const {
+  std::vector<Parameter*> found;
+  for (const auto& parameter : all_) {
+    if (parameter->name().starts_with(prefix)) found.push_back(parameter.get());
+  }
+  return found;
+}
+
 Parameter* ParameterSet::find(const std::string& name) const {
   for (const auto& parameter : all_) {
     if (parameter->name() == name) return parameter.get();

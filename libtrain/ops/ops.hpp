@@ -28,6 +28,7 @@ struct AttentionShape {
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_width = 0;
+  std::int64_t all_heads = 0;  ///< heads over all ranks, which dropout counts; 0: heads
 
   std::int64_t qkv_width() const { return (heads + 2 * kv_heads) * head_width; }
   std::int64_t out_width() const { return heads * head_width; }

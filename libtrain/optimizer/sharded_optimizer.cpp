@@ -1,5 +1,6 @@
 #include "libtrain/optimizer/sharded_optimizer.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -7,54 +8,104 @@
 namespace train {
 namespace {
 
-void require_stage(Zero stage) {
-  if (stage == Zero::stage0) return;
-  throw Error(fmt::format("--zero {} is not available in this version; leave it at 0",
-                          static_cast<int>(stage)));
+OptimizerOptions checked(OptimizerOptions options, DataType type) {
+  if (options.gradient_type == DataType::bf16 && type != DataType::bf16) {
+    throw Error(
+        fmt::format("--grad-dtype bf16 needs --dtype bf16: the model is {}", name_of(type)));
+  }
+  if (options.resident_elements < 0) {
+    throw Error(fmt::format("{} resident elements: the smallest is 0", options.resident_elements));
+  }
+  return options;
 }
 
-Tensor zeros(Device& device, Shape shape, DataType type) {
-  Tensor tensor(device.memory(), shape, type);
-  device.ops().fill(tensor, 0.0f);
-  return tensor;
+Tensor flat(Device& device, std::int64_t elements, DataType type) {
+  return {device.memory(MemoryUse::optimizer_state), {elements}, type};
 }
 
 }  // namespace
 
 ShardedOptimizer::ShardedOptimizer(Gpt& model, const Grid& grid, AdamW config, Options options)
     : model_(model),
-      config_((require_stage(options.zero), config.validate(), config)),
-      reducer_(model.parameters(), grid.data(), model.device().memory(), options.gradient_type,
-               options.bucket_bytes) {
-  Device& device = model.device();
-  const DataType type = model.options().type == DataType::f64 ? DataType::f64 : DataType::f32;
-  for (const auto& parameter : model.parameters()) {
-    State state;
-    state.m = zeros(device, parameter->shape(), type);
-    state.v = zeros(device, parameter->shape(), type);
-    if (parameter->value().type() == DataType::bf16) {
-      state.master = Tensor(device.memory(), parameter->shape(), DataType::f32);
-      device.ops().convert(parameter->value(), state.master);
-    }
-    states_.push_back(std::move(state));
-  }
+      grid_(grid),
+      config_((config.validate(), config)),
+      options_(checked(options, model.options().type)),
+      buckets_(make_buckets(groups(), grid.tensor().rank(), bucket_options())),
+      values_(buckets_, grid.data(), model.device()),
+      reducer_(buckets_, options_.zero, grid.data(), model.device(), options_.gradient_type),
+      prefetcher_(model.units(), buckets_, values_) {
+  for (std::size_t i = 0; i < buckets_.size(); ++i) make_state(i);
+  count_norm();
   model_.on_gradient_ready([this](Parameter& parameter) { reducer_.ready(parameter); });
+  if (options_.zero == Zero::stage3) model_.add_observer(prefetcher_);
   begin_step();
 }
 
 ShardedOptimizer::~ShardedOptimizer() {
   model_.on_gradient_ready({});
+  model_.remove_observer(prefetcher_);
+}
+
+BucketOptions ShardedOptimizer::bucket_options() const {
+  BucketOptions options;
+  options.zero = options_.zero;
+  options.data_ranks = grid_.data().size();
+  options.bucket_bytes = options_.bucket_bytes;
+  options.gradient_bytes = size_of(options_.gradient_type);
+  options.resident_elements = options_.resident_elements;
+  return options;
+}
+
+std::vector<ParameterGroup> ShardedOptimizer::groups() const {
+  std::vector<ParameterGroup> groups;
+  for (const ModelUnit& unit : model_.units()) groups.push_back(unit.parameters);
+  return groups;
+}
+
+void ShardedOptimizer::make_state(std::size_t bucket) {
+  Device& device = model_.device();
+  const Tensor values = values_.shard(bucket);
+  const DataType type = values.type() == DataType::f64 ? DataType::f64 : DataType::f32;
+  State state{{}, flat(device, values.elements(), type), flat(device, values.elements(), type)};
+  device.ops().fill(state.m, 0.0f);
+  device.ops().fill(state.v, 0.0f);
+  if (values.type() == DataType::bf16) {
+    state.master = flat(device, values.elements(), DataType::f32);
+    device.ops().convert(values, state.master);
+  }
+  states_.push_back(std::move(state));
+}
+
+// What several ranks hold counts on the lowest of them.
+void ShardedOptimizer::count_norm() {
+  for (std::size_t i = 0; i < buckets_.size(); ++i) {
+    for (const Bucket::Segment& segment : buckets_[i].segments(shard())) {
+      const Layout& layout = segment.parameter->layout();
+      for (const auto& [first, last] : layout.owned_ranges(segment.parameter->layout_rank())) {
+        const std::int64_t begin = std::max(first, segment.begin);
+        const std::int64_t end = std::min(last, segment.end);
+        if (begin < end) {
+          counted_.push_back({i, segment.in_shard + begin - segment.begin, end - begin});
+        }
+      }
+    }
+  }
 }
 
 void ShardedOptimizer::begin_step(int passes) {
   reducer_.begin_step(passes);
 }
 
-double ShardedOptimizer::gradient_norm() const {
+double ShardedOptimizer::gradient_norm() {
   double squares = 0.0;
-  for (const auto& parameter : model_.parameters()) {
-    squares += model_.device().ops().sum_of_squares(parameter->gradient());
+  for (const Counted& part : counted_) {
+    const Tensor gradient = reducer_.gradient(part.bucket).slice(part.begin, {part.count});
+    squares += model_.device().ops().sum_of_squares(gradient);
   }
+  // At stage 0 the ranks of a tensor group have it all; later a rank has its own shard alone.
+  Communicator& group = options_.zero == Zero::stage0 ? grid_.tensor() : grid_.world();
+  const std::span<double> place(&squares, 1);
+  if (group.size() > 1) group.all_reduce(place, place, ReduceOp::sum).wait();
   return std::sqrt(squares);
 }
 
@@ -72,15 +123,94 @@ double ShardedOptimizer::step(float lr) {
   if (config_.clip_norm > 0.0f && norm > config_.clip_norm) {
     step.gradient_scale = static_cast<float>(config_.clip_norm / norm);
   }
-  for (std::size_t i = 0; i < states_.size(); ++i) {
-    const Parameter& parameter = *model_.parameters()[i];
-    const State& state = states_[i];
-    step.weight_decay = parameter.decays() ? config_.weight_decay : 0.0f;
-    model_.device().ops().adamw(parameter.value(), state.master, parameter.gradient(), state.m,
-                                state.v, step);
+  for (std::size_t i = 0; i < buckets_.size(); ++i) {
+    update(i, step);
+    values_.publish(i);
   }
+  values_.finish_publishing();
   begin_step();
   return norm;
+}
+
+void ShardedOptimizer::update(std::size_t bucket, AdamWStep step) {
+  const State& state = states_[bucket];
+  const Tensor values = values_.shard(bucket);
+  const Tensor gradient = reducer_.gradient(bucket);
+  for (const Bucket::Segment& segment : buckets_[bucket].segments(shard())) {
+    const auto part = [&](const Tensor& all) {
+      return all.defined() ? all.slice(segment.in_shard, {segment.end - segment.begin}) : Tensor();
+    };
+    step.weight_decay = segment.parameter->decays() ? config_.weight_decay : 0.0f;
+    model_.device().ops().adamw(part(values), part(state.master), part(gradient), part(state.m),
+                                part(state.v), step);
+  }
+}
+
+// part(bucket) is what this rank keeps: a shard where sharded(bucket), else everything.
+template <typename Sharded, typename Part>
+std::vector<LogicalTensor> ShardedOptimizer::logical(Sharded sharded, Part part) const {
+  std::vector<Parameter*> parameters;
+  for (const auto& parameter : model_.parameters()) parameters.push_back(parameter.get());
+  auto layouts =
+      world_layouts(groups(), parameters, grid_.tensor().size(), bucket_options(), sharded);
+  std::vector<LogicalTensor> tensors(parameters.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    tensors[i].name = parameters[i]->name();
+    tensors[i].layout = std::move(layouts[i]);
+  }
+  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+    for (const auto& segment : sharded(buckets_[b]) ? buckets_[b].segments(grid_.data().rank())
+                                                    : buckets_[b].segments()) {
+      const auto found = std::ranges::find(parameters, segment.parameter);
+      tensors[static_cast<std::size_t>(found - parameters.begin())].local =
+          part(b).slice(segment.in_shard, {segment.end - segment.begin});
+    }
+  }
+  return tensors;
+}
+
+std::vector<LogicalTensor> ShardedOptimizer::parameters() const {
+  return logical([](const Bucket& bucket) { return bucket.gathered; },
+                 [this](std::size_t bucket) { return values_.kept(bucket); });
+}
+
+std::vector<LogicalTensor> ShardedOptimizer::gradients() const {
+  return logical([this](const Bucket&) { return options_.zero != Zero::stage0; },
+                 [this](std::size_t bucket) { return reducer_.gradient(bucket); });
+}
+
+std::vector<LogicalTensor> ShardedOptimizer::state() const {
+  std::vector<LogicalTensor> all;
+  const auto add = [&](const char* suffix, Tensor State::*member) {
+    if (!(states_.front().*member).defined()) return;
+    for (LogicalTensor& tensor :
+         logical([this](const Bucket&) { return options_.zero != Zero::stage0; },
+                 [&](std::size_t bucket) { return states_[bucket].*member; })) {
+      tensor.name += suffix;
+      all.push_back(std::move(tensor));
+    }
+  };
+  add(".m", &State::m);
+  add(".v", &State::v);
+  add(".master", &State::master);
+  return all;
+}
+
+std::string ShardedOptimizer::first_not_finite(std::span<const LogicalTensor> tensors) const {
+  for (const LogicalTensor& tensor : tensors) {
+    if (tensor.local.defined() && !model_.device().ops().all_finite(tensor.local)) {
+      return tensor.name;
+    }
+  }
+  return "";
+}
+
+std::string ShardedOptimizer::first_parameter_not_finite() const {
+  return first_not_finite(parameters());
+}
+
+std::string ShardedOptimizer::first_gradient_not_finite() const {
+  return first_not_finite(gradients());
 }
 
 }  // namespace train

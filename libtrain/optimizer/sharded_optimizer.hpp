@@ -2,63 +2,105 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "libtrain/model/gpt.hpp"
 #include "libtrain/optimizer/adamw.hpp"
 #include "libtrain/parallel/gradient_reducer.hpp"
 #include "libtrain/parallel/grid.hpp"
+#include "libtrain/parallel/logical_tensor.hpp"
+#include "libtrain/parallel/parameter_buckets.hpp"
+#include "libtrain/parallel/unit_prefetcher.hpp"
 
 namespace train {
-
-/// What the data group's ranks share instead of each holding it (Rajbhandari et al.: "ZeRO", SC
-/// 2020). This version has stage 0: every rank holds all.
-enum class Zero : std::uint8_t { stage0, stage1, stage2, stage3 };
 
 struct OptimizerOptions {
   Zero zero = Zero::stage0;
   std::size_t bucket_bytes = std::size_t{25} << 20;
-  DataType gradient_type = DataType::f32;  ///< f64 for a model in f64
+  DataType gradient_type = DataType::f32;  ///< bf16 for a bf16 model; f64 for a model in f64
+  /// Stage 3 keeps parameters of up to so many elements on every rank: gathering them would cost
+  /// more time than they take memory.
+  std::int64_t resident_elements = 100'000;
 };
 
-/// Sums the gradients over the data group, clips them and steps AdamW. Moments are f32; a bf16
-/// parameter has a full-precision copy in f32 that collects its small changes.
+/// Sums the gradients over the data group, clips them and steps AdamW, on what of gradients,
+/// moments and parameters the ZeRO stage leaves on this rank. Moments are f32; a bf16 parameter has
+/// a full-precision copy in f32 that collects its small changes.
 class ShardedOptimizer {
  public:
   using Options = OptimizerOptions;
 
-  /// The model's parameters get their gradients here; the model must outlive the optimizer.
-  /// Throws Error for a stage that this version does not have.
+  /// Takes over the model's values and gradients, after parallelize() and the loading of weights;
+  /// model and grid must outlive the optimizer. At stage 3 the model's values are with the
+  /// optimizer from now on: `parameter->value()` may be read in the midst of a pass only.
+  /// Collective. Throws Error for options that do not fit.
   ShardedOptimizer(Gpt& model, const Grid& grid, AdamW config, Options options = {});
   ~ShardedOptimizer();
 
   const AdamW& config() const { return config_; }
+  Zero zero() const { return options_.zero; }
 
   /// Before a step's first backward pass, when the step has more than one: the gradients of
-  /// `passes` backward passes add up, and only the last one communicates.
+  /// `passes` backward passes add up.
   void begin_step(int passes = 1);
   /// Waits for the gradients, clips them, changes the parameters. Returns the global norm of the
-  /// gradient before clipping. When that is not finite, nothing has changed.
+  /// gradient before clipping, replicated and tied parameters counted once. When that is not
+  /// finite, nothing has changed. Collective.
   double step() { return step(config_.lr); }
   double step(float lr);
 
   std::int64_t steps_done() const { return steps_done_; }
-  /// Seconds that steps have waited for communication.
-  double seconds_waited() const { return reducer_.seconds_waited(); }
+  /// Seconds that training has waited for communication of gradients and parameters.
+  double seconds_waited() const { return reducer_.seconds_waited() + values_.seconds_waited(); }
+  /// This rank's communication buckets.
+  const std::vector<Bucket>& buckets() const { return buckets_; }
+
+  /// The training state by name, with layouts over the grid's world: parameters under their names;
+  /// gradients likewise, valid between step()'s wait and the next backward pass; moments as NAME.m
+  /// and NAME.v, full-precision copies as NAME.master.
+  std::vector<LogicalTensor> parameters() const;
+  std::vector<LogicalTensor> gradients() const;
+  std::vector<LogicalTensor> state() const;
+
+  /// The name of the first parameter, or gradient, that holds a NaN or an infinity on this rank; ""
+  /// when none does.
+  std::string first_parameter_not_finite() const;
+  std::string first_gradient_not_finite() const;
 
  private:
+  // Of this rank's shard of a bucket.
   struct State {
     Tensor master;
     Tensor m;
     Tensor v;
   };
-
-  double gradient_norm() const;
+  // A part of a bucket's shard that counts in the gradient's norm on this rank.
+  struct Counted {
+    std::size_t bucket;
+    std::int64_t begin, count;
+  };
+  BucketOptions bucket_options() const;
+  std::vector<ParameterGroup> groups() const;
+  int shard() const { return options_.zero == Zero::stage0 ? 0 : grid_.data().rank(); }
+  void make_state(std::size_t bucket);
+  void count_norm();
+  double gradient_norm();
+  void update(std::size_t bucket, AdamWStep step);
+  template <typename Sharded, typename Part>
+  std::vector<LogicalTensor> logical(Sharded sharded, Part part) const;
+  std::string first_not_finite(std::span<const LogicalTensor> tensors) const;
 
   Gpt& model_;
+  const Grid& grid_;
   AdamW config_;
+  Options options_;
+  std::vector<Bucket> buckets_;
+  ParameterBuckets values_;
   GradientReducer reducer_;
-  std::vector<State> states_;  // in the order of the model's parameters
+  UnitPrefetcher prefetcher_;
+  std::vector<State> states_;  // by bucket
+  std::vector<Counted> counted_;
   std::int64_t steps_done_ = 0;
 };
 

@@ -1,117 +1,148 @@
 #include "libtrain/parallel/gradient_reducer.hpp"
 
 #include <algorithm>
-#include <vector>
 
 namespace train {
 namespace {
 
-// Gradients begin on cache lines, so that the ops that write them run aligned.
-std::int64_t padded(std::int64_t elements, DataType type) {
-  const auto line = static_cast<std::int64_t>(64 / size_of(type));
-  return (elements + line - 1) / line * line;
-}
-
-void zero(const Tensor& tensor) {
-  const std::vector<std::byte> zeros(tensor.bytes());
-  tensor.copy_from_host(zeros);
+// The gaps are summed with the gradients: their bits must be numbers, not what memory held before.
+void zero_gaps(const Bucket& bucket, const Tensor& full, Ops& ops) {
+  std::int64_t end = 0;
+  for (const Bucket::Place& place : bucket.places) {
+    if (end < place.begin) ops.fill(full.slice(end, {place.begin - end}), 0.0f);
+    end = place.begin + place.count;
+  }
+  if (end < bucket.elements) ops.fill(full.slice(end, {bucket.elements - end}), 0.0f);
 }
 
 }  // namespace
 
-GradientReducer::GradientReducer(const std::vector<std::unique_ptr<Parameter>>& parameters,
-                                 Communicator& data, Memory& memory, DataType type,
-                                 std::size_t bucket_bytes)
-    : data_(data) {
-  place_parameters(parameters, memory, type, bucket_bytes);
+GradientReducer::GradientReducer(const std::vector<Bucket>& buckets, Zero zero, Communicator& data,
+                                 const Device& device, DataType type)
+    : buckets_(buckets),
+      zero_(zero),
+      data_(data),
+      device_(device),
+      type_(type),
+      states_(buckets.size()) {
+  for (std::size_t i = 0; i < buckets_.size(); ++i) {
+    for (const Bucket::Place& place : buckets_[i].places) places_[place.parameter] = {i};
+    if (!frees()) {
+      open(i, MemoryUse::gradients);
+      continue;
+    }
+    states_[i].shard = Tensor(device_.memory(MemoryUse::gradients),
+                              {buckets_[i].shard_elements(data_.rank())}, type_);
+    for (const Bucket::Place& place : buckets_[i].places) {
+      place.parameter->set_gradient_source([this, i] { open(i, MemoryUse::communication); });
+    }
+  }
 }
 
 GradientReducer::~GradientReducer() {
-  for (const Place& place : places_) place.parameter->set_gradient({});
-}
-
-void GradientReducer::place_parameters(const std::vector<std::unique_ptr<Parameter>>& parameters,
-                                       Memory& memory, DataType type, std::size_t bucket_bytes) {
-  std::int64_t elements = 0;
-  std::size_t first = 0;
-  for (auto it = parameters.rbegin(); it != parameters.rend(); ++it) {
-    const std::int64_t count = padded((*it)->shape().elements(), type);
-    const auto bytes_with = static_cast<std::size_t>(elements + count) * size_of(type);
-    if (elements > 0 && bytes_with > bucket_bytes) {
-      fill_bucket(first, places_.size(), elements, memory, type);
-      first = places_.size();
-      elements = 0;
+  for (const Bucket& bucket : buckets_) {
+    for (const Bucket::Place& place : bucket.places) {
+      place.parameter->set_gradient({});
+      place.parameter->set_gradient_source({});
     }
-    places_.push_back({it->get(), 0, 0});
-    elements += count;
   }
-  fill_bucket(first, places_.size(), elements, memory, type);
 }
 
-void GradientReducer::fill_bucket(std::size_t first, std::size_t end, std::int64_t elements,
-                                  Memory& memory, DataType type) {
-  if (first == end) return;
-  Bucket bucket;
-  bucket.gradients = Tensor(memory, {elements}, type);
-  bucket.parameters = static_cast<int>(end - first);
-  zero(bucket.gradients);  // the padding between gradients is summed too and must stay finite
-  std::int64_t begin = 0;
-  for (std::size_t i = first; i < end; ++i) {
-    Parameter& parameter = *places_[i].parameter;
-    parameter.set_gradient(bucket.gradients.slice(begin, parameter.shape()));
-    begin += padded(parameter.shape().elements(), type);
-    places_[i].bucket = buckets_.size();
+void GradientReducer::open(std::size_t bucket, MemoryUse use) {
+  Tensor& full = states_[bucket].full;
+  full = Tensor(device_.memory(use), {buckets_[bucket].elements}, type_);
+  zero_gaps(buckets_[bucket], full, device_.ops());
+  for (const Bucket::Place& place : buckets_[bucket].places) {
+    place.parameter->set_gradient(full.slice(place.begin, place.parameter->local_shape()));
+    place.parameter->clear_gradient();
   }
-  buckets_.push_back(std::move(bucket));
 }
 
 void GradientReducer::begin_step(int passes) {
   invariant(passes >= 1, "a step has at least one backward pass");
   passes_ = passes;
-  for (Place& place : places_) {
-    place.parameter->clear_gradient();
-    place.passes_done = 0;
-  }
-  for (Bucket& bucket : buckets_) {
-    bucket.ready = 0;
-    bucket.started = false;
+  for (auto& [parameter, place] : places_) place.passes_done = 0;
+  for (std::size_t i = 0; i < buckets_.size(); ++i) {
+    for (const Bucket::Place& place : buckets_[i].places) place.parameter->clear_gradient();
+    states_[i].ready = 0;
+    states_[i].started = false;
+    states_[i].accumulated = false;
   }
 }
 
-void GradientReducer::ready(const Parameter& parameter) {
-  const auto place = std::ranges::find(places_, &parameter, &Place::parameter);
-  invariant(place != places_.end(), "a ready parameter has its place in a bucket");
-  if (++place->passes_done < passes_) return;
-  Bucket& bucket = buckets_[place->bucket];
-  if (++bucket.ready == bucket.parameters) start(bucket);
+void GradientReducer::ready(Parameter& parameter) {
+  const auto found = places_.find(&parameter);
+  invariant(found != places_.end(), "a ready parameter has its place in a bucket");
+  Place& place = found->second;
+  if (++place.passes_done < passes_ && !frees()) return;
+  State& state = states_[place.bucket];
+  state.sums.push_back(parameter.sum_gradient());
+  if (++state.ready == static_cast<int>(buckets_[place.bucket].places.size())) start(place.bucket);
 }
 
-void GradientReducer::start(Bucket& bucket) {
-  bucket.started = true;
-  if (data_.size() == 1) return;
-  const Buffer buffer = bucket.gradients.buffer();
-  bucket.work = data_.all_reduce(buffer, buffer, ReduceOp::sum);
+void GradientReducer::start(std::size_t bucket) {
+  State& state = states_[bucket];
+  for (Work& sum : state.sums) wait(sum);
+  state.sums.clear();
+  state.ready = 0;
+  state.started = true;
+  const Buffer full = state.full.buffer();
+  if (zero_ == Zero::stage0) {
+    if (data_.size() > 1) state.work = data_.all_reduce(full, full, ReduceOp::sum);
+    return;
+  }
+  const Tensor target = frees() && !state.accumulated ? state.shard : own_part(bucket);
+  state.work =
+      data_.reduce_scatter(full, target.buffer(), buckets_[bucket].shard_counts, ReduceOp::sum);
+  if (!frees()) return;
+  for (const Bucket::Place& place : buckets_[bucket].places) place.parameter->set_gradient({});
+  under_way_.push_back(bucket);
+  // One on its way while the next one fills.
+  retire(1);
+}
+
+void GradientReducer::retire(std::size_t under_way) {
+  while (under_way_.size() > under_way) {
+    const std::size_t bucket = under_way_.front();
+    under_way_.pop_front();
+    State& state = states_[bucket];
+    wait(state.work);
+    if (state.accumulated) device_.ops().add(state.shard, own_part(bucket), state.shard);
+    state.accumulated = true;
+    state.full.reset();
+  }
 }
 
 void GradientReducer::finish() {
-  const auto before = Clock::now();
-  for (Bucket& bucket : buckets_) {
-    invariant(bucket.started, "every parameter took part in every backward pass of the step");
-    bucket.work.wait();
-    bucket.work = Work();
+  retire(0);
+  for (State& state : states_) {
+    invariant(state.started && state.ready == 0,
+              "every parameter took part in every backward pass of the step");
+    wait(state.work);
   }
+}
+
+void GradientReducer::wait(Work& work) {
+  const auto before = Clock::now();
+  work.wait();
+  work = Work();
   seconds_waited_ += std::chrono::duration<double>(Clock::now() - before).count();
+}
+
+Tensor GradientReducer::own_part(std::size_t bucket) const {
+  const Bucket& plan = buckets_[bucket];
+  const Tensor& full = states_[bucket].full;
+  if (zero_ == Zero::stage0) return full;
+  return full.slice(plan.shard_begin(data_.rank()), {plan.shard_elements(data_.rank())});
+}
+
+Tensor GradientReducer::gradient(std::size_t bucket) const {
+  return frees() ? states_[bucket].shard : own_part(bucket);
 }
 
 std::size_t GradientReducer::buckets_summed() {
   return static_cast<std::size_t>(std::ranges::count_if(
-      buckets_, [](Bucket& bucket) { return bucket.started && bucket.work.done(); }));
-}
-
-std::size_t GradientReducer::gradient_bytes() const {
-  std::size_t bytes = 0;
-  for (const Bucket& bucket : buckets_) bytes += bucket.gradients.bytes();
-  return bytes;
+      states_, [](State& state) { return state.started && state.work.done(); }));
 }
 
 }  // namespace train

@@ -1,66 +1,79 @@
 #pragma once
 
-#include <cstddef>
-#include <memory>
+#include <deque>
+#include <unordered_map>
 #include <vector>
 
 #include "collectives/communicator.hpp"
-#include "libtrain/autograd/parameter.hpp"
+#include "libtrain/ops/device.hpp"
+#include "libtrain/parallel/bucket.hpp"
 
 namespace train {
 
 /// Sums gradients over the data group in buckets, while the backward pass still runs: a bucket sets
 /// out when the last of its gradients is complete (Li et al.: "PyTorch Distributed", VLDB 2020).
-/// With several backward passes per step, only the last one communicates. Cost per step and rank:
-/// 2 S (n-1)/n bytes sent for gradients of S bytes.
+///
+/// stage 0: every rank gets the sum. Bytes sent per step and rank 2 S (n-1)/n for S of gradients.
+/// stage 1: every rank gets its shard of the sum. S (n-1)/n.
+/// Both communicate in the last of a step's passes only, and gradients have memory of their own.
+/// stages 2 and 3: a bucket's memory exists from its first gradient until its sum has been added to
+/// the shard, in every pass. S (n-1)/n per pass.
 class GradientReducer {
  public:
-  /// Gives every parameter the place of its gradient, within a bucket. The parameters are expected
-  /// to become ready roughly in the reverse of their order. Collective in effect: all ranks of
-  /// `data` make the same one.
-  GradientReducer(const std::vector<std::unique_ptr<Parameter>>& parameters, Communicator& data,
-                  Memory& memory, DataType type, std::size_t bucket_bytes);
+  /// Takes over the gradients of all parameters in `buckets`, which must outlive the reducer.
+  /// Collective in effect: all ranks of `data` make the same one.
+  GradientReducer(const std::vector<Bucket>& buckets, Zero zero, Communicator& data,
+                  const Device& device, DataType type);
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
 
   /// Before the first of a step's `passes` backward passes: forgets the last step's gradients.
   void begin_step(int passes);
-  /// A parameter's gradient is complete for one pass. May start a reduction; returns at once.
-  void ready(const Parameter& parameter);
+  /// A parameter's gradient is complete for one pass. May start a reduction; waits for at most an
+  /// earlier bucket, when two are under way at stages 2 and 3.
+  void ready(Parameter& parameter);
   /// Waits until every bucket is summed. Throws Error when a rank did not take part.
   void finish();
 
-  /// Seconds that finish() has waited: communication that the backward pass did not hide.
+  /// This rank's part of a bucket's sum: its shard, or at stage 0 all. Valid after finish().
+  Tensor gradient(std::size_t bucket) const;
+
+  /// Seconds that training has waited here: communication that the backward pass did not hide.
   double seconds_waited() const { return seconds_waited_; }
-  std::size_t bucket_count() const { return buckets_.size(); }
-  /// Buckets of this step whose sums have arrived.
+  /// Buckets of this pass whose sums have arrived.
   std::size_t buckets_summed();
-  std::size_t gradient_bytes() const;
 
  private:
-  struct Bucket {
-    Tensor gradients;
-    int parameters = 0;
+  struct State {
+    Tensor full;   // gradients of the whole bucket
+    Tensor shard;  // stages 2 and 3
     int ready = 0;
-    Work work;
     bool started = false;
+    bool accumulated = false;
+    Work work;
+    std::vector<Work> sums;
   };
   struct Place {
-    Parameter* parameter;
     std::size_t bucket;
-    int passes_done;
+    int passes_done = 0;
   };
 
-  void place_parameters(const std::vector<std::unique_ptr<Parameter>>& parameters, Memory& memory,
-                        DataType type, std::size_t bucket_bytes);
-  void fill_bucket(std::size_t first, std::size_t end, std::int64_t elements, Memory& memory,
-                   DataType type);
-  void start(Bucket& bucket);
+  bool frees() const { return zero_ >= Zero::stage2; }
+  Tensor own_part(std::size_t bucket) const;
+  void open(std::size_t bucket, MemoryUse use);
+  void start(std::size_t bucket);
+  void retire(std::size_t under_way);
+  void wait(Work& work);
 
+  const std::vector<Bucket>& buckets_;
+  Zero zero_;
   Communicator& data_;
-  std::vector<Bucket> buckets_;
-  std::vector<Place> places_;
+  const Device& device_;
+  DataType type_;
+  std::vector<State> states_;
+  std::unordered_map<const Parameter*, Place> places_;
+  std::deque<std::size_t> under_way_;  // stages 2 and 3, the oldest first
   int passes_ = 1;
   double seconds_waited_ = 0.0;
 };

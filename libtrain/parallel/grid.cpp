@@ -9,12 +9,6 @@ namespace train {
 namespace {
 
 GridShape shape_of(const Communicator& world, const GridOptions& options) {
-  if (options.tensor > 1) {
-    throw Error(
-        fmt::format("--tensor-parallel {} is not available in this version; leave it at 1 "
-                    "and use --data-parallel",
-                    options.tensor));
-  }
   if (options.data < 0 || options.tensor < 1) {
     throw Error(fmt::format("--data-parallel {} --tensor-parallel {}: both must be at least 1",
                             options.data, options.tensor));

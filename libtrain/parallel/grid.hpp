@@ -23,7 +23,10 @@ class Grid {
   Grid(Communicator& world, const GridOptions& options, std::unique_ptr<Device> device);
 
   Communicator& world() const { return ranks_.world(); }
+  /// The ranks that hold the same part of the model and see other sequences.
   Communicator& data() const { return ranks_.data(); }
+  /// The ranks that share one copy of the model and see the same sequences.
+  Communicator& tensor() const { return ranks_.tensor(); }
   int rank() const { return world().rank(); }
   Device& device() const { return *device_; }
 

@@ -54,7 +54,10 @@ struct Run {
   train::DataType type = train::DataType::f32;
   train::TrainerOptions trainer;
   train::AdamW adamw{.lr = 1e-2f};
-  std::size_t bucket_bytes = 4096;  // several buckets even for tiny models
+  train::GridOptions grid;  // all ranks data-parallel
+  train::OptimizerOptions optimizer{
+      .bucket_bytes = 4096, .resident_elements = 20};  // several buckets even for tiny models
+  train::Recompute recompute = train::Recompute::none;
   int threads = 1;
 };
 
@@ -90,10 +93,9 @@ struct Outcome {
 
 /// Trains on the ranks of `world`. Collective.
 inline Outcome train_on(train::Communicator& world, const Run& run) {
-  const train::Grid grid(world, {}, train::make_cpu_device(run.threads));
-  train::Gpt model(run.config, grid.device(), {run.type, 1});
-  train::ShardedOptimizer optimizer(model, grid, run.adamw,
-                                    {train::Zero::stage0, run.bucket_bytes});
+  const train::Grid grid(world, run.grid, train::make_cpu_device(run.threads));
+  train::Gpt model(run.config, grid.device(), {run.type, 1, run.recompute});
+  train::ShardedOptimizer optimizer(model, grid, run.adamw, run.optimizer);
   train::TokenDataset data(std::make_shared<PatternSource>(4000, run.config.vocabulary),
                            {.validation_fraction = 0.1});
   train::Trainer trainer(grid, model, optimizer, data, run.trainer);

@@ -27,7 +27,7 @@ TEST_CASE("generation with a cache gives the logits of the whole context") {
     const small::Tokens tokens(config, 1);
     const auto expected = to_host(model.logits(tokens.batch()));
     const auto vocabulary = static_cast<std::size_t>(config.vocabulary);
-    KeyValueCache cache(config, device->memory(), DataType::f32, 1);
+    KeyValueCache cache = model.new_cache(1);
     // A prompt of three at once, then one by one.
     std::vector<float> found = to_host(model.extend(std::span(tokens.inputs).first(3), cache));
     for (std::size_t i = 2; i < 6; ++i) {

@@ -86,12 +86,14 @@ TEST_CASE("a gradient that is not finite changes nothing") {
   });
 }
 
-TEST_CASE("hyperparameters and stages that cannot be are refused") {
+TEST_CASE("hyperparameters and options that cannot be are refused") {
   local::run(1, [](Communicator& world) {
     const Grid grid(world, {}, make_reference_device());
     Gpt model(small::gpt2(), grid.device());
     CHECK_THROWS_AS(ShardedOptimizer(model, grid, {.beta2 = 1.0f}), Error);
     CHECK_THROWS_AS(ShardedOptimizer(model, grid, {.lr = -1.0f}), Error);
-    CHECK_THROWS_AS(ShardedOptimizer(model, grid, {}, {.zero = Zero::stage2}), Error);
+    CHECK_THROWS_AS(ShardedOptimizer(model, grid, {}, {.gradient_type = DataType::bf16}), Error);
+    CHECK_THROWS_AS(ShardedOptimizer(model, grid, {}, {.resident_elements = -1}), Error);
+    CHECK_THROWS_AS(zero_from(4), Error);
   });
 }

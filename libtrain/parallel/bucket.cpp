@@ -1,0 +1,144 @@
+#include "libtrain/parallel/bucket.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+namespace train {
+namespace {
+
+// Elements of a cache line of f32: ops run aligned on every gradient and shard.
+constexpr std::int64_t line = 16;
+
+std::int64_t padded(std::int64_t elements) {
+  return (elements + line - 1) / line * line;
+}
+
+std::vector<std::size_t> cut(std::int64_t elements, int shards) {
+  const std::int64_t lines = elements / line;
+  std::vector<std::size_t> counts;
+  for (int i = 0; i < shards; ++i) {
+    const std::int64_t share = lines / shards + (i < lines % shards ? 1 : 0);
+    counts.push_back(static_cast<std::size_t>(share * line));
+  }
+  return counts;
+}
+
+// Fills buckets with one list of parameters after another.
+class BucketMaker {
+ public:
+  BucketMaker(int tensor_rank, const BucketOptions& options)
+      : tensor_rank_(tensor_rank), options_(options) {}
+
+  void add(Parameter& parameter, bool gathered) {
+    const std::int64_t count = parameter.layout().local_elements(tensor_rank_);
+    const std::int64_t limit =
+        static_cast<std::int64_t>(options_.bucket_bytes / options_.gradient_bytes);
+    if (open_.elements > 0 && open_.elements + padded(count) > limit) close();
+    open_.places.push_back({&parameter, open_.elements, count});
+    open_.elements += padded(count);
+    open_.gathered = gathered;
+  }
+
+  void close() {
+    if (open_.places.empty()) return;
+    open_.shard_counts =
+        cut(open_.elements, options_.zero == Zero::stage0 ? 1 : options_.data_ranks);
+    buckets_.push_back(std::move(open_));
+    open_ = {};
+  }
+
+  std::vector<Bucket> take() {
+    close();
+    return std::move(buckets_);
+  }
+
+ private:
+  int tensor_rank_;
+  BucketOptions options_;
+  Bucket open_;
+  std::vector<Bucket> buckets_;
+};
+
+// The same on all ranks of the tensor group, whose local sizes may differ.
+bool is_gathered(const Parameter& parameter, const BucketOptions& options) {
+  return options.zero == Zero::stage3 && parameter.shape().elements() > options.resident_elements;
+}
+
+}  // namespace
+
+std::int64_t Bucket::shard_begin(int shard) const {
+  std::int64_t begin = 0;
+  for (int i = 0; i < shard; ++i) begin += shard_elements(i);
+  return begin;
+}
+
+std::vector<Bucket::Segment> Bucket::segments(int shard) const {
+  const std::int64_t first = shard_begin(shard);
+  return segments_between(first, first + shard_elements(shard));
+}
+
+std::vector<Bucket::Segment> Bucket::segments_between(std::int64_t first, std::int64_t last) const {
+  std::vector<Segment> segments;
+  for (const Place& place : places) {
+    const std::int64_t begin = std::max(place.begin, first);
+    const std::int64_t end = std::min(place.begin + place.count, last);
+    if (begin >= end) continue;
+    segments.push_back({place.parameter, begin - place.begin, end - place.begin, begin - first});
+  }
+  return segments;
+}
+
+std::vector<Layout> world_layouts(std::span<const ParameterGroup> groups,
+                                  std::span<Parameter* const> parameters, int tensor_ranks,
+                                  const BucketOptions& options,
+                                  const std::function<bool(const Bucket&)>& sharded) {
+  using BlocksByRank = std::vector<std::vector<Block>>;
+  const auto ranks = static_cast<std::size_t>(options.data_ranks * tensor_ranks);
+  std::unordered_map<const Parameter*, BlocksByRank> blocks;
+  for (int rank = 0; rank < options.data_ranks * tensor_ranks; ++rank) {
+    const int tensor_rank = rank % tensor_ranks;
+    for (const Bucket& bucket : make_buckets(groups, tensor_rank, options)) {
+      const auto segments =
+          sharded(bucket) ? bucket.segments(rank / tensor_ranks) : bucket.segments();
+      for (const Bucket::Segment& segment : segments) {
+        auto& of_parameter = blocks.try_emplace(segment.parameter, ranks).first->second;
+        of_parameter[static_cast<std::size_t>(rank)] =
+            flat_range(segment.parameter->layout().blocks(tensor_rank), segment.begin, segment.end);
+      }
+    }
+  }
+  std::vector<Layout> layouts;
+  for (Parameter* parameter : parameters) {
+    layouts.emplace_back(parameter->shape(), std::move(blocks.at(parameter)));
+  }
+  return layouts;
+}
+
+std::vector<Bucket> make_buckets(std::span<const ParameterGroup> groups, int tensor_rank,
+                                 const BucketOptions& options) {
+  std::unordered_set<const Parameter*> seen;
+  std::vector<ParameterGroup> own(groups.size());
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    for (Parameter* parameter : groups[i]) {
+      if (seen.insert(parameter).second) own[i].push_back(parameter);
+    }
+  }
+  BucketMaker gathered(tensor_rank, options);
+  BucketMaker resident(tensor_rank, options);
+  for (auto group = own.rbegin(); group != own.rend(); ++group) {
+    for (auto it = group->rbegin(); it != group->rend(); ++it) {
+      if (is_gathered(**it, options)) {
+        gathered.add(**it, true);
+      } else {
+        resident.add(**it, false);
+      }
+    }
+    gathered.close();
+  }
+  std::vector<Bucket> buckets = gathered.take();
+  for (Bucket& bucket : resident.take()) buckets.push_back(std::move(bucket));
+  return buckets;
+}
+
+}  // namespace train
