@@ -98,12 +98,15 @@ class Ops {
   // Embedding ------------------------------------------------------------------------------------
 
   /// y[i] = table[tokens[i]] (+ positions[first_position + i mod context] when `positions` is
-  /// defined), rows of width C.
+  /// defined), rows of width C. The table may be a part of the vocabulary: a token of -1 lies in
+  /// another part and counts as a row of zeros, so that the sum over parts is the whole's result.
+  /// Throws Error for any other token outside the table.
   virtual void embedding(std::span<const std::int32_t> tokens, const Tensor& table,
                          const Tensor& positions, std::int64_t context, std::int64_t first_position,
                          const Tensor& y) = 0;
-  /// Adds or assigns rows of dy to dtable (whole table) and, when defined, to dpositions. Gradients
-  /// may be f32 where dy is bf16. Token order fixes the order of summation.
+  /// Adds or assigns rows of dy to dtable (every row of the table) and to dpositions, where these
+  /// are defined. A token of -1 reaches dpositions alone. Gradients may be f32 where dy is bf16.
+  /// Token order fixes the order of summation.
   virtual void embedding_backward(std::span<const std::int32_t> tokens, const Tensor& dy,
                                   std::int64_t context, const Gradient& dtable,
                                   const Gradient& dpositions) = 0;
