@@ -174,6 +174,25 @@ class Ops {
   virtual void cross_entropy(const Tensor& logits, std::span<const std::int32_t> targets,
                              float scale, const Tensor& losses, const Tensor& dlogits) = 0;
 
+  // The same for logits[M,V] that are a part of the vocabulary's columns; V may be 0. `targets` are
+  // columns of the part, or -1 where the target lies in another part. Largest logits and sums of
+  // the parts combine to those of whole rows, and row i's loss is log(sums[0][i]) - sums[1][i]. A
+  // part cannot tell padding: the caller leaves out such losses, and scales such rows by 0.
+
+  /// maximum[M] = the largest of each row's logits, NaN passed over; -infinity where V is 0. Parts
+  /// combine by the maximum. 1 pass.
+  virtual void row_maximum(const Tensor& logits, const Tensor& maximum) = 0;
+  /// sums[0][i] = Σ_j exp(logits[i][j] - maximum[i]), sums[1][i] = logits[i][targets[i]] -
+  /// maximum[i] or 0, for the `maximum` of whole rows; sums[2,M]. Parts combine by the sum. 1 pass.
+  virtual void cross_entropy_parts(const Tensor& logits, std::span<const std::int32_t> targets,
+                                   const Tensor& maximum, const Tensor& sums) = 0;
+  /// dlogits[i] = (exp(logits[i] - maximum[i]) / sums[0][i] - one-hot) · row_scale[i], for the
+  /// `maximum` and `sums` of whole rows; exactly 0 where row_scale[M] is 0, whatever the logits.
+  /// dlogits may be logits itself, or bf16 beside f32 logits. 2 passes.
+  virtual void cross_entropy_gradient(const Tensor& logits, std::span<const std::int32_t> targets,
+                                      const Tensor& maximum, const Tensor& sums,
+                                      std::span<const float> row_scale, const Tensor& dlogits) = 0;
+
   // Optimizer ------------------------------------------------------------------------------------
 
   /// One pass: updates m, v (f32) and the parameter. `master` (f32) is the parameter's full

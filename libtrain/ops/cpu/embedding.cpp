@@ -94,7 +94,11 @@ void CpuOps::embedding(std::span<const std::int32_t> tokens, const Tensor& table
         const T* place =
             places == nullptr ? nullptr : places + (first_position + row % context) * width;
         if (token == elsewhere) {
-          place == nullptr ? std::fill_n(to, width, T{}) : std::copy_n(place, width, to);
+          if (place == nullptr) {
+            std::fill_n(to, width, T{});
+          } else {
+            std::copy_n(place, width, to);
+          }
           continue;
         }
         const T* in = from + token * width;
