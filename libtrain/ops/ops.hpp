@@ -28,9 +28,20 @@ struct AttentionShape {
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_width = 0;
+  std::int64_t all_heads = 0;  ///< query heads of all ranks, which dropout counts; 0: `heads`
 
+  /// Where the mask of (sequence, head) begins, in elements of dropout past its first_index. A rank
+  /// with heads from h on adds h·context² to first_index, and draws its part of the whole's mask.
+  std::int64_t dropout_index(std::int64_t sequence, std::int64_t head) const {
+    return (sequence * (all_heads == 0 ? heads : all_heads) + head) * context * context;
+  }
   std::int64_t qkv_width() const { return (heads + 2 * kv_heads) * head_width; }
   std::int64_t out_width() const { return heads * head_width; }
+  /// Each key/value head serves equally many query heads, at least one. A rank may hold none of
+  /// either.
+  bool heads_match() const {
+    return kv_heads == 0 ? heads == 0 : heads > 0 && heads % kv_heads == 0;
+  }
 };
 
 /// Which random numbers a dropout draws: element i of the op's global tensor is dropped when
@@ -59,9 +70,10 @@ struct AdamWStep {
 /// Every computation of a transformer's step, declared once; a device implements it. Tensors hold
 /// f32 or bf16 (the reference also f64); arithmetic is f32 (f64 for f64) and results round once.
 /// Statistics (mean, rstd, log-sum-exp, losses) are f32, or f64 for f64 tensors. Outputs are
-/// allocated by the caller. M is the count of rows (batch × context). Costs are FLOPs for matrix
-/// products and passes over memory for the rest. Results do not depend on timing: the same call
-/// with the same number of threads gives the same bits.
+/// allocated by the caller. M is the count of rows (batch × context). Any count of rows, columns or
+/// heads may be 0: sums over nothing are 0, and nothing is added to a gradient. Costs are FLOPs for
+/// matrix products and passes over memory for the rest. Results do not depend on timing: the same
+/// call with the same number of threads gives the same bits.
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -137,7 +149,7 @@ class Ops {
   /// Causal softmax(q kᵀ / sqrt(head_width)) v, without the T×T matrix: tiles with a running
   /// maximum and sum (Dao et al.: "FlashAttention", 2022). out[B·T, out_width]; lse[B, heads, T] is
   /// the log of the sum of exponentials, for the backward pass. Dropout acts on the probabilities;
-  /// element index ((b·heads + h)·T + i)·T + j past first_index. 2·B·heads·T²·head_width (half
+  /// element index ((b·all_heads + h)·T + i)·T + j past first_index. 2·B·heads·T²·head_width (half
   /// masked); memory beyond the outputs O(tile).
   virtual void attention(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,
                          const Tensor& out, const Tensor& lse) = 0;
