@@ -28,10 +28,20 @@ struct AttentionShape {
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_width = 0;
-  std::int64_t all_heads = 0;  ///< heads over all ranks, which dropout counts; 0: heads
+  std::int64_t all_heads = 0;  ///< query heads of all ranks, which dropout counts; 0: `heads`
 
+  /// Where the mask of (sequence, head) begins, in elements of dropout past its first_index. A rank
+  /// with heads from h on adds h·context² to first_index, and draws its part of the whole's mask.
+  std::int64_t dropout_index(std::int64_t sequence, std::int64_t head) const {
+    return (sequence * (all_heads == 0 ? heads : all_heads) + head) * context * context;
+  }
   std::int64_t qkv_width() const { return (heads + 2 * kv_heads) * head_width; }
   std::int64_t out_width() const { return heads * head_width; }
+  /// Each key/value head serves equally many query heads, at least one. A rank may hold none of
+  /// either.
+  bool heads_match() const {
+    return kv_heads == 0 ? heads == 0 : heads > 0 && heads % kv_heads == 0;
+  }
 };
 
 /// Which random numbers a dropout draws: element i of the op's global tensor is dropped when
@@ -60,9 +70,10 @@ struct AdamWStep {
 /// Every computation of a transformer's step, declared once; a device implements it. Tensors hold
 /// f32 or bf16 (the reference also f64); arithmetic is f32 (f64 for f64) and results round once.
 /// Statistics (mean, rstd, log-sum-exp, losses) are f32, or f64 for f64 tensors. Outputs are
-/// allocated by the caller. M is the count of rows (batch × context). Costs are FLOPs for matrix
-/// products and passes over memory for the rest. Results do not depend on timing: the same call
-/// with the same number of threads gives the same bits.
+/// allocated by the caller. M is the count of rows (batch × context). Any count of rows, columns or
+/// heads may be 0: sums over nothing are 0, and nothing is added to a gradient. Costs are FLOPs for
+/// matrix products and passes over memory for the rest. Results do not depend on timing: the same
+/// call with the same number of threads gives the same bits.
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -99,12 +110,15 @@ class Ops {
   // Embedding ------------------------------------------------------------------------------------
 
   /// y[i] = table[tokens[i]] (+ positions[first_position + i mod context] when `positions` is
-  /// defined), rows of width C.
+  /// defined), rows of width C. The table may be a part of the vocabulary: a token of -1 lies in
+  /// another part and counts as a row of zeros, so that the sum over parts is the whole's result.
+  /// Throws Error for any other token outside the table.
   virtual void embedding(std::span<const std::int32_t> tokens, const Tensor& table,
                          const Tensor& positions, std::int64_t context, std::int64_t first_position,
                          const Tensor& y) = 0;
-  /// Adds or assigns rows of dy to dtable (whole table) and, when defined, to dpositions. Gradients
-  /// may be f32 where dy is bf16. Token order fixes the order of summation.
+  /// Adds or assigns rows of dy to dtable (every row of the table) and to dpositions, where these
+  /// are defined. A token of -1 reaches dpositions alone. Gradients may be f32 where dy is bf16.
+  /// Token order fixes the order of summation.
   virtual void embedding_backward(std::span<const std::int32_t> tokens, const Tensor& dy,
                                   std::int64_t context, const Gradient& dtable,
                                   const Gradient& dpositions) = 0;
@@ -135,7 +149,7 @@ class Ops {
   /// Causal softmax(q kᵀ / sqrt(head_width)) v, without the T×T matrix: tiles with a running
   /// maximum and sum (Dao et al.: "FlashAttention", 2022). out[B·T, out_width]; lse[B, heads, T] is
   /// the log of the sum of exponentials, for the backward pass. Dropout acts on the probabilities;
-  /// element index ((b·heads + h)·T + i)·T + j past first_index. 2·B·heads·T²·head_width (half
+  /// element index ((b·all_heads + h)·T + i)·T + j past first_index. 2·B·heads·T²·head_width (half
   /// masked); memory beyond the outputs O(tile).
   virtual void attention(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,
                          const Tensor& out, const Tensor& lse) = 0;
@@ -171,6 +185,25 @@ class Ops {
   /// padding: loss 0, gradient 0. 2 passes over the vocabulary.
   virtual void cross_entropy(const Tensor& logits, std::span<const std::int32_t> targets,
                              float scale, const Tensor& losses, const Tensor& dlogits) = 0;
+
+  // The same for logits[M,V] that are a part of the vocabulary's columns; V may be 0. `targets` are
+  // columns of the part, or -1 where the target lies in another part. Largest logits and sums of
+  // the parts combine to those of whole rows, and row i's loss is log(sums[0][i]) - sums[1][i]. A
+  // part cannot tell padding: the caller leaves out such losses, and scales such rows by 0.
+
+  /// maximum[M] = the largest of each row's logits, NaN passed over; -infinity where V is 0. Parts
+  /// combine by the maximum. 1 pass.
+  virtual void row_maximum(const Tensor& logits, const Tensor& maximum) = 0;
+  /// sums[0][i] = Σ_j exp(logits[i][j] - maximum[i]), sums[1][i] = logits[i][targets[i]] -
+  /// maximum[i] or 0, for the `maximum` of whole rows; sums[2,M]. Parts combine by the sum. 1 pass.
+  virtual void cross_entropy_parts(const Tensor& logits, std::span<const std::int32_t> targets,
+                                   const Tensor& maximum, const Tensor& sums) = 0;
+  /// dlogits[i] = (exp(logits[i] - maximum[i]) / sums[0][i] - one-hot) · row_scale[i], for the
+  /// `maximum` and `sums` of whole rows; exactly 0 where row_scale[M] is 0, whatever the logits.
+  /// dlogits may be logits itself, or bf16 beside f32 logits. 2 passes.
+  virtual void cross_entropy_gradient(const Tensor& logits, std::span<const std::int32_t> targets,
+                                      const Tensor& maximum, const Tensor& sums,
+                                      std::span<const float> row_scale, const Tensor& dlogits) = 0;
 
   // Optimizer ------------------------------------------------------------------------------------
 

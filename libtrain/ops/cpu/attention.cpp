@@ -37,12 +37,12 @@ int CpuOps::attention_threads(const AttentionShape& shape) const {
 void CpuOps::attention(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,
                        const Tensor& out, const Tensor& lse) {
   const std::int64_t rows = shape.batch * shape.context;
-  invariant(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0,
-            "attention: key/value heads divide the query heads");
+  invariant(shape.heads_match(), "attention: key/value heads divide the query heads");
   invariant(qkv.elements() == rows * shape.qkv_width() &&
                 out.elements() == rows * shape.out_width() && out.type() == qkv.type() &&
                 lse.elements() == rows * shape.heads,
             "attention: out and lse of qkv's rows");
+  if (rows == 0 || shape.heads == 0) return;
   const std::int64_t floats = ForwardTiles::floats(shape.head_width);
   const int threads = attention_threads(shape);
   const Scratch<float> memory(memory_, threads * floats);
@@ -70,7 +70,7 @@ void CpuOps::attention(const Tensor& qkv, const AttentionShape& shape, const Dro
           .position = 0,
           .width = shape.head_width,
           .dropout = dropout.active() ? &dropout : nullptr,
-          .dropout_index = static_cast<std::uint64_t>(row * shape.context * shape.context)};
+          .dropout_index = static_cast<std::uint64_t>(shape.dropout_index(batch, head))};
       forward.run(first, {memory.data() + thread * floats, shape.head_width});
     });
   });

@@ -130,8 +130,8 @@ class Backward {
     std::fill_n(tiles.dquery, tile * padded, 0.0f);
 
     for (std::int64_t first_key = 0; first_key <= first; first_key += tile) {
-      const std::uint64_t index = static_cast<std::uint64_t>(
-          ((batch * shape_.heads + head) * shape_.context + first) * shape_.context + first_key);
+      const std::uint64_t index = static_cast<std::uint64_t>(shape_.dropout_index(batch, head) +
+                                                             first * shape_.context + first_key);
       const std::int64_t keys = std::min(tile, shape_.context - first_key);
       const std::int64_t used = BackwardTiles::round_up(queries, panel);
       for (std::int64_t column = 0; column < used; column += panel) {
@@ -221,12 +221,12 @@ void CpuOps::attention_backward(const Tensor& qkv, const AttentionShape& shape,
                                 const Dropout& dropout, const Tensor& out, const Tensor& lse,
                                 const Tensor& dout, const Tensor& dqkv) {
   const std::int64_t rows = shape.batch * shape.context;
-  invariant(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0,
-            "attention: key/value heads divide the query heads");
+  invariant(shape.heads_match(), "attention: key/value heads divide the query heads");
   invariant(qkv.elements() == rows * shape.qkv_width() && dqkv.elements() == qkv.elements() &&
                 out.elements() == rows * shape.out_width() && dout.elements() == out.elements() &&
                 lse.elements() == rows * shape.heads,
             "attention_backward: tensors of qkv's rows");
+  if (rows == 0 || shape.heads == 0) return;
   const std::int64_t floats = BackwardTiles::floats(shape);
   const int threads = attention_threads(shape);
   const Scratch<float> memory(memory_, threads * floats);

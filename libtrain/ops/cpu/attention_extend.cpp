@@ -119,10 +119,10 @@ struct Extension {
 void CpuOps::attention_extend(const Tensor& qkv, const AttentionShape& shape, std::int64_t position,
                               const Tensor& keys, const Tensor& values, const Tensor& out) {
   const std::int64_t rows = shape.batch * shape.context;
+  invariant(shape.heads_match(), "attention: key/value heads divide the query heads");
+  if (rows == 0 || shape.heads == 0) return;
   const std::int64_t row = shape.kv_heads * shape.head_width;
-  const std::int64_t capacity = keys.elements() / std::max<std::int64_t>(1, shape.batch * row);
-  invariant(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0,
-            "attention: key/value heads divide the query heads");
+  const std::int64_t capacity = keys.elements() / (shape.batch * row);
   invariant(position >= 0 && position + shape.context <= capacity,
             "attention_extend: the caches have room");
   invariant(qkv.elements() == rows * shape.qkv_width() && values.elements() == keys.elements() &&

@@ -9,11 +9,13 @@
 namespace train::cpu {
 namespace {
 
+constexpr std::int32_t elsewhere = -1;  // in another part of the vocabulary
+
 // Tokens come from files: a wrong one is the environment's fault, and worth a check that costs
 // nothing beside the rows it selects.
 void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocabulary) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] >= 0 && tokens[i] < vocabulary) continue;
+    if (tokens[i] >= elsewhere && tokens[i] < vocabulary) continue;
     throw Error("token " + std::to_string(tokens[i]) + " at position " + std::to_string(i) +
                 " of the batch lies outside the model's vocabulary of " +
                 std::to_string(vocabulary) + "; was the data tokenized for another model?");
@@ -21,14 +23,16 @@ void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocabulary)
 }
 
 // Rows of y by token: where each token's rows begin in `order`, which lists the rows of equal
-// tokens together, first row first (a counting sort).
+// tokens together, first row first (a counting sort). Tokens elsewhere are left out.
 void sort_by_token(std::span<const std::int32_t> tokens, std::int64_t vocabulary,
                    std::int32_t* starts, std::int32_t* order) {
   std::fill_n(starts, vocabulary + 1, 0);
-  for (const std::int32_t token : tokens) ++starts[token + 1];
+  for (const std::int32_t token : tokens) {
+    if (token != elsewhere) ++starts[token + 1];
+  }
   for (std::int64_t i = 0; i < vocabulary; ++i) starts[i + 1] += starts[i];
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    order[starts[tokens[i]]++] = static_cast<std::int32_t>(i);
+    if (tokens[i] != elsewhere) order[starts[tokens[i]]++] = static_cast<std::int32_t>(i);
   }
   // Each start has moved to its token's end, the next token's start.
   for (std::int64_t i = vocabulary; i > 0; --i) starts[i] = starts[i - 1];
@@ -85,13 +89,23 @@ void CpuOps::embedding(std::span<const std::int32_t> tokens, const Tensor& table
     T* out = y.data<T>();
     parallel_rows(threads_, rows, width, [&](auto begin, auto end, int) {
       for (std::int64_t row = begin; row < end; ++row) {
-        const T* in = from + tokens[static_cast<std::size_t>(row)] * width;
+        const std::int32_t token = tokens[static_cast<std::size_t>(row)];
         T* to = out + row * width;
-        if (places == nullptr) {
+        const T* place =
+            places == nullptr ? nullptr : places + (first_position + row % context) * width;
+        if (token == elsewhere) {
+          if (place == nullptr) {
+            std::fill_n(to, width, T{});
+          } else {
+            std::copy_n(place, width, to);
+          }
+          continue;
+        }
+        const T* in = from + token * width;
+        if (place == nullptr) {
           std::copy_n(in, width, to);
           continue;
         }
-        const T* place = places + (first_position + row % context) * width;
 #pragma omp simd
         for (std::int64_t i = 0; i < width; ++i) {
           to[i] = from_float<T>(to_float(in[i]) + to_float(place[i]));

@@ -121,6 +121,7 @@ Gemm::~Gemm() = default;
 
 void Gemm::multiply(std::int64_t m, std::int64_t n, std::int64_t k, const ConstMatrix& a,
                     const ConstMatrix& b, float beta, float* c, std::int64_t c_stride) {
+  invariant(m > 0 && n > 0 && k > 0, "a product's extents are positive");
   const OpenMpThreads threads(threads_);
   const dnnl_status_t status =
       dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1.0f,
@@ -135,6 +136,7 @@ void Gemm::multiply(std::int64_t m, std::int64_t n, std::int64_t k, const ConstM
 bool Gemm::multiply_fused(std::int64_t m, std::int64_t n, std::int64_t k, const ConstMatrix& a,
                           const ConstMatrix& b, const Finish& finish, void* c, DataType c_type,
                           std::int64_t c_stride) {
+  invariant(m > 0 && n > 0 && k > 0, "a product's extents are positive");
   const OpenMpThreads threads(threads_);
   const KernelKey key{m,
                       n,

@@ -17,7 +17,7 @@ struct ConstMatrix {
   bool transposed = false;
 };
 
-/// Matrix products through oneDNN on `threads` OpenMP threads.
+/// Matrix products, of positive extents, through oneDNN on `threads` OpenMP threads.
 class Gemm {
  public:
   explicit Gemm(int threads);

@@ -160,6 +160,12 @@ void CpuOps::linear(const Tensor& x, const Tensor& w, const Tensor& bias, Activa
   const Activation fused = pre.defined() ? Activation::none : activation;
 
   const Block y_block = block_of(y), kept_block = block_of(kept);
+  if (k == 0) {
+    const FloatRow zeros(memory_, {}, n, 0.0f), bias_row(memory_, bias, n, 0.0f);
+    finish_block(threads_, zeros.data(), 0, bias_row.data(), activation,
+                 pre.defined() ? &kept_block : nullptr, y_block);
+    return;
+  }
   const Gemm::Finish finish{bias.defined() ? bias.raw() : nullptr,
                             bias.defined() ? bias.type() : DataType::f32, fused, false};
   if (all_bf16(x, w) &&
@@ -192,6 +198,10 @@ void CpuOps::linear_grad_input(const Tensor& dy, const Tensor& w, const Gradient
             "linear_grad_input: dx[M,K] = dy[M,N] w[N,K]");
   if (m == 0 || k == 0) return;
   const bool add = dx.write == Write::add;
+  if (n == 0) {
+    if (!add) fill(dx.tensor, 0.0f);
+    return;
+  }
   const Block dx_block = block_of(dx.tensor);
   Gemm::Finish finish;
   finish.add = add;
@@ -221,6 +231,7 @@ void CpuOps::linear_grad_weight(const Tensor& dy, const Tensor& x, const Gradien
   if (!dw.tensor.defined()) return;
   invariant(dw.tensor.shape().rows() == n && dw.tensor.shape().width() == k,
             "linear_grad_weight: dw[N,K] = dy[M,N]^T x[M,K]");
+  if (n == 0 || k == 0) return;
   const bool add = dw.write == Write::add;
   if (m == 0) {
     if (!add) fill(dw.tensor, 0.0f);

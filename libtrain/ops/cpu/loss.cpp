@@ -14,6 +14,8 @@ namespace train::cpu {
 namespace {
 
 constexpr std::int32_t padding = -1;
+constexpr std::int32_t elsewhere = -1;  // in another part of the vocabulary
+constexpr float lowest = -std::numeric_limits<float>::infinity();
 
 void check_targets(std::span<const std::int32_t> targets, std::int64_t vocabulary) {
   for (std::size_t i = 0; i < targets.size(); ++i) {
@@ -35,7 +37,7 @@ void cross_entropy_row(const Logit* logits, std::int32_t target, std::int64_t wi
     return;
   }
   constexpr bool keeps = std::is_same_v<Grad, float>;
-  const float largest = max_over(width, logits, -std::numeric_limits<float>::infinity());
+  const float largest = max_over(width, logits, lowest);
   const float chosen = to_float(logits[target]) - largest;  // before dlogits overwrites it
   const auto exponential = [&](auto at) { return fast_exp(at(logits) - largest); };
   const auto kept_exponential = [&](auto at) {
@@ -58,6 +60,35 @@ void cross_entropy_row(const Logit* logits, std::int32_t target, std::int64_t wi
   dlogits[target] = from_float<Grad>(fast_exp(chosen) * factor - scale);
 }
 
+// The gradient of a part of a row whose maximum and sum of exponentials are `largest` and `sum`.
+template <typename Logit, typename Grad>
+void gradient_row(const Logit* logits, std::int32_t target, std::int64_t width, float largest,
+                  float sum, float scale, Grad* dlogits) {
+  if (scale == 0.0f) {
+    std::fill_n(dlogits, width, Grad{});
+    return;
+  }
+  const bool chosen = target != elsewhere;
+  const float factor = scale / sum;
+  // Before dlogits overwrites it.
+  const float probability = chosen ? fast_exp(to_float(logits[target]) - largest) * factor : 0.0f;
+  for_each_over(width, [&](auto at) { at.put(dlogits, fast_exp(at(logits) - largest) * factor); });
+  if (chosen) dlogits[target] = from_float<Grad>(probability - scale);
+}
+
+// The caller has found each target's part: a wrong column is its mistake.
+void check_parts(const Tensor& logits, std::span<const std::int32_t> targets, const Tensor& maximum,
+                 const Tensor& sums) {
+  const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
+  invariant(static_cast<std::int64_t>(targets.size()) == rows && maximum.elements() == rows &&
+                sums.elements() == 2 * rows,
+            "cross entropy of a part: targets[M], maximum[M] and sums[2,M] for logits[M,V]");
+  for (const std::int32_t target : targets) {
+    invariant(target >= elsewhere && target < width,
+              "cross entropy of a part: a target is one of the part's columns, or -1");
+  }
+}
+
 }  // namespace
 
 void CpuOps::cross_entropy(const Tensor& logits, std::span<const std::int32_t> targets, float scale,
@@ -78,6 +109,65 @@ void CpuOps::cross_entropy(const Tensor& logits, std::span<const std::int32_t> t
         for (std::int64_t row = begin; row < end; ++row) {
           cross_entropy_row(in + row * width, targets[static_cast<std::size_t>(row)], width, scale,
                             loss + row, out == nullptr ? nullptr : out + row * width);
+        }
+      });
+    });
+  });
+}
+
+void CpuOps::row_maximum(const Tensor& logits, const Tensor& maximum) {
+  const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
+  invariant(maximum.elements() == rows, "row_maximum: a maximum per row of logits");
+  float* largest = maximum.data<float>();
+  with_type(logits.type(), [&](auto tag) {
+    const auto* in = logits.data<decltype(tag)>();
+    parallel_rows(threads_, rows, width, [&](auto begin, auto end, int) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        largest[row] = max_over(width, in + row * width, lowest);
+      }
+    });
+  });
+}
+
+void CpuOps::cross_entropy_parts(const Tensor& logits, std::span<const std::int32_t> targets,
+                                 const Tensor& maximum, const Tensor& sums) {
+  check_parts(logits, targets, maximum, sums);
+  const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
+  const float* largest = maximum.data<float>();
+  float* sum = sums.data<float>();
+  float* chosen = sum + rows;
+  with_type(logits.type(), [&](auto tag) {
+    const auto* first = logits.data<decltype(tag)>();
+    parallel_rows(threads_, rows, width, [&](auto begin, auto end, int) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        const auto* in = first + row * width;
+        const float top = largest[row];
+        const std::int32_t target = targets[static_cast<std::size_t>(row)];
+        sum[row] = sum_over(width, [&](auto at) { return fast_exp(at(in) - top); });
+        chosen[row] = target == elsewhere ? 0.0f : to_float(in[target]) - top;
+      }
+    });
+  });
+}
+
+void CpuOps::cross_entropy_gradient(const Tensor& logits, std::span<const std::int32_t> targets,
+                                    const Tensor& maximum, const Tensor& sums,
+                                    std::span<const float> row_scale, const Tensor& dlogits) {
+  check_parts(logits, targets, maximum, sums);
+  invariant(row_scale.size() == targets.size() && dlogits.elements() == logits.elements(),
+            "cross_entropy_gradient: a scale per row, dlogits of the logits' shape");
+  const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
+  const float* largest = maximum.data<float>();
+  const float* sum = sums.data<float>();
+  with_type(logits.type(), [&](auto tag) {
+    with_type(dlogits.type(), [&](auto grad_tag) {
+      const auto* in = logits.data<decltype(tag)>();
+      auto* out = dlogits.data<decltype(grad_tag)>();
+      parallel_rows(threads_, rows, width, [&](auto begin, auto end, int) {
+        for (std::int64_t row = begin; row < end; ++row) {
+          const auto i = static_cast<std::size_t>(row);
+          gradient_row(in + row * width, targets[i], width, largest[row], sum[row], row_scale[i],
+                       out + row * width);
         }
       });
     });

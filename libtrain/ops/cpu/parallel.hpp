@@ -49,7 +49,7 @@ void parallel_rows(int threads, std::int64_t rows, std::int64_t width, Body&& bo
 /// free takes the next. For results that do not depend on who computes them.
 template <typename Body>
 void parallel_units(int threads, std::int64_t units, Body&& body) {
-  if (threads == 1 || units == 1) {
+  if (threads == 1 || units <= 1) {
     for (std::int64_t unit = 0; unit < units; ++unit) body(unit, 0);
     return;
   }

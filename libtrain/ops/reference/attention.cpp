@@ -12,7 +12,7 @@ using Index = Eigen::Index;
 // Where heads lie in a row of qkv.
 struct Columns {
   explicit Columns(const AttentionShape& shape) : shape_(shape) {
-    invariant(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0,
+    invariant(shape.heads_match(),
               "attention: every key/value head serves equally many query heads");
   }
   Index kv_head(Index head) const { return head / (shape_.heads / shape_.kv_heads); }
@@ -66,7 +66,7 @@ struct Position {
 
   // What dropout multiplies each probability by.
   Vector kept(Index batch, DropoutMask& mask) const {
-    const Index row = ((batch * shape.heads + head) * shape.context + query) * shape.context;
+    const Index row = shape.dropout_index(batch, head) + query * shape.context;
     Vector factors(count());
     for (Index j = 0; j < count(); ++j) factors(j) = mask.factor(row + j);
     return factors;

@@ -6,10 +6,12 @@
 namespace train::reference {
 namespace {
 
+constexpr std::int32_t elsewhere = -1;  // in another part of the vocabulary
+
 // Tokens come from files, so a bad one is the environment's fault.
 void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocabulary) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] >= 0 && tokens[i] < vocabulary) continue;
+    if (tokens[i] >= elsewhere && tokens[i] < vocabulary) continue;
     throw Error(fmt::format(
         "token {} at position {} of the batch is outside the model's vocabulary of {}; was the "
         "data made with another tokenizer?",
@@ -24,8 +26,10 @@ void ReferenceOps::embedding(std::span<const std::int32_t> tokens, const Tensor&
                              std::int64_t first_position, const Tensor& y) {
   const Matrix rows = read(table);
   check_tokens(tokens, rows.rows());
-  Matrix result(tokens.size(), rows.cols());
-  for (Eigen::Index i = 0; i < result.rows(); ++i) result.row(i) = rows.row(tokens[i]);
+  Matrix result = Matrix::Zero(static_cast<Eigen::Index>(tokens.size()), rows.cols());
+  for (Eigen::Index i = 0; i < result.rows(); ++i) {
+    if (tokens[i] != elsewhere) result.row(i) = rows.row(tokens[i]);
+  }
   if (positions.defined()) {
     const Matrix offsets = read(positions);
     invariant(offsets.cols() == rows.cols(), "embedding: positions are as wide as the table");
@@ -47,7 +51,9 @@ void ReferenceOps::embedding_backward(std::span<const std::int32_t> tokens, cons
   if (dtable.tensor.defined()) {
     Matrix result = Matrix::Zero(dtable.tensor.shape().rows(), gradient.cols());
     check_tokens(tokens, result.rows());
-    for (Eigen::Index i = 0; i < gradient.rows(); ++i) result.row(tokens[i]) += gradient.row(i);
+    for (Eigen::Index i = 0; i < gradient.rows(); ++i) {
+      if (tokens[i] != elsewhere) result.row(tokens[i]) += gradient.row(i);
+    }
     write(result, dtable);
   }
   if (dpositions.tensor.defined()) {

@@ -57,6 +57,12 @@ class ReferenceOps final : public Ops {
 
   void cross_entropy(const Tensor& logits, std::span<const std::int32_t> targets, float scale,
                      const Tensor& losses, const Tensor& dlogits) override;
+  void row_maximum(const Tensor& logits, const Tensor& maximum) override;
+  void cross_entropy_parts(const Tensor& logits, std::span<const std::int32_t> targets,
+                           const Tensor& maximum, const Tensor& sums) override;
+  void cross_entropy_gradient(const Tensor& logits, std::span<const std::int32_t> targets,
+                              const Tensor& maximum, const Tensor& sums,
+                              std::span<const float> row_scale, const Tensor& dlogits) override;
 
   void adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient, const Tensor& m,
              const Tensor& v, const AdamWStep& step) override;

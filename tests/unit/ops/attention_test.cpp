@@ -150,6 +150,86 @@ TEST_CASE("the mask of a head does not depend on how heads and sequences are cut
   }
 }
 
+// Heads [begin, end) of `width` columns each, and the key/value heads that these read.
+struct HeadPart {
+  AttentionShape shape;
+  std::int64_t first_head, first_kv_head;
+
+  Tensor out_of(Device& device, const Tensor& out) const {
+    const std::int64_t first = first_head * shape.head_width;
+    return columns_of(device, out, first, first + shape.out_width());
+  }
+  // Rows of [query heads | key heads | value heads] of this part.
+  Tensor qkv_of(Device& device, const AttentionShape& whole, const Tensor& qkv) const {
+    const std::int64_t width = shape.head_width, kv_width = shape.kv_heads * width;
+    const std::int64_t key = (whole.heads + first_kv_head) * width;
+    const std::int64_t value = key + whole.kv_heads * width;
+    const std::vector<double> heads[] = {
+        values_of(
+            columns_of(device, qkv, first_head * width, first_head * width + shape.out_width())),
+        values_of(columns_of(device, qkv, key, key + kv_width)),
+        values_of(columns_of(device, qkv, value, value + kv_width))};
+    std::vector<double> rows;
+    for (std::int64_t row = 0; row < shape.batch * shape.context; ++row) {
+      for (const std::vector<double>& part : heads) {
+        const auto columns = static_cast<std::int64_t>(part.size()) / (shape.batch * shape.context);
+        rows.insert(rows.end(), part.begin() + row * columns, part.begin() + (row + 1) * columns);
+      }
+    }
+    return tensor_of(device, qkv_shape(shape), qkv.type(), rows);
+  }
+};
+
+// The first `kv_heads` key/value heads with their query heads, and the others.
+std::vector<HeadPart> split_heads(const AttentionShape& whole, std::int64_t kv_heads) {
+  const std::int64_t group = whole.heads / whole.kv_heads;
+  HeadPart first{whole, 0, 0}, second{whole, kv_heads * group, kv_heads};
+  first.shape.all_heads = second.shape.all_heads = whole.heads;
+  first.shape.kv_heads = kv_heads;
+  first.shape.heads = kv_heads * group;
+  second.shape.kv_heads = whole.kv_heads - kv_heads;
+  second.shape.heads = whole.heads - kv_heads * group;
+  return {first, second};
+}
+
+TEST_CASE("attention of some heads gives the whole's columns, with the whole's mask") {
+  constexpr AttentionShape wholes[] = {
+      {.batch = 2, .context = 70, .heads = 3, .kv_heads = 3, .head_width = 6},
+      {.batch = 3, .context = 9, .heads = 8, .kv_heads = 4, .head_width = 4},
+      {.batch = 2, .context = 5, .heads = 2, .kv_heads = 1, .head_width = 4}};
+  for (const NamedDevice& tested : all_devices()) {
+    for (const AttentionShape& whole : wholes) {
+      INFO("device: ", tested.name);
+      CAPTURE(whole.heads);
+      Device& device = *tested.device;
+      Bench bench(device, DataType::f32, 0);
+      const Dropout dropout{.probability = 0.4f, .key = 9, .step = 4, .first_index = 5};
+      const Tensor qkv = bench.input(qkv_shape(whole), 2.0);
+      const Tensor dout = bench.input(out_shape(whole));
+      const Tensor out = bench.output("out", out_shape(whole));
+      const Tensor lse = bench.statistics("lse", lse_shape(whole));
+      const Tensor dqkv = bench.output("dqkv", qkv_shape(whole));
+      bench.ops().attention(qkv, whole, dropout, out, lse);
+      bench.ops().attention_backward(qkv, whole, dropout, out, lse, dout, dqkv);
+      for (const HeadPart& part : split_heads(whole, 1)) {
+        CAPTURE(part.first_head);
+        Dropout own = dropout;
+        own.first_index += part.first_head * whole.context * whole.context;
+        const Tensor own_qkv = part.qkv_of(device, whole, qkv);
+        const Tensor own_dout = part.out_of(device, dout);
+        const Tensor own_out = bench.output("part's out", out_shape(part.shape));
+        const Tensor own_lse = bench.statistics("part's lse", lse_shape(part.shape));
+        const Tensor own_dqkv = bench.output("part's dqkv", qkv_shape(part.shape));
+        bench.ops().attention(own_qkv, part.shape, own, own_out, own_lse);
+        bench.ops().attention_backward(own_qkv, part.shape, own, own_out, own_lse, own_dout,
+                                       own_dqkv);
+        CHECK(bytes_of(own_out) == bytes_of(part.out_of(device, out)));
+        CHECK(bytes_of(own_dqkv) == bytes_of(part.qkv_of(device, whole, dqkv)));
+      }
+    }
+  }
+}
+
 TEST_CASE("attention's mask is the stream's numbers in the order of the interface") {
   // Equal scores, and values that are unit vectors: out[i][j] = mask[i][j] · 2 / (i + 1).
   const AttentionShape shape{.batch = 2, .context = 5, .heads = 3, .kv_heads = 3, .head_width = 5};

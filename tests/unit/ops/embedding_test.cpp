@@ -61,12 +61,73 @@ TEST_CASE("backward of embedding") {
   }
 }
 
+// Tokens of a vocabulary as a part of it that starts at `begin` sees them.
+std::vector<std::int32_t> tokens_of_part(std::vector<std::int32_t> tokens, std::int32_t begin,
+                                         std::int32_t end) {
+  for (std::int32_t& token : tokens) token = token >= begin && token < end ? token - begin : -1;
+  return tokens;
+}
+
+TEST_CASE("tokens of another part of the vocabulary") {
+  for (const auto [batch, context, width, vocabulary] : sizes) {
+    CAPTURE(batch);
+    CAPTURE(context);
+    CAPTURE(width);
+    for (const Write write : {Write::assign, Write::add}) {
+      CAPTURE(static_cast<int>(write));
+      compare_with_reference([&](Bench& bench) {
+        const std::int64_t m = batch * context, rows = vocabulary / 2;
+        const Tensor table = bench.input({rows, width});
+        const Tensor positions = bench.input({context, width});
+        const Tensor dy = bench.input({m, width});
+        const auto tokens = tokens_of_part(bench.tokens(m, vocabulary), 0, vocabulary / 2);
+        bench.ops().embedding(tokens, table, positions, context, 0, bench.output("y", {m, width}));
+        bench.ops().embedding(tokens, table, {}, context, 0, bench.output("bare y", {m, width}));
+        bench.ops().embedding_backward(tokens, dy, context,
+                                       bench.gradient("dtable", {rows, width}, write),
+                                       bench.gradient("dpositions", {context, width}, write));
+      });
+    }
+  }
+}
+
+TEST_CASE("parts of the vocabulary together give what the whole gives") {
+  const std::int64_t m = 12, width = 3;
+  for (const NamedDevice& tested : all_devices()) {
+    INFO("device: ", tested.name);
+    Bench bench(*tested.device, DataType::f32, 0);
+    const Tensor table = bench.input({11, width});
+    const Tensor dy = bench.input({m, width});
+    const auto tokens = bench.tokens(m, 11);
+    const Tensor y = bench.output("y", {m, width});
+    const Gradient dtable = bench.gradient("dtable", {11, width}, Write::assign);
+    bench.ops().embedding(tokens, table, {}, m, 0, y);
+    bench.ops().embedding_backward(tokens, dy, m, dtable, {});
+
+    const Tensor sum = bench.output("sum", {m, width});
+    bench.ops().fill(sum, 0.0f);
+    std::int32_t begin = 0;
+    for (const std::int32_t end : {2, 2, 7, 11}) {
+      CAPTURE(end);
+      const auto own = tokens_of_part(tokens, begin, end);
+      const Tensor part = bench.output("part", {m, width});
+      bench.ops().embedding(own, table.rows(begin, end), {}, m, 0, part);
+      bench.ops().add(sum, part, sum);
+      const Gradient dpart = bench.gradient("dpart", {end - begin, width}, Write::assign);
+      bench.ops().embedding_backward(own, dy, m, dpart, {});
+      CHECK(values_of(dpart.tensor) == values_of(dtable.tensor.rows(begin, end)));
+      begin = end;
+    }
+    CHECK(values_of(sum) == values_of(y));
+  }
+}
+
 TEST_CASE("a token outside the vocabulary is refused by name") {
   for (const NamedDevice& tested : all_devices()) {
     INFO("device: ", tested.name);
     const Tensor table = tensor_of(*tested.device, {3, 2}, DataType::f32, {1, 2, 3, 4, 5, 6});
     const Tensor y(tested.device->memory(), {2, 2}, DataType::f32);
-    for (const std::int32_t bad : {3, -1, 1 << 30}) {
+    for (const std::int32_t bad : {3, -2, 1 << 30}) {
       const std::vector<std::int32_t> tokens{0, bad};
       std::string message;
       try {

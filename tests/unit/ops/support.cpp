@@ -74,6 +74,16 @@ std::vector<std::byte> bytes_of(const Tensor& tensor) {
   return bytes;
 }
 
+Tensor columns_of(Device& device, const Tensor& matrix, std::int64_t begin, std::int64_t end) {
+  const std::int64_t rows = matrix.shape().rows(), width = matrix.shape().width();
+  const std::vector<double> all = values_of(matrix);
+  std::vector<double> values;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t i = begin; i < end; ++i) values.push_back(all[row * width + i]);
+  }
+  return tensor_of(device, {rows, end - begin}, matrix.type(), values);
+}
+
 double relative_error(const std::vector<double>& got, const std::vector<double>& want) {
   if (got.size() != want.size()) return nan;
   double difference = 0.0;

@@ -17,6 +17,9 @@ Tensor tensor_of(Device& device, Shape shape, DataType type, const std::vector<d
 /// The bytes, for comparing bit by bit.
 std::vector<std::byte> bytes_of(const Tensor& tensor);
 
+/// A copy of columns [begin, end) of a matrix.
+Tensor columns_of(Device& device, const Tensor& matrix, std::int64_t begin, std::int64_t end);
+
 /// |got - want| / |want|; 0 when both are zero; NaN when either holds a NaN.
 double relative_error(const std::vector<double>& got, const std::vector<double>& want);
 
