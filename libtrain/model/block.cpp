@@ -60,31 +60,31 @@ Attention::Attention(ParameterSet& parameters, const std::string& name, const Gp
 
 Value Attention::forward(Tape& tape, const Value& x, const ForwardContext& context) const {
   const AttentionShape& shape = context.attention;
-  Value qkv = qkv_.forward(tape, *context.execution, x);
+  Value qkv = qkv_.forward(tape, x, context);
   if (rotary_) qkv = rotary(tape, qkv, shape, rope_theta_);
   const Value out = attention(tape, qkv, shape, probability_dropout(context));
-  return out_.forward(tape, *context.execution, out);
+  return out_.forward(tape, out, context);
 }
 
 // Element ((sequence · all heads + head) · T + query) · T + key of the step.
 Dropout Attention::probability_dropout(const ForwardContext& context) const {
   if (dropout_ == 0.0f) return {};
   const AttentionShape& shape = context.attention;
-  const std::int64_t heads = context.first_sequence * shape.all_heads + context.first_head;
+  const std::int64_t first = shape.dropout_index(context.first_sequence, context.first_head);
   return {dropout_, Philox(context.seed, name_ + ".dropout").key(), context.step,
-          static_cast<std::uint64_t>(heads * shape.context * shape.context)};
+          static_cast<std::uint64_t>(first)};
 }
 
 Value Attention::extend(Tape& tape, const Value& x, const ForwardContext& context,
                         LayerCache& cache, std::int64_t position) const {
   const AttentionShape& shape = context.attention;
-  const Value qkv = qkv_.forward(tape, *context.execution, x);
+  const Value qkv = qkv_.forward(tape, x, context);
   if (rotary_) tape.ops().rotary(qkv.tensor(), shape, position, rope_theta_, false);
   const Value out(
       tape.empty({shape.batch * shape.context, shape.out_width()}, qkv.tensor().type()));
   tape.ops().attention_extend(qkv.tensor(), shape, position, cache.keys, cache.values,
                               out.tensor());
-  return out_.forward(tape, *context.execution, out);
+  return out_.forward(tape, out, context);
 }
 
 Mlp::Mlp(ParameterSet& parameters, const std::string& name, const GptConfig& config)
@@ -104,11 +104,11 @@ Mlp::Mlp(ParameterSet& parameters, const std::string& name, const GptConfig& con
              .bias = config.bias,
              .deviation = residual_deviation(config)}) {}
 
-Value Mlp::forward(Tape& tape, const Value& x, const Execution& execution) const {
+Value Mlp::forward(Tape& tape, const Value& x, const ForwardContext& context) const {
   if (kind_ == MlpKind::swiglu) {
-    return down_.forward(tape, execution, swiglu(tape, up_.forward(tape, execution, x)));
+    return down_.forward(tape, swiglu(tape, up_.forward(tape, x, context)), context);
   }
-  return down_.forward(tape, execution, up_.forward(tape, execution, x, Activation::gelu_tanh));
+  return down_.forward(tape, up_.forward(tape, x, context, Activation::gelu_tanh), context);
 }
 
 TransformerBlock::TransformerBlock(ParameterSet& parameters, const std::string& name,
@@ -135,7 +135,7 @@ Value TransformerBlock::run(Tape& tape, Value x, const ForwardContext& context) 
   Value branch = context.recompute == Recompute::attention ? recompute(tape, normed, attend)
                                                            : attend(tape, normed);
   x = add(tape, x, branch_dropout(tape, branch, context, ".attention"));
-  branch = mlp_.forward(tape, mlp_norm_.forward(tape, x), *context.execution);
+  branch = mlp_.forward(tape, mlp_norm_.forward(tape, x), context);
   return add(tape, x, branch_dropout(tape, branch, context, ".mlp"));
 }
 
@@ -143,7 +143,7 @@ Value TransformerBlock::extend(Tape& tape, Value x, const ForwardContext& contex
                                LayerCache& cache, std::int64_t position) const {
   x = add(tape, x,
           attention_.extend(tape, attention_norm_.forward(tape, x), context, cache, position));
-  return add(tape, x, mlp_.forward(tape, mlp_norm_.forward(tape, x), *context.execution));
+  return add(tape, x, mlp_.forward(tape, mlp_norm_.forward(tape, x), context));
 }
 
 Value TransformerBlock::branch_dropout(Tape& tape, const Value& x, const ForwardContext& context,

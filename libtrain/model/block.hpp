@@ -1,34 +1,11 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "libtrain/model/key_value_cache.hpp"
 #include "libtrain/model/layers.hpp"
 
 namespace train {
-
-/// Activations that the backward pass computes again instead of keeping them.
-enum class Recompute : std::uint8_t {
-  none,
-  attention,  ///< what attention makes of its normed input; costs its forward pass once more
-  block,      ///< all of a block but its input; costs the block's forward pass once more
-};
-
-/// "none", "attention", "block"; throws Error otherwise.
-Recompute recompute_from(std::string_view text);
-
-/// Where a forward pass stands, and on what it runs: what dropout and positions depend on.
-struct ForwardContext {
-  const Execution* execution = nullptr;
-  AttentionShape attention;
-  std::int64_t first_head = 0;  ///< this rank's heads begin there
-  std::int64_t first_row = 0;   ///< this rank's rows of the residual stream begin there
-  std::uint64_t seed = 0;
-  std::uint64_t step = 0;
-  std::int64_t first_sequence = 0;
-  Recompute recompute = Recompute::none;
-};
 
 /// Self-attention with fused query, key and value projection.
 class Attention {
@@ -56,7 +33,7 @@ class Mlp {
  public:
   Mlp(ParameterSet& parameters, const std::string& name, const GptConfig& config);
 
-  Value forward(Tape& tape, const Value& x, const Execution& execution) const;
+  Value forward(Tape& tape, const Value& x, const ForwardContext& context) const;
 
  private:
   MlpKind kind_;

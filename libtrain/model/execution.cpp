@@ -7,7 +7,7 @@ Value Execution::embedding(Tape& tape, const Layer& layer, std::span<const std::
   return train::embedding(tape, tokens, *layer.weight, layer.bias, context, first_position);
 }
 
-Value Execution::linear(Tape& tape, const Layer& layer, const Value& x,
+Value Execution::linear(Tape& tape, const Layer& layer, const Value& x, std::int64_t,
                         Activation activation) const {
   return train::linear(tape, x, *layer.weight, layer.bias, activation);
 }
@@ -17,10 +17,10 @@ double Execution::loss(Tape& tape, const Layer& layer, const Value& x,
   return linear_cross_entropy(tape, x, *layer.weight, targets, scale);
 }
 
-Tensor Execution::logits(Tape& tape, const Layer& layer, const Value& x) const {
+Tensor Execution::logits(Tape& tape, const Layer& layer, const Value& x,
+                         std::int64_t rows) const {
   const Tensor& weight = layer.weight->value();
-  Tensor logits = tape.empty({x.tensor().shape().rows(), weight.shape()[0]},
-                             statistics_type(x.tensor().type()));
+  Tensor logits = tape.empty({rows, weight.shape()[0]}, statistics_type(x.tensor().type()));
   tape.ops().linear(x.tensor(), weight, {}, Activation::none, {}, logits);
   return logits;
 }

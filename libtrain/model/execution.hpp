@@ -54,13 +54,14 @@ class Execution {
   /// Rows of the residual stream for `tokens` (see train::embedding).
   virtual Value embedding(Tape& tape, const Layer& layer, std::span<const std::int32_t> tokens,
                           std::int64_t context, std::int64_t first_position) const;
-  /// act(x · weightᵀ + bias) of a reader or a writer.
-  virtual Value linear(Tape& tape, const Layer& layer, const Value& x, Activation activation) const;
+  /// act(x · weightᵀ + bias) of a reader or a writer; `rows` are those of all ranks together.
+  virtual Value linear(Tape& tape, const Layer& layer, const Value& x, std::int64_t rows,
+                       Activation activation) const;
   /// See train::linear_cross_entropy.
   virtual double loss(Tape& tape, const Layer& layer, const Value& x,
                       std::span<const std::int32_t> targets, float scale) const;
-  /// Logits [rows, vocabulary] in f32, or f64 for a model in f64.
-  virtual Tensor logits(Tape& tape, const Layer& layer, const Value& x) const;
+  /// Logits [rows, vocabulary] in f32, or f64 for a model in f64, on every rank.
+  virtual Tensor logits(Tape& tape, const Layer& layer, const Value& x, std::int64_t rows) const;
 
   /// This rank's part of `all`.
   virtual HeadRange heads(const HeadRange& all) const { return all; }
@@ -68,6 +69,8 @@ class Execution {
   virtual std::int64_t first_row(std::int64_t rows) const;
   /// True when this rank does not hold all rows.
   virtual bool splits_rows() const { return false; }
+  /// Seconds that passes have waited for other ranks.
+  virtual double seconds_waited() const { return 0.0; }
 };
 
 }  // namespace train

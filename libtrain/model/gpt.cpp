@@ -121,7 +121,7 @@ double Gpt::head_loss(Tape& tape, const Batch& batch) {
 
 Tensor Gpt::logits(const Batch& batch) {
   Tape tape(device_, Tape::Mode::inference);
-  return head_logits(tape, hidden(tape, batch));
+  return head_logits(tape, hidden(tape, batch), batch.sequences * batch.context);
 }
 
 Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
@@ -151,7 +151,7 @@ Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
                           last.rows(i, i + 1));
   }
   x = in_unit(tape, norm_unit(), [&] { return final_norm_.forward(tape, Value(last)); });
-  return head_logits(tape, x);
+  return head_logits(tape, x, sequences);
 }
 
 KeyValueCache Gpt::new_cache(std::int64_t sequences) const {
@@ -178,8 +178,8 @@ Value Gpt::hidden(Tape& tape, const Batch& batch) const {
   return in_unit(tape, norm_unit(), [&] { return final_norm_.forward(tape, x); });
 }
 
-Tensor Gpt::head_logits(Tape& tape, const Value& x) const {
-  return in_unit(tape, head_unit(), [&] { return execution_->logits(tape, head_, x); });
+Tensor Gpt::head_logits(Tape& tape, const Value& x, std::int64_t rows) const {
+  return in_unit(tape, head_unit(), [&] { return execution_->logits(tape, head_, x, rows); });
 }
 
 std::string Gpt::first_output_not_finite(const Batch& batch) {
@@ -188,7 +188,7 @@ std::string Gpt::first_output_not_finite(const Batch& batch) {
   tape.on_output([&](const Parameter& parameter, const Tensor& output) {
     if (name.empty() && !device_.ops().all_finite(output)) name = parameter.name();
   });
-  const Tensor logits = head_logits(tape, hidden(tape, batch));
+  const Tensor logits = head_logits(tape, hidden(tape, batch), batch.sequences * batch.context);
   if (name.empty() && !device_.ops().all_finite(logits)) name = head_.weight->name();
   return name;
 }

@@ -87,7 +87,7 @@ class Gpt {
  private:
   Value hidden(Tape& tape, const Batch& batch) const;
   double head_loss(Tape& tape, const Batch& batch);
-  Tensor head_logits(Tape& tape, const Value& x) const;
+  Tensor head_logits(Tape& tape, const Value& x, std::int64_t rows) const;
   void check_tokens(std::span<const std::int32_t> tokens, const char* what) const;
   HeadRange local_heads() const;
   ForwardContext forward_context(std::int64_t sequences, std::int64_t context) const;

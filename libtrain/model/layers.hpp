@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "libtrain/model/execution.hpp"
+#include "libtrain/model/forward_context.hpp"
 #include "libtrain/model/gpt_config.hpp"
 #include "libtrain/model/parameter_set.hpp"
 
@@ -22,9 +22,9 @@ class Linear {
 
   Linear(ParameterSet& parameters, const std::string& name, const Form& form);
 
-  Value forward(Tape& tape, const Execution& execution, const Value& x,
+  Value forward(Tape& tape, const Value& x, const ForwardContext& context,
                 Activation activation = Activation::none) const {
-    return execution.linear(tape, layer_, x, activation);
+    return context.execution->linear(tape, layer_, x, context.rows(), activation);
   }
 
  private:
