@@ -2,10 +2,12 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 
+#include "collectives/call_record.hpp"
 #include "collectives/traffic.hpp"
 #include "collectives/types.hpp"
 #include "collectives/work.hpp"
@@ -66,6 +68,13 @@ class Communicator {
 
   /// Calls, bytes and seconds so far on this rank. Safe while calls are under way.
   virtual Traffic traffic() const = 0;
+
+  /// Calls `observer` after each collective that ends well from now on, on the thread that ran it,
+  /// one call at a time, and before whoever waits for that collective goes on. It should be quick,
+  /// must not throw, and must not call this communicator. Replaces the observer before; an empty
+  /// function ends observing. Once observe() returns, the observer before neither runs nor will.
+  /// Messages are not observed, and parts made by split() do not inherit the observer.
+  virtual void observe(std::function<void(const CallRecord&)> observer) = 0;
 
  protected:
   Communicator() = default;

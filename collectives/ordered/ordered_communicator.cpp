@@ -162,6 +162,13 @@ Traffic OrderedCommunicator::traffic() const {
   return traffic_;
 }
 
+void OrderedCommunicator::observe(std::function<void(const CallRecord&)> observer) {
+  std::lock_guard lock(observer_mutex_);
+  // The one before is destroyed with the argument, after the lock.
+  observer_.swap(observer);
+  observed_ = static_cast<bool>(observer_);
+}
+
 void OrderedCommunicator::fail(const std::string& why) noexcept {
   latch_->record({why, false});
   transport_->fail({why, false});
@@ -202,7 +209,7 @@ void OrderedCommunicator::run(Worker::Task& task) noexcept {
     } else {
       bytes = transport_->move(operation);
     }
-    count(operation, bytes, began);
+    account(operation, bytes, began);
     task.ticket->finish();
   } catch (...) {
     const auto fault = current_fault();
@@ -212,14 +219,33 @@ void OrderedCommunicator::run(Worker::Task& task) noexcept {
   }
 }
 
-void OrderedCommunicator::count(const Operation& operation, std::uint64_t bytes,
-                                Clock::time_point began) {
-  const std::chrono::duration<double> elapsed = Clock::now() - began;
-  std::lock_guard lock(traffic_mutex_);
-  auto& part = part_of(traffic_, operation.kind);
-  ++part.calls;
-  part.bytes_sent += bytes;
-  part.seconds += elapsed.count();
+void OrderedCommunicator::account(const Operation& operation, std::uint64_t bytes,
+                                  Clock::time_point began) {
+  const auto ended = Clock::now();
+  {
+    std::lock_guard lock(traffic_mutex_);
+    auto& part = part_of(traffic_, operation.kind);
+    ++part.calls;
+    part.bytes_sent += bytes;
+    part.seconds += std::chrono::duration<double>(ended - began).count();
+  }
+  if (!observed_) return;
+  const ConstBuffer message =
+      operation.kind == Kind::all_gather ? ConstBuffer(operation.receive) : operation.send;
+  show({.group = who_.group,
+        .operation = name_of(operation.kind),
+        .count = message.count,
+        .type = message.type,
+        .bytes_sent = bytes,
+        .sequence = operation.sequence,
+        .called = operation.called,
+        .began = began,
+        .ended = ended});
+}
+
+void OrderedCommunicator::show(const CallRecord& record) {
+  std::lock_guard lock(observer_mutex_);
+  if (observer_) observer_(record);
 }
 
 }  // namespace train::detail

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -42,6 +43,7 @@ class OrderedCommunicator final : public Communicator {
   std::unique_ptr<Communicator> split(int color, int key, std::string name) override;
   void set_timeout(std::chrono::milliseconds timeout) override;
   Traffic traffic() const override;
+  void observe(std::function<void(const CallRecord&)> observer) override;
 
   /// Gives the group up from outside: calls under way and later ones throw `why`, here and on the
   /// other ranks.
@@ -52,7 +54,9 @@ class OrderedCommunicator final : public Communicator {
   std::shared_ptr<Ticket> enqueue(Operation operation);
   Work track(std::shared_ptr<Work::State> message);
   void run(Worker::Task& task) noexcept;
-  void count(const Operation& operation, std::uint64_t bytes, Clock::time_point began);
+  /// Adds a call that ended well to the counters, and shows it to the observer.
+  void account(const Operation& operation, std::uint64_t bytes, Clock::time_point began);
+  void show(const CallRecord& record);
 
   std::shared_ptr<Transport> transport_;
   const Membership who_;
@@ -65,6 +69,11 @@ class OrderedCommunicator final : public Communicator {
   std::uint64_t next_sequence_ = 0;
   mutable std::mutex traffic_mutex_;
   Traffic traffic_;
+  /// Lets calls that nobody observes pass by the lock below.
+  std::atomic<bool> observed_ = false;
+  /// Held while the observer runs.
+  std::mutex observer_mutex_;
+  std::function<void(const CallRecord&)> observer_;
   /// Shared with tickets, whose waiters may lend it their thread.
   std::shared_ptr<Worker> worker_;
 };
