@@ -17,8 +17,7 @@ double Execution::loss(Tape& tape, const Layer& layer, const Value& x,
   return linear_cross_entropy(tape, x, *layer.weight, targets, scale);
 }
 
-Tensor Execution::logits(Tape& tape, const Layer& layer, const Value& x,
-                         std::int64_t rows) const {
+Tensor Execution::logits(Tape& tape, const Layer& layer, const Value& x, std::int64_t rows) const {
   const Tensor& weight = layer.weight->value();
   Tensor logits = tape.empty({rows, weight.shape()[0]}, statistics_type(x.tensor().type()));
   tape.ops().linear(x.tensor(), weight, {}, Activation::none, {}, logits);

@@ -89,7 +89,8 @@ void ModelSplit::place(const Layer& layer, int rank) const {
   switch (layer.split) {
     case Split::column:
       set(layer.weight, reader_layout(layer.weight->shape(), layer.features));
-      if (layer.bias != nullptr) set(layer.bias, reader_layout(layer.bias->shape(), layer.features));
+      if (layer.bias != nullptr)
+        set(layer.bias, reader_layout(layer.bias->shape(), layer.features));
       return;
     case Split::row:
       set(layer.weight, writer_layout(layer.weight->shape(), layer.features));
@@ -135,10 +136,9 @@ Layout ModelSplit::writer_layout(const Shape& shape, Features features) const {
   std::vector<std::vector<Block>> blocks;
   for (int rank = 0; rank < ranks(); ++rank) {
     const HeadRange& part = heads(rank);
-    const Range columns = features == Features::heads
-                              ? Range{part.first_head * config_.head_width,
-                                      part.heads * config_.head_width}
-                              : hidden(rank);
+    const Range columns = features == Features::heads ? Range{part.first_head * config_.head_width,
+                                                              part.heads * config_.head_width}
+                                                      : hidden(rank);
     blocks.push_back({columns_of(shape, columns)});
   }
   return {shape, std::move(blocks)};

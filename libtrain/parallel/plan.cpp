@@ -18,9 +18,10 @@ void check_patterns(const ParallelPlan& plan, const std::deque<Layer>& layers) {
     bool used = false;
     for (const Layer& layer : layers) used = used || matches(rule, layer);
     if (!used) {
-      throw Error(fmt::format("parallel plan: the pattern \"{}\" matches no layer of the model; "
-                              "its layers are {} … {}",
-                              rule.pattern, layers.front().name, layers.back().name));
+      throw Error(
+          fmt::format("parallel plan: the pattern \"{}\" matches no layer of the model; "
+                      "its layers are {} … {}",
+                      rule.pattern, layers.front().name, layers.back().name));
     }
   }
 }
@@ -30,16 +31,18 @@ const PlanRule& rule_of(const ParallelPlan& plan, const Layer& layer) {
   for (const PlanRule& rule : plan.rules) {
     if (!matches(rule, layer)) continue;
     if (found != nullptr) {
-      throw Error(fmt::format("parallel plan: layer {} matches both \"{}\" and \"{}\"; a layer "
-                              "takes one",
-                              layer.name, found->pattern, rule.pattern));
+      throw Error(
+          fmt::format("parallel plan: layer {} matches both \"{}\" and \"{}\"; a layer "
+                      "takes one",
+                      layer.name, found->pattern, rule.pattern));
     }
     found = &rule;
   }
   if (found == nullptr) {
-    throw Error(fmt::format("parallel plan: no pattern matches layer {}; name it, as replicated if "
-                            "every rank is to hold it",
-                            layer.name));
+    throw Error(
+        fmt::format("parallel plan: no pattern matches layer {}; name it, as replicated if "
+                    "every rank is to hold it",
+                    layer.name));
   }
   return *found;
 }
@@ -62,10 +65,10 @@ Split split_of(LayerKind kind) {
 void check_split(const Layer& layer, const PlanRule& rule) {
   const Split possible = split_of(layer.kind);
   if (rule.split == Split::replicated || rule.split == possible) return;
-  throw Error(fmt::format("parallel plan: \"{}\" makes layer {} {}; it can be {}replicated",
-                          rule.pattern, layer.name, name_of(rule.split),
-                          possible == Split::replicated ? std::string()
-                                                        : fmt::format("{} or ", name_of(possible))));
+  throw Error(fmt::format(
+      "parallel plan: \"{}\" makes layer {} {}; it can be {}replicated", rule.pattern, layer.name,
+      name_of(rule.split),
+      possible == Split::replicated ? std::string() : fmt::format("{} or ", name_of(possible))));
 }
 
 // A writer takes its features as the reader before it has left them; a matrix that two layers share

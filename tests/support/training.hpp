@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "libtrain/parallel/grid.hpp"
+#include "libtrain/parallel/plan.hpp"
 #include "libtrain/tensor/philox.hpp"
 #include "libtrain/trainer.hpp"
 
@@ -55,6 +56,7 @@ struct Run {
   train::TrainerOptions trainer;
   train::AdamW adamw{.lr = 1e-2f};
   train::GridOptions grid;  // all ranks data-parallel
+  bool sequence_parallel = true;
   train::OptimizerOptions optimizer{
       .bucket_bytes = 4096, .resident_elements = 20};  // several buckets even for tiny models
   train::Recompute recompute = train::Recompute::none;
@@ -95,6 +97,7 @@ struct Outcome {
 inline Outcome train_on(train::Communicator& world, const Run& run) {
   const train::Grid grid(world, run.grid, train::make_cpu_device(run.threads));
   train::Gpt model(run.config, grid.device(), {run.type, 1, run.recompute});
+  train::parallelize(model, grid, train::megatron_plan(run.sequence_parallel));
   train::ShardedOptimizer optimizer(model, grid, run.adamw, run.optimizer);
   train::TokenDataset data(std::make_shared<PatternSource>(4000, run.config.vocabulary),
                            {.validation_fraction = 0.1});

@@ -1,0 +1,119 @@
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "libtrain/parallel/tensor_parallel.hpp"
+#include "libtrain/tensor/block_copy.hpp"
+
+namespace train {
+namespace {
+
+// As many rows at once as the loss of one device takes: see linear_cross_entropy.
+constexpr std::int64_t rows_per_block = 256;
+
+template <typename T>
+double sum_losses_as(const Tensor& sums, std::span<const std::int32_t> targets) {
+  const std::size_t rows = targets.size();
+  std::vector<T> host(2 * rows);
+  sums.copy_to_host(std::as_writable_bytes(std::span(host)));
+  double total = 0.0;
+  for (std::size_t i = 0; i < rows; ++i) {
+    // Padding's row may hold anything.
+    if (targets[i] >= 0) total += std::log(double(host[i])) - double(host[rows + i]);
+  }
+  return total;
+}
+
+// From the sum of exponentials and the target's logit of each row, both less the row's maximum.
+double sum_losses(const Tensor& sums, std::span<const std::int32_t> targets) {
+  return sums.type() == DataType::f64 ? sum_losses_as<double>(sums, targets)
+                                      : sum_losses_as<float>(sums, targets);
+}
+
+std::vector<float> row_scales(std::span<const std::int32_t> targets, float scale) {
+  std::vector<float> scales;
+  for (const std::int32_t target : targets) scales.push_back(target >= 0 ? scale : 0.0f);
+  return scales;
+}
+
+}  // namespace
+
+// The maximum and the sums of a row travel, 3 numbers, instead of its logits.
+double TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
+                            std::span<const std::int32_t> targets, float scale) const {
+  const auto rows = static_cast<std::int64_t>(targets.size());
+  auto gather = group_.gather(tape, x.tensor(), rows);
+  const Value input(group_.wait(gather));
+  if (layer.split == Split::replicated) {
+    const double loss = linear_cross_entropy(tape, input, *layer.weight, targets, scale);
+    if (tape.recording()) *x.gradient() = group_.keep_own(tape, *input.gradient());
+    return loss;
+  }
+  const Tensor& weight = layer.weight->value();
+  const DataType type = input.tensor().type();
+  const DataType wide = statistics_type(type);
+  const std::vector<std::int32_t> own = own_tokens(layer, targets);
+  Tensor dx;
+  if (tape.recording()) dx = tape.empty(input.tensor().shape(), type);
+  double total = 0.0;
+  for (std::int64_t begin = 0; begin < rows; begin += rows_per_block) {
+    const std::int64_t count = std::min(rows_per_block, rows - begin);
+    const auto first = static_cast<std::size_t>(begin);
+    const auto size = static_cast<std::size_t>(count);
+    const Tensor block = input.tensor().rows(begin, begin + count);
+    const Tensor logits = tape.empty({count, weight.shape()[0]}, wide);
+    tape.ops().linear(block, weight, {}, Activation::none, {}, logits);
+    const Tensor maximum = tape.empty({count}, wide);
+    tape.ops().row_maximum(logits, maximum);
+    group_.reduce(maximum, ReduceOp::max);
+    const Tensor sums = tape.empty({2, count}, wide);
+    const auto block_own = std::span(own).subspan(first, size);
+    tape.ops().cross_entropy_parts(logits, block_own, maximum, sums);
+    group_.reduce(sums, ReduceOp::sum);
+    const auto block_targets = targets.subspan(first, size);
+    total += sum_losses(sums, block_targets);
+    if (!tape.recording()) continue;
+    const Tensor dlogits = wide == type ? logits : tape.empty(logits.shape(), type);
+    tape.ops().cross_entropy_gradient(logits, block_own, maximum, sums,
+                                      row_scales(block_targets, scale), dlogits);
+    tape.ops().linear_grad_weight(dlogits, block, layer.weight->gradient_target(), {});
+    tape.ops().linear_grad_input(dlogits, weight, {dx.rows(begin, begin + count), Write::assign});
+  }
+  if (tape.recording()) {
+    auto sum = group_.sum(tape, dx);
+    *x.gradient() = group_.wait(sum);
+    tape.use(*layer.weight);
+    tape.record([&tape, &layer] { tape.finish(*layer.weight); });
+  }
+  return total * scale;
+}
+
+Tensor TensorParallel::logits(Tape& tape, const Layer& layer, const Value& x,
+                              std::int64_t rows) const {
+  const std::int64_t kept = splits_rows() ? rows : x.tensor().shape().rows();
+  auto gather = group_.gather(tape, x.tensor(), kept);
+  const Tensor part = Execution::logits(tape, layer, Value(group_.wait(gather)), kept);
+  if (layer.split == Split::replicated) return part;
+
+  const Shape shape{kept, layer.weight->shape()[0]};
+  std::vector<std::int64_t> widths;
+  std::vector<std::size_t> counts;
+  for (int rank = 0; rank < split_.ranks(); ++rank) {
+    widths.push_back(split_.tokens(rank).count);
+    counts.push_back(static_cast<std::size_t>(kept * widths.back()));
+  }
+  // Ranks' columns arrive one rank behind another.
+  const Tensor parts = tape.empty(shape, part.type());
+  group_.ranks().all_gather(part.buffer(), parts.buffer(), counts).wait();
+  const Layout columns = Layout::split(shape, 1, widths);
+  std::vector<Block> blocks;
+  for (int rank = 0; rank < split_.ranks(); ++rank) blocks.push_back(columns.blocks(rank)[0]);
+  std::vector<std::byte> gathered(parts.bytes());
+  std::vector<std::byte> whole(parts.bytes());
+  parts.copy_to_host(gathered);
+  copy_to_whole(shape, size_of(parts.type()), gathered, blocks, whole);
+  parts.copy_from_host(whole);
+  return parts;
+}
+
+}  // namespace train
