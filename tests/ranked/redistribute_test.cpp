@@ -75,27 +75,29 @@ RedistributeCost check(Communicator& world, const std::vector<Way>& ways,
   for (std::size_t i = 0; i < ways.size(); ++i) {
     const auto& [from, to, type] = ways[i];
     sources.push_back(content(i, from, world.rank(), type));
-    const auto wanted = static_cast<std::size_t>(to.local_elements(world.rank()));
-    targets.emplace_back(wanted * size_of(type), std::byte{0xee});
+    const auto count = static_cast<std::size_t>(to.local_elements(world.rank()));
+    targets.emplace_back(count * size_of(type), std::byte{0xee});
     // Where a rank keeps nothing, it may pass nothing.
     Redistribution tensor{std::to_string(i), from, to, {}, {}};
     if (!sources[i].empty()) {
       tensor.source = {sources[i].data(), sources[i].size() / size_of(type), type};
     }
-    if (wanted > 0) tensor.target = {targets[i].data(), wanted, type};
+    if (count > 0) tensor.target = {targets[i].data(), count, type};
     tensors.push_back(tensor);
   }
   const std::uint64_t sent_before = world.traffic().send.bytes_sent;
   const RedistributeCost cost = redistribute(world, tensors, options);
-  std::uint64_t lacking = 0;
+  std::uint64_t lacking = 0, wanted = 0;
   for (std::size_t i = 0; i < ways.size(); ++i) {
     CAPTURE(i);
     CHECK(targets[i] == content(i, ways[i].to, world.rank(), ways[i].type));
     CHECK(sources[i] == content(i, ways[i].from, world.rank(), ways[i].type));
     lacking += bytes_lacking(ways[i], world.rank());
+    wanted += targets[i].size();
   }
   CHECK(world.traffic().send.bytes_sent - sent_before == cost.bytes_sent);
   CHECK(cost.bytes_received == lacking);
+  CHECK(cost.bytes_copied == wanted - lacking);
   CHECK(sum_over_ranks(world, cost.bytes_sent) == sum_over_ranks(world, lacking));
   CHECK(cost.staging_bytes <= options.staging_bytes);
   return cost;
