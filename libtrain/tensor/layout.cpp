@@ -27,7 +27,7 @@ void check_within(const Block& block, const Shape& shape) {
   bool within = block.extent.rank() == shape.rank();
   for (int i = 0; within && i < shape.rank(); ++i) {
     within = block.offset[i] >= 0 && block.extent[i] >= 0 &&
-             block.offset[i] + block.extent[i] <= shape[i];
+             block.offset[i] <= shape[i] - block.extent[i];
   }
   if (!within) {
     throw Error(fmt::format("a layout's block {} is not within the tensor {}", block.to_string(),
@@ -130,14 +130,16 @@ std::int64_t Layout::local_elements(int rank) const {
 
 Shape Layout::local_shape(int rank) const {
   const auto held = blocks(rank);
+  // Scalars do not stack: one keeps its shape, any other number of them is flat.
+  if (shape_.rank() == 0) return held.size() == 1 ? shape_ : Shape{local_elements(rank)};
   if (held.empty()) return with_extent(shape_, 0, 0);
   const Shape& first = held[0].extent;
   std::int64_t extent = 0;
   for (const Block& block : held) {
     if (!stack(first, block.extent)) return {local_elements(rank)};
-    if (first.rank() > 0) extent += block.extent[0];
+    extent += block.extent[0];
   }
-  return first.rank() == 0 ? first : with_extent(first, 0, extent);
+  return with_extent(first, 0, extent);
 }
 
 int Layout::owner(const Block& block) const {
@@ -149,10 +151,12 @@ int Layout::owner(const Block& block) const {
 
 std::vector<std::array<std::int64_t, 2>> Layout::owned_ranges(int rank) const {
   std::vector<std::array<std::int64_t, 2>> ranges;
+  const auto held = blocks(rank);
   std::int64_t begin = 0;
-  for (const Block& block : blocks(rank)) {
-    const std::int64_t end = begin + block.elements();
-    if (owner(block) == rank && begin < end) ranges.push_back({begin, end});
+  for (auto block = held.begin(); block != held.end(); ++block) {
+    const std::int64_t end = begin + block->elements();
+    const bool again = std::find(held.begin(), block, *block) != block;
+    if (begin < end && !again && owner(*block) == rank) ranges.push_back({begin, end});
     begin = end;
   }
   return ranges;
