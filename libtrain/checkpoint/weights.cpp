@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "libtrain/tensor/block_copy.hpp"
+
 namespace train {
 namespace {
 
@@ -89,10 +91,16 @@ void WeightsFile::load(Parameter& parameter, Device& device) const {
     throw Error(fmt::format("{}: tensor {} is {}; weights are F32 or BF16", file, parameter.name(),
                             entry->dtype));
   }
-  const Tensor staging(device.memory(), parameter.shape(), type);
-  std::vector<std::byte> host(staging.bytes());
-  reader_.read(parameter.name(), {host.data(), static_cast<std::size_t>(staging.elements()), type});
-  staging.copy_from_host(host);
+  // This rank's blocks of it, in the parameter's type.
+  std::vector<std::byte> whole(static_cast<std::size_t>(parameter.shape().elements()) *
+                               size_of(type));
+  reader_.read(parameter.name(),
+               {whole.data(), static_cast<std::size_t>(parameter.shape().elements()), type});
+  const Tensor staging(device.memory(), parameter.local_shape(), type);
+  std::vector<std::byte> local(staging.bytes());
+  copy_from_whole(parameter.shape(), size_of(type), whole,
+                  parameter.layout().blocks(parameter.layout_rank()), local);
+  staging.copy_from_host(local);
   device.ops().convert(staging, parameter.value());
 }
 
