@@ -66,10 +66,25 @@ Trainer::Trainer(const Grid& grid, Gpt& model, ShardedOptimizer& optimizer, Toke
   targets_.resize(tokens);
 }
 
+void Trainer::add_trace(std::unique_ptr<Trace> trace, std::int64_t steps) {
+  step_trace_ = std::make_unique<StepTrace>(*trace, grid_, model_, optimizer_);
+  trace_ = std::move(trace);
+  trace_steps_ = steps;
+}
+
+void Trainer::finish_trace() {
+  if (trace_ == nullptr) return;
+  step_trace_.reset();
+  trace_->write();
+  trace_.reset();
+}
+
 void Trainer::run() {
   if (options_.measure_mfu) measure_peak();
-  for (std::int64_t step = optimizer_.steps_done(); step < last_step_; ++step) {
+  const std::int64_t first = optimizer_.steps_done();
+  for (std::int64_t step = first; step < last_step_; ++step) {
     StepRecord record = train_step(step);
+    if (step + 1 - first >= trace_steps_ || is_last(step)) finish_trace();
     const bool scheduled = options_.eval_every > 0 && (step + 1) % options_.eval_every == 0;
     if (scheduled || is_last(step)) record.val_loss = evaluate();
     if (grid_.rank() != 0) continue;
@@ -80,10 +95,10 @@ void Trainer::run() {
 
 StepRecord Trainer::train_step(std::int64_t step) {
   const auto start = Clock::now();
-  const double waited_before = optimizer_.seconds_waited() + reduce_seconds_;
+  const double waited_before = seconds_waited();
   const float lr = options_.schedule.at(step);
   const double loss = sum_over_ranks(run_passes(step));
-  const double norm = optimizer_.step(lr);
+  const double norm = step_optimizer(lr);
   if (!std::isfinite(loss) || !std::isfinite(norm)) stop_not_finite(step, loss, norm);
 
   StepRecord record;
@@ -97,7 +112,7 @@ StepRecord Trainer::train_step(std::int64_t step) {
   record.tokens_per_s = tokens / record.step_s;
   record.mfu = model_flops_utilisation(flops_per_token(size_of(model_.config(), context_)),
                                        record.tokens_per_s, peak_flops_);
-  record.comm_s = optimizer_.seconds_waited() + reduce_seconds_ - waited_before;
+  record.comm_s = seconds_waited() - waited_before;
   return record;
 }
 
@@ -112,11 +127,30 @@ double Trainer::run_passes(std::int64_t step) {
     batch_.first_sequence = first;
     batch_.step = step;
     batch_.tokens_in_step = options_.batch * context_;
-    Loss loss = model_.loss(batch_);
-    loss.backward();
-    sum += loss.value();
+    sum += run_pass(batch_);
   }
   return sum;
+}
+
+double Trainer::run_pass(const Batch& batch) {
+  Loss loss = run_forward(batch);
+  const TraceScope scope(trace_.get(), "compute", "backward");
+  loss.backward();
+  return loss.value();
+}
+
+Loss Trainer::run_forward(const Batch& batch) {
+  const TraceScope scope(trace_.get(), "compute", "forward");
+  return model_.loss(batch);
+}
+
+double Trainer::step_optimizer(float lr) {
+  const TraceScope scope(trace_.get(), "compute", "optimizer");
+  return optimizer_.step(lr);
+}
+
+double Trainer::seconds_waited() const {
+  return optimizer_.seconds_waited() + model_.execution().seconds_waited() + reduce_seconds_;
 }
 
 Batch Trainer::load(std::uint64_t position, std::int64_t sequences) {

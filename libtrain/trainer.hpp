@@ -11,6 +11,7 @@
 #include "libtrain/optimizer/schedule.hpp"
 #include "libtrain/optimizer/sharded_optimizer.hpp"
 #include "libtrain/parallel/grid.hpp"
+#include "libtrain/step_trace.hpp"
 
 namespace train {
 
@@ -37,6 +38,9 @@ class Trainer {
   /// Where step records go; called on rank 0 only.
   void add_sink(std::unique_ptr<MetricsSink> sink) { sinks_.push_back(std::move(sink)); }
 
+  /// Draws the first `steps` steps of run() and writes the trace after them.
+  void add_trace(std::unique_ptr<Trace> trace, std::int64_t steps);
+
   /// Trains to the last step. Throws Error, the same on every rank, when a loss or gradient is not
   /// finite, with the step and the first tensor that went wrong.
   void run();
@@ -46,7 +50,12 @@ class Trainer {
 
  private:
   StepRecord train_step(std::int64_t step);
+  void finish_trace();
+  double seconds_waited() const;
   double run_passes(std::int64_t step);
+  double run_pass(const Batch& batch);
+  Loss run_forward(const Batch& batch);
+  double step_optimizer(float lr);
   Batch load(std::uint64_t position, std::int64_t sequences);
   double sum_over_ranks(double value);
   [[noreturn]] void stop_not_finite(std::int64_t step, double loss, double norm);
@@ -65,6 +74,9 @@ class Trainer {
   std::vector<std::int32_t> inputs_;
   std::vector<std::int32_t> targets_;
   Batch batch_;  // the last one that was loaded
+  std::unique_ptr<Trace> trace_;
+  std::unique_ptr<StepTrace> step_trace_;
+  std::int64_t trace_steps_ = 0;
   double peak_flops_ = 0.0;
   double reduce_seconds_ = 0.0;
 };

@@ -43,6 +43,8 @@ std::optional<int> parse(const train::Job& job, GenerateArguments& arguments) {
       ->capture_default_str();
   app.add_option("--seed", arguments.sampling.seed, "Of the draws")->capture_default_str();
   app.add_option("--dtype", arguments.dtype, "f32 | bf16")->capture_default_str();
+  app.add_option("--tensor-parallel", arguments.grid.tensor, "Ranks that share the model")
+      ->capture_default_str();
   app.add_option("--device", arguments.grid.device, "cpu")->capture_default_str();
   app.add_option("--threads", arguments.grid.threads, "[all cores]");
   add_unavailable(app, "--checkpoint", "use --weights FILE.safetensors");
@@ -80,6 +82,7 @@ int generate_gpt(train::Job& job) {
   const auto tokenizer = choose_tokenizer(arguments, weights);
   const train::Grid grid = job.grid(arguments.grid);
   train::Gpt model(weights.config(), grid.device(), {parse_dtype(arguments.dtype)});
+  train::parallelize(model, grid, train::megatron_plan(/*sequence_parallel=*/false));
   weights.load(model);
 
   std::vector<std::int32_t> prompt = tokenizer->encode(arguments.prompt);

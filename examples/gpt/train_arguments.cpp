@@ -50,9 +50,23 @@ void add_model_flags(CLI::App& app, TrainArguments& arguments) {
 void add_parallel_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--data-parallel", arguments.grid.data, "Data-parallel ranks [all]");
   app.add_option("--tensor-parallel", arguments.grid.tensor,
-                 "Tensor-parallel ranks (1 in this version)")
+                 "Ranks that share each copy of the model; neighbours")
       ->capture_default_str();
-  app.add_option("--zero", arguments.zero, "ZeRO stage (0 in this version)")->capture_default_str();
+  app.add_option("--sequence-parallel", arguments.sequence_parallel,
+                 "Tensor-parallel ranks share the rows between split layers too")
+      ->capture_default_str();
+  app.add_option("--zero", arguments.zero,
+                 "ZeRO stage: data-parallel ranks share 1: optimizer state, 2: and gradients, 3: "
+                 "and parameters")
+      ->capture_default_str();
+  app.add_option("--zero3-resident", arguments.resident_elements,
+                 "At stage 3, parameters of up to so many elements stay on every rank")
+      ->capture_default_str();
+  app.add_option("--grad-dtype", arguments.gradient_dtype, "f32 | bf16, of sums over ranks")
+      ->capture_default_str();
+  app.add_option("--recompute", arguments.recompute,
+                 "none | attention | block: activations computed again in the backward pass")
+      ->capture_default_str();
   app.add_option("--device", arguments.grid.device, "cpu")->capture_default_str();
   app.add_option("--threads", arguments.grid.threads,
                  "Threads of a rank [the node's cores / its ranks]");
@@ -96,6 +110,14 @@ void add_output_flags(CLI::App& app, TrainArguments& arguments) {
                  "Held-out sequences of an evaluation [all]");
   app.add_option("--metrics", arguments.metrics, "JSON lines, one per step");
   app.add_option("--tensorboard", arguments.tensorboard, "Directory for TensorBoard event files");
+  app.add_flag("--report-memory", arguments.report_memory,
+               "Print what every rank's memory held, at the end");
+  app.add_option("--trace", arguments.trace,
+                 "Write a timeline of every rank's computation and communication to this file, for "
+                 "ui.perfetto.dev");
+  app.add_option("--trace-steps", arguments.trace_steps, "Steps that the timeline shows")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--progress", arguments.progress, "auto | live | plain | none")
       ->capture_default_str();
   app.add_option("--save-weights", arguments.save_weights,

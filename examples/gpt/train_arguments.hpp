@@ -26,6 +26,13 @@ struct TrainArguments {
   double min_lr = -1.0;  ///< below 0: a tenth of lr
   std::size_t bucket_mib = 25;
   int zero = 0;
+  bool sequence_parallel = true;
+  std::string gradient_dtype = "f32";
+  std::int64_t resident_elements = train::OptimizerOptions{}.resident_elements;
+  std::string recompute = "none";
+  bool report_memory = false;
+  std::string trace;
+  std::int64_t trace_steps = 10;
   int timeout_s = 600;
   std::string metrics;
   std::string tensorboard;

@@ -42,6 +42,20 @@ train::GptConfig new_config(const TrainArguments& arguments, const train::TokenD
   return config;
 }
 
+train::OptimizerOptions optimizer_options(const TrainArguments& arguments) {
+  return {.zero = train::zero_from(arguments.zero),
+          .bucket_bytes = arguments.bucket_mib << 20,
+          .gradient_type = parse_dtype(arguments.gradient_dtype),
+          .resident_elements = arguments.resident_elements};
+}
+
+void report_memory(const train::Grid& grid) {
+  const std::string report = train::memory_report(grid.device(), grid.world());
+  if (grid.rank() != 0) return;
+  fmt::print("{}", report);
+  std::fflush(stdout);
+}
+
 void add_sinks(const TrainArguments& arguments, const train::Grid& grid, train::Trainer& trainer) {
   if (grid.rank() != 0) return;
   train::ConsoleOptions console;
@@ -86,18 +100,26 @@ int train_gpt(train::Job& job) {
   train::GptConfig config = start ? start->config() : new_config(arguments, data);
   config.dropout = arguments.dropout;
 
-  train::Gpt model(config, grid.device(), {parse_dtype(arguments.dtype), arguments.seed});
+  train::Gpt model(
+      config, grid.device(),
+      {parse_dtype(arguments.dtype), arguments.seed, train::recompute_from(arguments.recompute)});
+  train::parallelize(model, grid, train::megatron_plan(arguments.sequence_parallel));
   if (start) start->load(model);
-  train::ShardedOptimizer optimizer(
-      model, grid, arguments.adamw,
-      {train::zero_from(arguments.zero), arguments.bucket_mib << 20});
+  train::ShardedOptimizer optimizer(model, grid, arguments.adamw, optimizer_options(arguments));
   train::Trainer trainer(grid, model, optimizer, data, arguments.trainer);
   if (job.is_root()) check_writable(arguments.save_weights);
   announce(job, arguments, model, data);
   add_sinks(arguments, grid, trainer);
+  if (!arguments.trace.empty()) {
+    trainer.add_trace(std::make_unique<train::Trace>(grid.world(), arguments.trace),
+                      arguments.trace_steps);
+  }
+  train::reset_memory_peaks(grid.device());
   trainer.run();
-  if (job.is_root() && !arguments.save_weights.empty()) {
-    train::save_weights(arguments.save_weights, model, data.tokenizer().get());
+  if (arguments.report_memory) report_memory(grid);
+  if (!arguments.save_weights.empty()) {
+    train::save_weights(arguments.save_weights, config, optimizer.parameters(), grid.world(),
+                        data.tokenizer().get());
   }
   return 0;
 }

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "libtrain/parallel/gather.hpp"
 #include "libtrain/tensor/block_copy.hpp"
 
 namespace train {
@@ -35,16 +36,22 @@ std::shared_ptr<const Tokenizer> read_tokenizer(const SafetensorsReader& reader)
   return tokenizer_from_json(found->second);
 }
 
+std::map<std::string, std::string> metadata_of(const GptConfig& config,
+                                               const Tokenizer* tokenizer) {
+  std::map<std::string, std::string> metadata{{config_key, config.to_json()}};
+  if (tokenizer != nullptr) metadata[tokenizer_key] = tokenizer->to_json();
+  return metadata;
+}
+
 }  // namespace
 
 void save_weights(const std::filesystem::path& path, const Gpt& model, const Tokenizer* tokenizer) {
   std::vector<SafetensorsSpec> specs;
   for (const auto& parameter : model.parameters()) {
-    specs.push_back({parameter->name(), parameter->value().type(), extents_of(parameter->shape())});
+    invariant(parameter->layout().ranks() == 1, "a model that is split is saved by its ranks");
+    specs.push_back({parameter->name(), parameter->type(), extents_of(parameter->shape())});
   }
-  std::map<std::string, std::string> metadata{{config_key, model.config().to_json()}};
-  if (tokenizer != nullptr) metadata[tokenizer_key] = tokenizer->to_json();
-  SafetensorsWriter writer(path, specs, std::move(metadata));
+  SafetensorsWriter writer(path, specs, metadata_of(model.config(), tokenizer));
   std::vector<std::byte> host;
   for (const auto& parameter : model.parameters()) {
     const Tensor& value = parameter->value();
@@ -54,6 +61,26 @@ void save_weights(const std::filesystem::path& path, const Gpt& model, const Tok
                  {host.data(), static_cast<std::size_t>(value.elements()), value.type()});
   }
   writer.commit();
+}
+
+void save_weights(const std::filesystem::path& path, const GptConfig& config,
+                  std::span<const LogicalTensor> parameters, Communicator& world,
+                  const Tokenizer* tokenizer) {
+  std::optional<SafetensorsWriter> writer;
+  if (world.rank() == 0) {
+    std::vector<SafetensorsSpec> specs;
+    for (const LogicalTensor& parameter : parameters) {
+      specs.push_back({parameter.name, parameter.type, extents_of(parameter.layout.shape())});
+    }
+    writer.emplace(path, specs, metadata_of(config, tokenizer));
+  }
+  for (const LogicalTensor& parameter : parameters) {
+    const auto whole = gather(parameter, world, 0);
+    if (!writer) continue;
+    writer->write(parameter.name,
+                  {whole.data(), whole.size() / size_of(parameter.type), parameter.type});
+  }
+  if (writer) writer->commit();
 }
 
 WeightsFile::WeightsFile(const std::filesystem::path& path)

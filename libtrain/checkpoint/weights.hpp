@@ -4,9 +4,11 @@
 #include <memory>
 #include <string>
 
+#include "collectives/communicator.hpp"
 #include "libtrain/checkpoint/safetensors.hpp"
 #include "libtrain/data/tokenizer.hpp"
 #include "libtrain/model/gpt.hpp"
+#include "libtrain/parallel/logical_tensor.hpp"
 
 namespace train {
 
@@ -14,6 +16,11 @@ namespace train {
 /// model's own names, `libtrain.config` and `libtrain.tokenizer` in the metadata.
 /// `tokenizer` may be null: the file then holds none. Throws Error naming the file.
 void save_weights(const std::filesystem::path& path, const Gpt& model, const Tokenizer* tokenizer);
+/// The same from parameters in any layout (see ShardedOptimizer::parameters()): rank 0 gathers and
+/// writes one tensor after another. Collective over `world`.
+void save_weights(const std::filesystem::path& path, const GptConfig& config,
+                  std::span<const LogicalTensor> parameters, Communicator& world,
+                  const Tokenizer* tokenizer);
 
 /// A weights file, opened.
 class WeightsFile {
@@ -25,7 +32,8 @@ class WeightsFile {
   /// Null when the file holds none.
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
 
-  /// Fills the model's parameters, converting between f32 and bf16. Throws Error naming the first
+  /// Fills the model's parameters, or what of them this rank holds after parallelize(), converting
+  /// between f32 and bf16. Before an optimizer has taken the model. Throws Error naming the first
   /// tensor that is missing, has another shape, or is not in the model.
   void load(Gpt& model) const;
 

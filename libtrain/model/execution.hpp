@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 
@@ -71,6 +72,9 @@ class Execution {
   virtual bool splits_rows() const { return false; }
   /// Seconds that passes have waited for other ranks.
   virtual double seconds_waited() const { return 0.0; }
+  /// Called after each such wait from now on.
+  using WaitObserver = std::function<void(Clock::time_point begin, Clock::time_point end)>;
+  virtual void observe_waits(WaitObserver) const {}
 };
 
 }  // namespace train

@@ -92,6 +92,11 @@ void ShardedOptimizer::count_norm() {
   }
 }
 
+void ShardedOptimizer::observe_waits(const WaitTimer::Observer& observer) {
+  reducer_.waits().observe(observer);
+  values_.waits().observe(observer);
+}
+
 void ShardedOptimizer::begin_step(int passes) {
   reducer_.begin_step(passes);
 }
@@ -156,6 +161,7 @@ std::vector<LogicalTensor> ShardedOptimizer::logical(Sharded sharded, Part part)
   std::vector<LogicalTensor> tensors(parameters.size());
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     tensors[i].name = parameters[i]->name();
+    tensors[i].type = part(0).type();
     tensors[i].layout = std::move(layouts[i]);
   }
   for (std::size_t b = 0; b < buckets_.size(); ++b) {

@@ -52,7 +52,9 @@ class ShardedOptimizer {
 
   std::int64_t steps_done() const { return steps_done_; }
   /// Seconds that training has waited for communication of gradients and parameters.
-  double seconds_waited() const { return reducer_.seconds_waited() + values_.seconds_waited(); }
+  double seconds_waited() const { return reducer_.waits().seconds() + values_.waits().seconds(); }
+  /// Called after each such wait from now on.
+  void observe_waits(const WaitTimer::Observer& observer);
   /// This rank's communication buckets.
   const std::vector<Bucket>& buckets() const { return buckets_; }
 

@@ -7,9 +7,8 @@
 
 namespace train {
 
-/// All of a tensor, row-major, on rank `root`; nothing elsewhere. `type` is the tensor's: a rank
-/// may hold no part of it. Collective over the ranks of its layout.
-std::vector<std::byte> gather(const LogicalTensor& tensor, DataType type, Communicator& world,
-                              int root);
+/// All of a tensor, row-major, on rank `root`; nothing elsewhere. Collective over the ranks of its
+/// layout.
+std::vector<std::byte> gather(const LogicalTensor& tensor, Communicator& world, int root);
 
 }  // namespace train

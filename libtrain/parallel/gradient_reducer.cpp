@@ -82,7 +82,7 @@ void GradientReducer::ready(Parameter& parameter) {
 
 void GradientReducer::start(std::size_t bucket) {
   State& state = states_[bucket];
-  for (Work& sum : state.sums) wait(sum);
+  for (Work& sum : state.sums) waits_.wait(sum);
   state.sums.clear();
   state.ready = 0;
   state.started = true;
@@ -106,7 +106,7 @@ void GradientReducer::retire(std::size_t under_way) {
     const std::size_t bucket = under_way_.front();
     under_way_.pop_front();
     State& state = states_[bucket];
-    wait(state.work);
+    waits_.wait(state.work);
     if (state.accumulated) device_.ops().add(state.shard, own_part(bucket), state.shard);
     state.accumulated = true;
     state.full.reset();
@@ -118,15 +118,8 @@ void GradientReducer::finish() {
   for (State& state : states_) {
     invariant(state.started && state.ready == 0,
               "every parameter took part in every backward pass of the step");
-    wait(state.work);
+    waits_.wait(state.work);
   }
-}
-
-void GradientReducer::wait(Work& work) {
-  const auto before = Clock::now();
-  work.wait();
-  work = Work();
-  seconds_waited_ += std::chrono::duration<double>(Clock::now() - before).count();
 }
 
 Tensor GradientReducer::own_part(std::size_t bucket) const {

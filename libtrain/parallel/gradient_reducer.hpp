@@ -7,6 +7,7 @@
 #include "collectives/communicator.hpp"
 #include "libtrain/ops/device.hpp"
 #include "libtrain/parallel/bucket.hpp"
+#include "libtrain/parallel/wait_timer.hpp"
 
 namespace train {
 
@@ -39,8 +40,9 @@ class GradientReducer {
   /// This rank's part of a bucket's sum: its shard, or at stage 0 all. Valid after finish().
   Tensor gradient(std::size_t bucket) const;
 
-  /// Seconds that training has waited here: communication that the backward pass did not hide.
-  double seconds_waited() const { return seconds_waited_; }
+  /// Communication that the backward pass did not hide.
+  WaitTimer& waits() { return waits_; }
+  const WaitTimer& waits() const { return waits_; }
   /// Buckets of this pass whose sums have arrived.
   std::size_t buckets_summed();
 
@@ -64,7 +66,6 @@ class GradientReducer {
   void open(std::size_t bucket, MemoryUse use);
   void start(std::size_t bucket);
   void retire(std::size_t under_way);
-  void wait(Work& work);
 
   const std::vector<Bucket>& buckets_;
   Zero zero_;
@@ -75,7 +76,7 @@ class GradientReducer {
   std::unordered_map<const Parameter*, Place> places_;
   std::deque<std::size_t> under_way_;  // stages 2 and 3, the oldest first
   int passes_ = 1;
-  double seconds_waited_ = 0.0;
+  WaitTimer waits_;
 };
 
 }  // namespace train

@@ -46,7 +46,7 @@ void ParameterBuckets::publish(std::size_t bucket) {
 
 void ParameterBuckets::finish_publishing() {
   for (std::size_t i = 0; i < buckets_.size(); ++i) {
-    if (!buckets_[i].gathered) wait(states_[i].work);
+    if (!buckets_[i].gathered) waits_.wait(states_[i].work);
   }
 }
 
@@ -63,7 +63,7 @@ void ParameterBuckets::require(std::size_t bucket) {
   fetch(bucket);
   State& state = states_[bucket];
   if (!buckets_[bucket].gathered || state.here) return;
-  wait(state.work);
+  waits_.wait(state.work);
   for (const Bucket::Place& place : buckets_[bucket].places) {
     place.parameter->set_value(state.full.slice(place.begin, place.parameter->local_shape()));
   }
@@ -76,13 +76,6 @@ void ParameterBuckets::release(std::size_t bucket) {
   for (const Bucket::Place& place : buckets_[bucket].places) place.parameter->release_value();
   state.full.reset();
   state.here = false;
-}
-
-void ParameterBuckets::wait(Work& work) {
-  const auto before = Clock::now();
-  work.wait();
-  work = Work();
-  seconds_waited_ += std::chrono::duration<double>(Clock::now() - before).count();
 }
 
 }  // namespace train

@@ -5,6 +5,7 @@
 #include "collectives/communicator.hpp"
 #include "libtrain/ops/device.hpp"
 #include "libtrain/parallel/bucket.hpp"
+#include "libtrain/parallel/wait_timer.hpp"
 
 namespace train {
 
@@ -39,8 +40,9 @@ class ParameterBuckets {
   /// Frees a gathered bucket's values.
   void release(std::size_t bucket);
 
-  /// Seconds that training has waited for values.
-  double seconds_waited() const { return seconds_waited_; }
+  /// Gathering that computation did not hide.
+  WaitTimer& waits() { return waits_; }
+  const WaitTimer& waits() const { return waits_; }
 
  private:
   struct State {
@@ -52,13 +54,12 @@ class ParameterBuckets {
 
   Tensor own_part(std::size_t bucket) const;
   void place(std::size_t bucket);
-  void wait(Work& work);
 
   const std::vector<Bucket>& buckets_;
   Communicator& data_;
   const Device& device_;
   std::vector<State> states_;
-  double seconds_waited_ = 0.0;
+  WaitTimer waits_;
 };
 
 }  // namespace train

@@ -16,9 +16,7 @@ std::vector<std::size_t> TensorGroup::counts(std::int64_t rows, std::int64_t wid
 }
 
 Tensor TensorGroup::wait(Pending& pending) const {
-  const auto before = Clock::now();
-  pending.work.wait();
-  seconds_waited_ += std::chrono::duration<double>(Clock::now() - before).count();
+  waits_.wait(pending.work);
   return std::move(pending.tensor);
 }
 
@@ -49,9 +47,8 @@ Tensor TensorGroup::keep_own(const Tape& tape, const Tensor& all) const {
 }
 
 void TensorGroup::reduce(const Tensor& tensor, ReduceOp op) const {
-  const auto before = Clock::now();
-  ranks_.all_reduce(tensor.buffer(), tensor.buffer(), op).wait();
-  seconds_waited_ += std::chrono::duration<double>(Clock::now() - before).count();
+  Work work = ranks_.all_reduce(tensor.buffer(), tensor.buffer(), op);
+  waits_.wait(work);
 }
 
 }  // namespace train

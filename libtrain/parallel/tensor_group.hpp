@@ -6,6 +6,7 @@
 #include "collectives/communicator.hpp"
 #include "libtrain/autograd/tape.hpp"
 #include "libtrain/parallel/model_split.hpp"
+#include "libtrain/parallel/wait_timer.hpp"
 
 namespace train {
 
@@ -38,14 +39,15 @@ class TensorGroup {
 
   void reduce(const Tensor& tensor, ReduceOp op) const;
 
-  double seconds_waited() const { return seconds_waited_; }
+  /// Exchanges that computation did not hide.
+  WaitTimer& waits() const { return waits_; }
 
  private:
   std::vector<std::size_t> counts(std::int64_t rows, std::int64_t width) const;
 
   Communicator& ranks_;
   bool split_rows_;
-  mutable double seconds_waited_ = 0.0;
+  mutable WaitTimer waits_;
 };
 
 }  // namespace train

@@ -93,7 +93,7 @@ Curve train_on(Communicator& world, const std::string& name, const Case& c) {
     curve.losses.push_back(sum);
   }
   for (const LogicalTensor& tensor : optimizer.parameters()) {
-    const auto whole = gather(tensor, DataType::f32, world, 0);
+    const auto whole = gather(tensor, world, 0);
     std::vector<float> values(whole.size() / sizeof(float));
     if (!whole.empty()) std::memcpy(values.data(), whole.data(), whole.size());
     if (tensor.name.ends_with("qkv.bias")) forget_key_biases(values, model.config());

@@ -1,0 +1,50 @@
+#include "libtrain/step_trace.hpp"
+
+#include <fmt/format.h>
+
+namespace train {
+
+StepTrace::StepTrace(Trace& trace, const Grid& grid, Gpt& model, ShardedOptimizer& optimizer)
+    : trace_(trace), grid_(grid), model_(model), optimizer_(optimizer) {
+  for (const ModelUnit& unit : model_.units()) names_.push_back(unit.name);
+  for (Communicator* ranks : {&grid_.world(), &grid_.data(), &grid_.tensor()}) {
+    if (ranks->size() > 1) trace_.follow(*ranks);
+  }
+  const auto waiting = [this](const char* what) {
+    return [this, what](Clock::time_point begin, Clock::time_point end) {
+      trace_.span("compute", what, begin, end);
+    };
+  };
+  optimizer_.observe_waits(waiting("wait for data group"));
+  model_.execution().observe_waits(waiting("wait for tensor group"));
+  model_.add_observer(*this);
+}
+
+StepTrace::~StepTrace() {
+  model_.remove_observer(*this);
+  optimizer_.observe_waits({});
+  model_.execution().observe_waits({});
+  for (Communicator* ranks : {&grid_.world(), &grid_.data(), &grid_.tensor()}) ranks->observe({});
+}
+
+void StepTrace::before_forward(std::size_t, bool) {
+  begin_ = Clock::now();
+}
+
+void StepTrace::after_forward(std::size_t unit) {
+  draw("forward", unit);
+}
+
+void StepTrace::before_backward(std::size_t) {
+  begin_ = Clock::now();
+}
+
+void StepTrace::after_backward(std::size_t unit) {
+  draw("backward", unit);
+}
+
+void StepTrace::draw(const char* direction, std::size_t unit) {
+  trace_.span("compute", fmt::format("{} {}", direction, names_[unit]), begin_, Clock::now());
+}
+
+}  // namespace train
