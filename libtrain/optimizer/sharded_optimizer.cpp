@@ -128,6 +128,7 @@ double ShardedOptimizer::step(float lr) {
   if (config_.clip_norm > 0.0f && norm > config_.clip_norm) {
     step.gradient_scale = static_cast<float>(config_.clip_norm / norm);
   }
+  values_.release_all();
   for (std::size_t i = 0; i < buckets_.size(); ++i) {
     update(i, step);
     values_.publish(i);

@@ -51,6 +51,9 @@ class ShardedOptimizer {
   double step(float lr);
 
   std::int64_t steps_done() const { return steps_done_; }
+  /// Goes on from state that was brought here from another optimizer after so many steps: fill the
+  /// tensors of parameters() and state() first.
+  void resume_at(std::int64_t steps_done) { steps_done_ = steps_done; }
   /// Seconds that training has waited for communication of gradients and parameters.
   double seconds_waited() const { return reducer_.waits().seconds() + values_.waits().seconds(); }
   /// Called after each such wait from now on.

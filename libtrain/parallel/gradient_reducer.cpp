@@ -50,6 +50,7 @@ GradientReducer::~GradientReducer() {
 
 void GradientReducer::open(std::size_t bucket, MemoryUse use) {
   Tensor& full = states_[bucket].full;
+  if (full.defined()) retire(0);  // still on its way from the pass before
   full = Tensor(device_.memory(use), {buckets_[bucket].elements}, type_);
   zero_gaps(buckets_[bucket], full, device_.ops());
   for (const Bucket::Place& place : buckets_[bucket].places) {

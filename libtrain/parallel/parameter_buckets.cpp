@@ -70,6 +70,14 @@ void ParameterBuckets::require(std::size_t bucket) {
   state.here = true;
 }
 
+void ParameterBuckets::release_all() {
+  for (std::size_t i = 0; i < buckets_.size(); ++i) {
+    if (!buckets_[i].gathered || !states_[i].full.defined()) continue;
+    require(i);
+    release(i);
+  }
+}
+
 void ParameterBuckets::release(std::size_t bucket) {
   State& state = states_[bucket];
   if (!buckets_[bucket].gathered || !state.here) return;

@@ -39,6 +39,9 @@ class ParameterBuckets {
   void require(std::size_t bucket);
   /// Frees a gathered bucket's values.
   void release(std::size_t bucket);
+  /// Before shards change: frees whatever is still gathered or on its way, as after a loss that was
+  /// never taken backward.
+  void release_all();
 
   /// Gathering that computation did not hide.
   WaitTimer& waits() { return waits_; }

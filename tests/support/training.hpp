@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "libtrain/parallel/grid.hpp"
@@ -57,6 +58,7 @@ struct Run {
   train::AdamW adamw{.lr = 1e-2f};
   train::GridOptions grid;  // all ranks data-parallel
   bool sequence_parallel = true;
+  std::optional<train::ParallelPlan> plan;  // Megatron's otherwise
   train::OptimizerOptions optimizer{
       .bucket_bytes = 4096, .resident_elements = 20};  // several buckets even for tiny models
   train::Recompute recompute = train::Recompute::none;
@@ -97,7 +99,8 @@ struct Outcome {
 inline Outcome train_on(train::Communicator& world, const Run& run) {
   const train::Grid grid(world, run.grid, train::make_cpu_device(run.threads));
   train::Gpt model(run.config, grid.device(), {run.type, 1, run.recompute});
-  train::parallelize(model, grid, train::megatron_plan(run.sequence_parallel));
+  train::parallelize(model, grid,
+                     run.plan ? *run.plan : train::megatron_plan(run.sequence_parallel));
   train::ShardedOptimizer optimizer(model, grid, run.adamw, run.optimizer);
   train::TokenDataset data(std::make_shared<PatternSource>(4000, run.config.vocabulary),
                            {.validation_fraction = 0.1});
@@ -107,7 +110,11 @@ inline Outcome train_on(train::Communicator& world, const Run& run) {
     trainer.add_sink(std::make_unique<CollectingSink>(outcome.records));
   }
   trainer.run();
-  if (run.type != train::DataType::f32) return outcome;
+  // Whole ones only: others are gathered by those who ask.
+  if (run.type != train::DataType::f32 || grid.tensor().size() > 1 ||
+      optimizer.zero() == train::Zero::stage3) {
+    return outcome;
+  }
   for (const auto& parameter : model.parameters()) {
     const auto values = parameter->value().span<float>();
     outcome.parameters.insert(outcome.parameters.end(), values.begin(), values.end());

@@ -1,0 +1,299 @@
+// What must hold on any grid beside plain training: dropout, passes that add up, bf16, sizes that
+// do not divide, padding, saved weights, and state that moves from one grid to another.
+
+#include <cstring>
+
+#include <doctest/doctest.h>
+
+#include "libtrain/checkpoint/weights.hpp"
+#include "libtrain/model/generator.hpp"
+#include "libtrain/parallel/gather.hpp"
+#include "libtrain/parallel/redistribute.hpp"
+#include "tests/support/ranked.hpp"
+#include "tests/support/scratch_directory.hpp"
+#include "tests/support/training.hpp"
+
+using namespace train;
+using training::Outcome;
+using training::Run;
+using train::test::read_file;
+using train::test::ScratchDirectory;
+
+namespace {
+
+constexpr Zero stages[] = {Zero::stage0, Zero::stage1, Zero::stage2, Zero::stage3};
+
+// All ranks as data x tensor, for each tensor degree that divides them.
+std::vector<GridOptions> grids_of(int ranks) {
+  std::vector<GridOptions> grids;
+  for (int tensor = 1; tensor <= ranks; ++tensor) {
+    if (ranks % tensor == 0) grids.push_back({.data = ranks / tensor, .tensor = tensor});
+  }
+  return grids;
+}
+
+Outcome train_alone(Communicator& world, const Run& run) {
+  const auto self = world.split(world.rank(), 0, "self");
+  return training::train_on(*self, run);
+}
+
+// On all grids of the ranks, at the given stages.
+void check_against_one_rank(Communicator& world, Run run, std::span<const Zero> at) {
+  const Outcome alone = train_alone(world, run);
+  for (const GridOptions& grid : grids_of(world.size())) {
+    for (const Zero zero : at) {
+      run.grid = grid;
+      run.optimizer.zero = zero;
+      const Outcome together = training::train_on(world, run);
+      if (world.rank() != 0) continue;
+      CAPTURE(grid.data);
+      CAPTURE(grid.tensor);
+      CAPTURE(static_cast<int>(zero));
+      CHECK(training::largest_relative_difference(alone, together) < 1e-5);
+      REQUIRE(together.records.back().val_loss.has_value());
+      CHECK(*together.records.back().val_loss ==
+            doctest::Approx(*alone.records.back().val_loss).epsilon(1e-5));
+    }
+  }
+}
+
+GptConfig odd_sizes() {
+  GptConfig config = parse_model("llama,layers=2,heads=6,kv_heads=3,width=24,hidden=25,context=8");
+  config.vocabulary = 37;
+  config.tied_head = true;
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("dropout masks do not depend on the grid") {
+  ranked([](Communicator& world) {
+    for (GptConfig config : {training::tiny_gpt2(), training::tiny_llama()}) {
+      config.dropout = 0.3f;
+      Run run = training::run_of(config, 10, 12);
+      run.recompute = Recompute::attention;
+      check_against_one_rank(world, run, std::span(stages).subspan(1, 1));
+    }
+  });
+}
+
+TEST_CASE("gradients of several passes add up at every stage") {
+  ranked([](Communicator& world) {
+    Run run = training::run_of(training::tiny_gpt2(), 10, 12);
+    run.trainer.micro_batch = 1;
+    check_against_one_rank(world, run, stages);
+  });
+}
+
+TEST_CASE("sizes that do not divide by the ranks, a tied head in Llama's style") {
+  ranked([](Communicator& world) {
+    Run run = training::run_of(odd_sizes(), 10, 12);
+    check_against_one_rank(world, run, stages);
+    run.sequence_parallel = false;
+    check_against_one_rank(world, run, std::span(stages).first(1));
+  });
+}
+
+TEST_CASE("bf16 with full-precision copies learns as one rank does, with gradients of both types") {
+  ranked([](Communicator& world) {
+    Run run = training::run_of(training::tiny_llama(), 30, 12);
+    run.type = DataType::bf16;
+    const Outcome alone = train_alone(world, run);
+    for (const DataType gradients : {DataType::f32, DataType::bf16}) {
+      run.optimizer.gradient_type = gradients;
+      for (const GridOptions& grid : grids_of(world.size())) {
+        run.grid = grid;
+        run.optimizer.zero = Zero::stage3;
+        const Outcome together = training::train_on(world, run);
+        if (world.rank() != 0) continue;
+        CHECK(together.records.back().loss ==
+              doctest::Approx(alone.records.back().loss).epsilon(0.02));
+      }
+    }
+  });
+}
+
+TEST_CASE("a plan without splits, and one that splits the MLP alone") {
+  ranked([](Communicator& world) {
+    const Run run = training::run_of(training::tiny_gpt2(), 5, 12);
+    const Outcome alone = train_alone(world, run);
+    for (const bool mlp : {false, true}) {
+      for (const bool sequence_parallel : {false, true}) {
+        Run changed = run;
+        changed.plan = {{{"*norm", Split::replicated},
+                         {"token_embedding", Split::replicated},
+                         {"blocks.*.attention.*", Split::replicated},
+                         {"blocks.*.mlp.up", mlp ? Split::column : Split::replicated},
+                         {"blocks.*.mlp.down", mlp ? Split::row : Split::replicated},
+                         {"head", Split::replicated}},
+                        sequence_parallel};
+        changed.grid = {.data = 1, .tensor = world.size()};
+        const Outcome together = training::train_on(world, changed);
+        if (world.rank() != 0) continue;
+        CHECK(training::largest_relative_difference(alone, together) < 1e-5);
+      }
+    }
+  });
+}
+
+TEST_CASE("padding targets cost and teach nothing on any grid") {
+  ranked([](Communicator& world) {
+    const auto loss_and_norm = [](Communicator& ranks, int tensor) {
+      const Grid grid(ranks, {.tensor = tensor}, make_cpu_device(1));
+      Gpt model(training::tiny_gpt2(), grid.device());
+      parallelize(model, grid, megatron_plan());
+      ShardedOptimizer optimizer(model, grid, {});
+      std::vector<std::int32_t> tokens(16, 3);
+      std::vector<std::int32_t> targets(16, -1);
+      targets[5] = 31;
+      Batch batch;
+      batch.inputs = tokens;
+      batch.targets = targets;
+      batch.sequences = 2;
+      batch.context = 8;
+      batch.tokens_in_step = 16 * (ranks.size() / tensor);
+      Loss loss = model.loss(batch);
+      loss.backward();
+      return std::pair(loss.value() * (ranks.size() / tensor), optimizer.step());
+    };
+    const auto self = world.split(world.rank(), 0, "self");
+    const auto alone = loss_and_norm(*self, 1);
+    for (const GridOptions& grid : grids_of(world.size())) {
+      const auto together = loss_and_norm(world, grid.tensor);
+      CHECK(together.first == doctest::Approx(alone.first).epsilon(1e-5));
+      CHECK(together.second == doctest::Approx(alone.second).epsilon(1e-5));
+    }
+  });
+}
+
+TEST_CASE("a loss that is never taken backward leaves no trace in the next step") {
+  ranked([](Communicator& world) {
+    const auto losses = [&](bool drop) {
+      const Grid grid(world, {}, make_cpu_device(1));
+      Gpt model(training::tiny_gpt2(), grid.device());
+      ShardedOptimizer optimizer(model, grid, {.lr = 1e-2f},
+                                 {.zero = Zero::stage3, .resident_elements = 0});
+      std::vector<std::int32_t> tokens(16, 3);
+      Batch batch;
+      batch.inputs = batch.targets = tokens;
+      batch.sequences = 2;
+      batch.context = 8;
+      std::vector<double> values;
+      for (int step = 0; step < 3; ++step) {
+        if (drop) static_cast<void>(model.loss(batch));
+        optimizer.begin_step();
+        Loss loss = model.loss(batch);
+        loss.backward();
+        if (drop) static_cast<void>(model.loss(batch));
+        optimizer.step();
+        values.push_back(loss.value());
+      }
+      return values;
+    };
+    CHECK(losses(true) == losses(false));
+  });
+}
+
+TEST_CASE("weights saved from any grid and stage are the file that one rank writes") {
+  ranked([](Communicator& world) {
+    const ScratchDirectory scratch;
+    const auto save = [&](Communicator& ranks, const GridOptions& options, Zero zero) {
+      const Grid grid(ranks, options, make_cpu_device(1));
+      Gpt model(odd_sizes(), grid.device());
+      parallelize(model, grid, megatron_plan());
+      ShardedOptimizer optimizer(model, grid, {}, {.zero = zero, .resident_elements = 20});
+      const auto path = scratch.path() / "model.safetensors";
+      save_weights(path, model.config(), optimizer.parameters(), ranks, nullptr);
+      return ranks.rank() == 0 ? read_file(path) : std::string();
+    };
+    const auto self = world.split(world.rank(), 0, "self");
+    const std::string alone = save(*self, {}, Zero::stage0);
+    for (const GridOptions& grid : grids_of(world.size())) {
+      for (const Zero zero : stages) {
+        const std::string together = save(world, grid, zero);
+        if (world.rank() == 0) CHECK(together == alone);
+      }
+    }
+  });
+}
+
+TEST_CASE("training goes on with state that moved from one grid and stage to another") {
+  ranked([](Communicator& world) {
+    std::vector<std::int32_t> tokens(32);
+    for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int>(i * i % 31);
+    Batch batch;
+    batch.inputs = batch.targets = tokens;
+    batch.sequences = 4;
+    batch.context = 8;
+    batch.tokens_in_step = 32;
+    struct Side {
+      Side(Communicator& world, const GridOptions& options, Zero zero)
+          : grid(world, options, make_cpu_device(1)), model(odd_sizes(), grid.device()) {
+        parallelize(model, grid, megatron_plan());
+        optimizer.emplace(model, grid, AdamW{.lr = 1e-2f},
+                          OptimizerOptions{.zero = zero, .resident_elements = 20});
+      }
+      // Every data rank sees the same sequences: sums over ranks are means.
+      double step(Batch shared) {
+        shared.tokens_in_step *= grid.data().size();
+        Loss loss = model.loss(shared);
+        loss.backward();
+        optimizer->step();
+        return loss.value() * grid.data().size();
+      }
+      Grid grid;
+      Gpt model;
+      std::optional<ShardedOptimizer> optimizer;
+    };
+    Side a(world, {.data = world.size(), .tensor = 1}, Zero::stage2);
+    Side b(world, {.data = 1, .tensor = world.size()}, Zero::stage3);
+    for (int i = 0; i < 3; ++i) a.step(batch);
+    std::vector<Redistribution> moves;
+    const auto add = [&](const std::vector<LogicalTensor>& from,
+                         const std::vector<LogicalTensor>& to) {
+      for (std::size_t i = 0; i < from.size(); ++i) {
+        REQUIRE(from[i].name == to[i].name);
+        moves.push_back({from[i].name, from[i].layout, to[i].layout, from[i].local.buffer(),
+                         to[i].local.buffer()});
+      }
+    };
+    add(a.optimizer->parameters(), b.optimizer->parameters());
+    add(a.optimizer->state(), b.optimizer->state());
+    redistribute(world, moves, {.staging_bytes = 1024});
+    b.optimizer->resume_at(a.optimizer->steps_done());
+    for (int i = 0; i < 3; ++i) {
+      CHECK(b.step(batch) == doctest::Approx(a.step(batch)).epsilon(1e-5));
+    }
+  });
+}
+
+TEST_CASE("generation over a tensor group writes what one rank writes") {
+  ranked([](Communicator& world) {
+    const auto generate = [](Communicator& ranks) {
+      const Grid grid(ranks, {.tensor = ranks.size()}, make_cpu_device(1));
+      Gpt model(odd_sizes(), grid.device());
+      parallelize(model, grid, megatron_plan(false));
+      SamplingOptions sampling;
+      sampling.temperature = 0.0f;
+      Generator generator(model, sampling);
+      generator.begin(std::vector<std::int32_t>{1, 2, 3});
+      std::vector<std::int32_t> tokens;
+      for (int i = 0; i < 5; ++i) tokens.push_back(generator.next());
+      return tokens;
+    };
+    const auto self = world.split(world.rank(), 0, "self");
+    CHECK(generate(world) == generate(*self));
+  });
+}
+
+TEST_CASE("generation over split rows is refused") {
+  ranked([](Communicator& world) {
+    if (world.size() == 1) return;
+    const Grid grid(world, {.tensor = world.size()}, make_cpu_device(1));
+    Gpt model(training::tiny_gpt2(), grid.device());
+    parallelize(model, grid, megatron_plan());
+    KeyValueCache cache = model.new_cache(1);
+    CHECK_THROWS_WITH_AS(model.extend(std::vector<std::int32_t>{1}, cache),
+                         doctest::Contains("without sequence parallelism"), Error);
+  });
+}
