@@ -28,8 +28,8 @@ void add_unavailable(CLI::App& app, const std::string& name, const std::string& 
       ->group("");
 }
 
-train::DataType parse_dtype(const std::string& name) {
+train::DataType parse_dtype(const std::string& name, const char* flag) {
   if (name == "f32") return train::DataType::f32;
   if (name == "bf16") return train::DataType::bf16;
-  throw train::Error(fmt::format("--dtype {}: known are f32 and bf16", name));
+  throw train::Error(fmt::format("{} {}: known are f32 and bf16", flag, name));
 }

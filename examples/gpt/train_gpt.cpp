@@ -45,7 +45,7 @@ train::GptConfig new_config(const TrainArguments& arguments, const train::TokenD
 train::OptimizerOptions optimizer_options(const TrainArguments& arguments) {
   return {.zero = train::zero_from(arguments.zero),
           .bucket_bytes = arguments.bucket_mib << 20,
-          .gradient_type = parse_dtype(arguments.gradient_dtype),
+          .gradient_type = parse_dtype(arguments.gradient_dtype, "--grad-dtype"),
           .resident_elements = arguments.resident_elements};
 }
 
