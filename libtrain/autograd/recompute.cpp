@@ -11,8 +11,9 @@ Value recompute(Tape& tape, const Value& x, std::function<Value(Tape& tape, cons
       [&tape, part = std::move(part), x = x.tensor(), dx = x.gradient(), dy = y.gradient()] {
         Tape again(tape, Tape::Mode::record);
         const Value input(x);
-        const Value output = part(again, input);
-        *output.gradient() = std::move(*dy);
+        // Of the output only its gradient's place: nobody reads its elements again.
+        const auto place = part(again, input).gradient();
+        *place = std::move(*dy);
         again.backward();
         tape.add_gradient(*input.gradient(), *dx);
         input.gradient()->reset();
