@@ -50,13 +50,21 @@ GradientReducer::~GradientReducer() {
 
 void GradientReducer::open(std::size_t bucket, MemoryUse use) {
   Tensor& full = states_[bucket].full;
-  if (full.defined()) retire(0);  // still on its way from the pass before
+  // Its own sum may still be on its way from the pass before. And where one layer's gradients lie
+  // in two buckets, both fill at once: the one that travels has to arrive first.
+  if (full.defined() || (frees() && fills(opened_last_))) retire(0);
+  opened_last_ = bucket;
   full = Tensor(device_.memory(use), {buckets_[bucket].elements}, type_);
   zero_gaps(buckets_[bucket], full, device_.ops());
   for (const Bucket::Place& place : buckets_[bucket].places) {
     place.parameter->set_gradient(full.slice(place.begin, place.parameter->local_shape()));
     place.parameter->clear_gradient();
   }
+}
+
+bool GradientReducer::fills(std::size_t bucket) const {
+  return states_[bucket].full.defined() &&
+         std::ranges::find(under_way_, bucket) == under_way_.end();
 }
 
 void GradientReducer::begin_step(int passes) {

@@ -18,7 +18,8 @@ namespace train {
 /// stage 1: every rank gets its shard of the sum. S (n-1)/n.
 /// Both communicate in the last of a step's passes only, and gradients have memory of their own.
 /// stages 2 and 3: a bucket's memory exists from its first gradient until its sum has been added to
-/// the shard, in every pass. S (n-1)/n per pass.
+/// the shard, in every pass. S (n-1)/n per pass. One fills while one travels: two at a time, and a
+/// third where a tied head writes the embedding's gradient before all others.
 class GradientReducer {
  public:
   /// Takes over the gradients of all parameters in `buckets`, which must outlive the reducer.
@@ -31,8 +32,8 @@ class GradientReducer {
 
   /// Before the first of a step's `passes` backward passes: forgets the last step's gradients.
   void begin_step(int passes);
-  /// A parameter's gradient is complete for one pass. May start a reduction; waits for at most an
-  /// earlier bucket, when two are under way at stages 2 and 3.
+  /// A parameter's gradient is complete for one pass. May start a reduction; at stages 2 and 3
+  /// waits for the one before it.
   void ready(Parameter& parameter);
   /// Waits until every bucket is summed. Throws Error when a rank did not take part.
   void finish();
@@ -64,6 +65,7 @@ class GradientReducer {
   bool frees() const { return zero_ >= Zero::stage2; }
   Tensor own_part(std::size_t bucket) const;
   void open(std::size_t bucket, MemoryUse use);
+  bool fills(std::size_t bucket) const;
   void start(std::size_t bucket);
   void retire(std::size_t under_way);
 
@@ -75,6 +77,7 @@ class GradientReducer {
   std::vector<State> states_;
   std::unordered_map<const Parameter*, Place> places_;
   std::deque<std::size_t> under_way_;  // stages 2 and 3, the oldest first
+  std::size_t opened_last_ = 0;
   int passes_ = 1;
   WaitTimer waits_;
 };
