@@ -1,5 +1,7 @@
 #include "libtrain/memory_report.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace train {
