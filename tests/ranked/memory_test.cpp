@@ -181,7 +181,6 @@ void check_in_flight(Communicator& world, const Case& c) {
 
 void check_activations(Communicator& world, const Case& c) {
   Training training(world, c);
-  training.step(1);
   training.reset_peaks();
   Loss loss = training.forward();
   compare(world, c, "kept", training.memory().now_of(MemoryUse::activations), kept_bytes(c), 0);
@@ -216,7 +215,7 @@ TEST_CASE("parameters, gradients and the optimizer's state follow ZeRO's formula
         check_state(world, c);
       }
     }
-    for (const Zero zero : all_stages) {
+    for (const Zero zero : {Zero::stage1, Zero::stage3}) {
       Case c{.config = llama(), .data = world.size()};
       c.optimizer.zero = zero;
       check_state(world, c);
