@@ -127,16 +127,27 @@ Value TransformerBlock::forward(Tape& tape, const Value& x, const ForwardContext
   });
 }
 
+// The branches are functions of their own so that what they made is let go before the next one.
 Value TransformerBlock::run(Tape& tape, Value x, const ForwardContext& context) const {
+  x = add(tape, x, attention_branch(tape, x, context));
+  return add(tape, x, mlp_branch(tape, x, context));
+}
+
+Value TransformerBlock::attention_branch(Tape& tape, const Value& x,
+                                         const ForwardContext& context) const {
   const auto attend = [this, context](Tape& part, const Value& input) {
     return attention_.forward(part, input, context);
   };
   const Value normed = attention_norm_.forward(tape, x);
-  Value branch = context.recompute == Recompute::attention ? recompute(tape, normed, attend)
-                                                           : attend(tape, normed);
-  x = add(tape, x, branch_dropout(tape, branch, context, ".attention"));
-  branch = mlp_.forward(tape, mlp_norm_.forward(tape, x), context);
-  return add(tape, x, branch_dropout(tape, branch, context, ".mlp"));
+  const Value branch = context.recompute == Recompute::attention ? recompute(tape, normed, attend)
+                                                                 : attend(tape, normed);
+  return branch_dropout(tape, branch, context, ".attention");
+}
+
+Value TransformerBlock::mlp_branch(Tape& tape, const Value& x,
+                                   const ForwardContext& context) const {
+  const Value branch = mlp_.forward(tape, mlp_norm_.forward(tape, x), context);
+  return branch_dropout(tape, branch, context, ".mlp");
 }
 
 Value TransformerBlock::extend(Tape& tape, Value x, const ForwardContext& context,

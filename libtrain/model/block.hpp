@@ -55,6 +55,8 @@ class TransformerBlock {
 
  private:
   Value run(Tape& tape, Value x, const ForwardContext& context) const;
+  Value attention_branch(Tape& tape, const Value& x, const ForwardContext& context) const;
+  Value mlp_branch(Tape& tape, const Value& x, const ForwardContext& context) const;
   Value branch_dropout(Tape& tape, const Value& x, const ForwardContext& context,
                        const char* branch) const;
 
