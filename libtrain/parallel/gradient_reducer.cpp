@@ -34,7 +34,7 @@ GradientReducer::GradientReducer(const std::vector<Bucket>& buckets, Zero zero, 
     states_[i].shard = Tensor(device_.memory(MemoryUse::gradients),
                               {buckets_[i].shard_elements(data_.rank())}, type_);
     for (const Bucket::Place& place : buckets_[i].places) {
-      place.parameter->set_gradient_source([this, i] { open(i, MemoryUse::communication); });
+      place.parameter->set_gradient_source([this, i] { open_again(i); });
     }
   }
 }
@@ -56,6 +56,13 @@ void GradientReducer::open(std::size_t bucket, MemoryUse use) {
     place.parameter->set_gradient(full.slice(place.begin, place.parameter->local_shape()));
     place.parameter->clear_gradient();
   }
+}
+
+// The pass before may have left the bucket under way: the last ones are, and a tied head's gradient
+// is written before the backward pass begins.
+void GradientReducer::open_again(std::size_t bucket) {
+  while (std::ranges::find(under_way_, bucket) != under_way_.end()) retire(under_way_.size() - 1);
+  open(bucket, MemoryUse::communication);
 }
 
 void GradientReducer::begin_step(int passes) {

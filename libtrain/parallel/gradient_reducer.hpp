@@ -64,6 +64,7 @@ class GradientReducer {
   bool frees() const { return zero_ >= Zero::stage2; }
   Tensor own_part(std::size_t bucket) const;
   void open(std::size_t bucket, MemoryUse use);
+  void open_again(std::size_t bucket);
   void start(std::size_t bucket);
   void retire(std::size_t under_way);
 
