@@ -197,8 +197,8 @@ void check_case(Communicator& world, const GptConfig& config, const Case& c) {
   check_close(sent.data,
               volumes::data_volume(training.model(), c.data, training.options(), c.passes), c.data);
   check_close(sent.tensor,
-              volumes::tensor_volume(training.model(), c.tensor, c.sequence_parallel,
-                                     training.options(), {rows, c.passes}),
+              volumes::tensor_volume(config, training.model().options(), training.options(),
+                                     c.tensor, c.sequence_parallel, {rows, c.passes}),
               c.tensor);
 }
 

@@ -91,18 +91,18 @@ inline Volume data_volume(const train::Gpt& model, int ranks,
 ///   the loss: 3 numbers per row, all-reduced in f32.
 /// A forward pass that is computed again makes its exchanges again: 1 pair per layer (attention) or
 /// 2 (block). Split rows add the norms' gradients: an all-reduce per reduction of gradients.
-inline Volume tensor_volume(const train::Gpt& model, int ranks, bool split_rows,
-                            const train::OptimizerOptions& options, const Step& step) {
-  const train::GptConfig& config = model.config();
+inline Volume tensor_volume(const train::GptConfig& config, const train::Gpt::Options& model,
+                            const train::OptimizerOptions& optimizer, int ranks, bool split_rows,
+                            const Step& step) {
   const double share = (ranks - 1.0) / ranks;
   const double passes = step.passes;
   const double rows = static_cast<double>(step.rows);
   const double layers = static_cast<double>(config.layers);
   const double exchange = rows * static_cast<double>(config.width) * share *
-                          static_cast<double>(train::size_of(model.options().type));
+                          static_cast<double>(train::size_of(model.type));
   double again = 0.0;
-  if (model.options().recompute == train::Recompute::attention) again = 1.0;
-  if (model.options().recompute == train::Recompute::block) again = 2.0;
+  if (model.recompute == train::Recompute::attention) again = 1.0;
+  if (model.recompute == train::Recompute::block) again = 2.0;
 
   Volume volume;
   volume.small = passes * 3 * rows * 2 * share * sizeof(float);
@@ -114,9 +114,9 @@ inline Volume tensor_volume(const train::Gpt& model, int ranks, bool split_rows,
   volume.all_gather = passes * (layers * (6 + again) + 2) * exchange;
   const double norms = (2 * layers + 1) * static_cast<double>(config.width) *
                        (config.bias && config.norm == train::Norm::layer_norm ? 2 : 1);
-  const double sums = options.zero >= train::Zero::stage2 ? passes : 1;
+  const double sums = optimizer.zero >= train::Zero::stage2 ? passes : 1;
   volume.small +=
-      sums * norms * 2 * share * static_cast<double>(train::size_of(options.gradient_type));
+      sums * norms * 2 * share * static_cast<double>(train::size_of(optimizer.gradient_type));
   volume.all_reduce = volume.small;
   return volume;
 }
