@@ -4,16 +4,18 @@
 //   launch/mpirun_local 4 build/bin/parallel_bench            ranks that are processes
 //   build/bin/parallel_bench --ranks 4                        ranks that are threads
 //
-// parallel_bench [--ranks N] [--model NAME] [--vocabulary N] [--sequences N] [--passes N] [--steps
-// N]
-//   [--dtype f32|bf16] [--recompute none|attention|block] [--bucket-kib N] [--threads N]
-//   [--grid DATAxTENSOR] [--zero STAGE] [--trace FILE]
+// parallel_bench [--ranks N] [--model NAME] [--vocabulary N] [--sequences N] [--passes N]
+//   [--steps N] [--dtype f32|bf16] [--recompute none|attention|block] [--bucket-kib N]
+//   [--threads N] [--grid DATAxTENSOR] [--zero STAGE] [--trace FILE]
+//
+// --trace draws two more steps of the table's last line, for https://ui.perfetto.dev.
 //
 // Columns, each the mean over the ranks and, where it says so, per step:
 //   data, tensor   MB sent to other ranks, counted by the communicators of the two groups, and by
 //                  how much that differs from the formulas of tests/support/volumes.hpp
-//   in units       of Ψ (n-1)/n for n data ranks, Ψ bytes of gradients that a rank has; of
-//                  M C (t-1)/t bytes per layer for t tensor ranks, embedding and head left out
+//   units          of Ψ (n-1)/n for n data ranks, Ψ the f32 bytes of a rank's parameters; of
+//                  M C (t-1)/t per layer for t tensor ranks and M rows of width C, embedding and
+//                  head left out
 //   busy, waited   ms that collectives ran (late ranks' lateness is part of it), and of these ms
 //                  during which training stood still; hidden = 1 - waited / busy, by group
 //   state, peak    MiB that stay between steps (values, gradients, moments); that a pass adds
