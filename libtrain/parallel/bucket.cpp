@@ -34,7 +34,10 @@ class BucketMaker {
     const std::int64_t count = parameter.layout().local_elements(tensor_rank_);
     const std::int64_t limit =
         static_cast<std::int64_t>(options_.bucket_bytes / options_.gradient_bytes);
-    if (open_.elements > 0 && open_.elements + padded(count) > limit) close();
+    // What is nearly empty goes with the next parameter: a message of its own would cost a round
+    // for a few bytes. So matrices as large as a bucket take the biases between them along.
+    const bool nearly_empty = open_.elements == 0 || open_.elements < limit / 8;
+    if (!nearly_empty && open_.elements + padded(count) > limit) close();
     open_.places.push_back({&parameter, open_.elements, count});
     open_.elements += padded(count);
     open_.gathered = gathered;

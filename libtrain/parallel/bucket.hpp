@@ -49,8 +49,9 @@ using ParameterGroup = std::vector<Parameter*>;
 struct BucketOptions {
   Zero zero = Zero::stage0;
   int data_ranks = 1;
-  std::size_t bucket_bytes = std::size_t{25} << 20;  ///< of gradients; a parameter is never cut
-  std::size_t gradient_bytes = 4;                    ///< of an element
+  /// Of gradients; a parameter is never cut, and joins a bucket that is less than an eighth full.
+  std::size_t bucket_bytes = std::size_t{25} << 20;
+  std::size_t gradient_bytes = 4;      ///< of an element
   std::int64_t resident_elements = 0;  ///< stage 3: parameters of up to so many elements stay
 };
 

@@ -52,6 +52,16 @@ TEST_CASE("stage 3 gathers group by group and keeps what is small") {
   CHECK(buckets[2].places.size() == 2);
 }
 
+TEST_CASE("a bias beside matrices as large as a bucket has no bucket of its own") {
+  const auto bias = vector_of("bias", 64), matrix = vector_of("matrix", 1024),
+             next_bias = vector_of("next bias", 64), next = vector_of("next", 1024);
+  const std::vector<ParameterGroup> groups{{matrix.get(), bias.get(), next.get(), next_bias.get()}};
+  const auto buckets = make_buckets(groups, 0, {.bucket_bytes = 4096});
+  REQUIRE(buckets.size() == 2);
+  CHECK(buckets[0].places[1].parameter == next.get());
+  CHECK(buckets[1].places[1].parameter == matrix.get());
+}
+
 TEST_CASE("layouts of shards hold every element of a tensor that is split already once") {
   Parameter matrix("m", {8, 10}, Initializer::zeros());
   const std::int64_t counts[] = {5, 3};

@@ -1,0 +1,188 @@
+// What data parallelism, ZeRO stages and tensor parallelism send, cost and hide: a table with a
+// line for each way to lay the ranks out, beside the volumes that the literature gives.
+//
+//   launch/mpirun_local 4 build/bin/parallel_bench            ranks that are processes
+//   build/bin/parallel_bench --ranks 4                        ranks that are threads
+//
+// parallel_bench [--ranks N] [--model NAME] [--vocabulary N] [--sequences N] [--passes N]
+//   [--steps N] [--dtype f32|bf16] [--recompute none|attention|block] [--bucket-kib N]
+//   [--threads N] [--grid DATAxTENSOR] [--zero STAGE] [--trace FILE]
+//
+// --trace draws two more steps of the table's last line, for https://ui.perfetto.dev.
+//
+// Columns, each the mean over the ranks and, where it says so, per step:
+//   data, tensor   MB sent to other ranks, counted by the communicators of the two groups, and by
+//                  how much that differs from the formulas of tests/support/volumes.hpp
+//   units          of Ψ (n-1)/n for n data ranks, Ψ the f32 bytes of a rank's parameters; of
+//                  M C (t-1)/t per layer for t tensor ranks and M rows of width C, embedding and
+//                  head left out
+//   busy, waited   ms that collectives ran (late ranks' lateness is part of it), and of these ms
+//                  during which training stood still; hidden = 1 - waited / busy, by group
+//   state, peak    MiB that stay between steps (values, gradients, moments); that a pass adds
+
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "collectives/local/world.hpp"
+#include "libtrain/job.hpp"
+#include "tests/bench/parallel_bench_run.hpp"
+
+namespace train::bench {
+namespace {
+
+std::string group_text(const GroupFigures& figures, int steps) {
+  if (figures.expected == 0.0) return fmt::format("{:^50}", "-");
+  const double per_step_ms = 1e3 / steps;
+  return fmt::format("{:>9.3f}{:>8.2f}%{:>7.2f}{:>9.1f}{:>9.1f}{:>7.0f}%",
+                     figures.bytes * 1e-6 / steps, 100.0 * (figures.bytes / figures.expected - 1.0),
+                     (figures.bytes - figures.ends) / figures.unit, figures.busy_s * per_step_ms,
+                     figures.waited_s * per_step_ms,
+                     100.0 * (1.0 - figures.waited_s / figures.busy_s));
+}
+
+void print_head(Communicator& world, const Options& options, const Run& run) {
+  const GptConfig& config = run.model().config();
+  fmt::print(
+      "{} ranks on {} cores; {}, vocabulary {}: {:.2f} M parameters, {}; {} tokens per pass "
+      "and data rank, {} a step; recompute {}; buckets of {} KiB; {} steps after {}\n\n",
+      world.size(), std::thread::hardware_concurrency(), options.model, config.vocabulary,
+      static_cast<double>(config.parameter_count()) * 1e-6, name_of(options.type),
+      options.sequences * config.context, options.passes, options.recompute_name,
+      options.bucket_kib, options.steps, warm_up_steps);
+  const std::string group = fmt::format("{:>9}{:>9}{:>7}{:>9}{:>9}{:>8}", "MB/step", "differs",
+                                        "units", "busy ms", "waited", "hidden");
+  fmt::print("{:<22}|{:^51}|{:^51}|\n", "", "data group", "tensor group");
+  fmt::print("{:<6}{:<6}{:<10}|{} |{} |{:>9}{:>9}{:>9}\n", "grid", "zero", "rows", group, group,
+             "ms/step", "state", "peak");
+}
+
+void print_line(const Arrangement& arrangement, const Options& options, const Figures& figures) {
+  fmt::print("{:<6}{:<6}{:<10}|{} |{} |{:>9.1f}{:>9.2f}{:>9.2f}\n",
+             fmt::format("{}x{}", arrangement.data, arrangement.tensor),
+             static_cast<int>(arrangement.zero),
+             arrangement.tensor == 1  ? ""
+             : arrangement.split_rows ? "split"
+                                      : "whole",
+             group_text(figures.data, options.steps), group_text(figures.tensor, options.steps),
+             figures.step_s * 1e3 / options.steps, figures.state_bytes / (1 << 20),
+             figures.peak_bytes / (1 << 20));
+  std::fflush(stdout);
+}
+
+// Data parallelism alone first, tensor parallelism alone last; ZeRO needs data ranks.
+std::vector<Arrangement> arrangements_of(int ranks, const Options& options) {
+  std::vector<Arrangement> arrangements;
+  for (int tensor = 1; tensor <= ranks; ++tensor) {
+    if (ranks % tensor != 0) continue;
+    const int data = ranks / tensor;
+    if (options.data && (*options.data != data || options.tensor != tensor)) continue;
+    for (const bool split_rows : {false, true}) {
+      if (split_rows && tensor == 1) continue;
+      for (const Zero zero : {Zero::stage0, Zero::stage1, Zero::stage2, Zero::stage3}) {
+        if (options.zero ? zero != *options.zero : data == 1 && zero != Zero::stage0) continue;
+        arrangements.push_back({data, tensor, zero, split_rows});
+      }
+    }
+  }
+  if (arrangements.empty()) {
+    throw Error(fmt::format("--grid {}x{} does not take {} ranks", options.data.value_or(0),
+                            options.tensor, ranks));
+  }
+  return arrangements;
+}
+
+void bench(Communicator& world, int ranks_on_node, const Options& options) {
+  const std::vector<Arrangement> arrangements = arrangements_of(world.size(), options);
+  for (std::size_t i = 0; i < arrangements.size(); ++i) {
+    Run run(world, ranks_on_node, options, arrangements[i]);
+    if (i == 0 && world.rank() == 0) print_head(world, options, run);
+    const Figures figures = run.measure();
+    if (world.rank() == 0) print_line(arrangements[i], options, figures);
+    if (i + 1 == arrangements.size() && !options.trace_path.empty()) run.draw(options.trace_path);
+  }
+}
+
+std::int64_t number(std::string_view name, const std::string& value) {
+  char* end = nullptr;
+  const long long found = std::strtoll(value.c_str(), &end, 10);
+  if (value.empty() || *end != '\0' || found < 1) {
+    throw Error(fmt::format("{} {}: it takes a number from 1", name, value));
+  }
+  return found;
+}
+
+void set_grid(const std::string& value, Options& options) {
+  const auto cross = value.find('x');
+  if (cross == std::string::npos) {
+    throw Error(fmt::format("--grid {}: write DATAxTENSOR, as in 2x2", value));
+  }
+  options.data = static_cast<int>(number("--grid", value.substr(0, cross)));
+  options.tensor = static_cast<int>(number("--grid", value.substr(cross + 1)));
+}
+
+void set(std::string_view name, const std::string& value, Options& options) {
+  if (name == "--model") {
+    options.model = value;
+  } else if (name == "--trace") {
+    options.trace_path = value;
+  } else if (name == "--recompute") {
+    options.recompute = recompute_from(value);
+    options.recompute_name = value;
+  } else if (name == "--grid") {
+    set_grid(value, options);
+  } else if (name == "--zero") {
+    options.zero = zero_from(value == "0" ? 0 : static_cast<int>(number(name, value)));
+  } else if (name == "--dtype" && (value == "f32" || value == "bf16")) {
+    options.type = value == "f32" ? DataType::f32 : DataType::bf16;
+  } else if (name == "--vocabulary") {
+    options.vocabulary = number(name, value);
+  } else if (name == "--sequences") {
+    options.sequences = number(name, value);
+  } else if (name == "--bucket-kib") {
+    options.bucket_kib = static_cast<std::size_t>(number(name, value));
+  } else if (name == "--ranks") {
+    options.ranks = static_cast<int>(number(name, value));
+  } else if (name == "--passes") {
+    options.passes = static_cast<int>(number(name, value));
+  } else if (name == "--steps") {
+    options.steps = static_cast<int>(number(name, value));
+  } else if (name == "--threads") {
+    options.threads = static_cast<int>(number(name, value));
+  } else {
+    throw Error(
+        fmt::format("parallel_bench does not know {} {}; its source begins with a list of "
+                    "options",
+                    name, value));
+  }
+}
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; i += 2) set(argv[i], i + 1 < argc ? argv[i + 1] : "", options);
+  return options;
+}
+
+}  // namespace
+}  // namespace train::bench
+
+int main(int argc, char** argv) try {
+  using namespace train;
+  const bench::Options options = bench::parse(argc, argv);
+  if (options.ranks > 0) {
+    local::run(options.ranks,
+               [&](Communicator& world) { bench::bench(world, world.size(), options); });
+    return 0;
+  }
+  return run(argc, argv, [&](Job& job) {
+    bench::bench(job.world(), job.ranks_on_node(), options);
+    return 0;
+  });
+} catch (const train::Error& error) {
+  fmt::print(stderr, "error: {}\n", error.what());
+  return 1;
+}
