@@ -43,7 +43,7 @@ inline std::uint32_t magnitude_bits(const Block& block) {
 // A format has, for a block of `count` values:
 //   limit                             magnitudes from here on are not encoded
 //   bytes(count)                      size of its payload
-//   encode(block, magnitude, count, out, decoded)   decoded may be the block itself
+//   encode(block, magnitude, count, out, decoded)
 //   decode(in, count, block)          false if a value might not be finite
 
 struct F32Format {
@@ -53,7 +53,7 @@ struct F32Format {
   static void encode(const Block& block, std::uint32_t, std::size_t count, std::byte* out,
                      Block& decoded) {
     std::memcpy(out, block.at, bytes(count));
-    if (&decoded != &block) decoded = block;
+    decoded = block;
   }
   static bool decode(const std::byte* in, std::size_t count, Block& block) {
     std::memcpy(block.at, in, bytes(count));
@@ -93,8 +93,8 @@ struct Quantiser {
   using Values = std::array<std::int8_t, codec_block>;
 
   static float scale_of(std::uint32_t magnitude) {
-    const float scale = std::bit_cast<float>(magnitude) / static_cast<float>(Q);
-    return scale < FLT_MIN ? 0.0f : scale;
+    const auto largest = std::bit_cast<float>(magnitude);
+    return largest < Q * FLT_MIN ? 0.0f : largest / Q;
   }
   static bool valid(float scale) {
     return scale == 0.0f || (scale >= FLT_MIN && scale <= scale_of(two_to_127_bits));

@@ -27,10 +27,10 @@
 // A slice that starts at a multiple of 256 values within its tensor encodes to the same bytes alone
 // as within the whole: how an exchange is chunked or owned changes nothing.
 //
-// Each operation rounds once, as IEEE 754 says, in the default rounding mode: nothing is fused. No
-// decoded value is subnormal (int8, int4) or takes part in arithmetic (none, bf16), so a processor
-// set to flush subnormals decodes the same. One thread encodes or decodes several GB of f32 a
-// second (tests/bench/codec_bench.cpp); calls on different data may run at the same time.
+// Each operation rounds once, as IEEE 754 says, in the default rounding mode: nothing is fused. To
+// decode none and bf16 takes no arithmetic, and int8 and int4 decode to no subnormals: a processor
+// set to flush those decodes the same. One thread encodes or decodes several GB of f32 a second
+// (tests/bench/codec_bench.cpp); calls on different data may run at the same time.
 
 namespace train::wide {
 

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cfloat>
 #include <cmath>
 #include <cstddef>
-#include <cstring>
+#include <cstdint>
+#include <cstdlib>
 #include <random>
 #include <span>
 #include <vector>
@@ -47,7 +50,8 @@ inline Floats decoded(Codec codec, std::span<const std::byte> bytes, std::size_t
 }
 
 inline bool same_bits(const Floats& a, const Floats& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  const auto bits = [](float value) { return std::bit_cast<std::uint32_t>(value); };
+  return std::ranges::equal(a, b, {}, bits, bits);
 }
 
 // The plain reference: one value at a time, each operation rounded to f32. The test is compiled
@@ -63,13 +67,12 @@ struct Reference {
   void put_scaled(Codec codec, std::span<const float> block) {
     float largest = 0.0f;
     for (const float value : block) largest = std::max(largest, std::fabs(value));
-    auto scale = largest / static_cast<float>(largest_integer(codec));
-    if (scale < FLT_MIN) scale = 0.0f;
+    const auto integer_max = static_cast<float>(largest_integer(codec));
+    const float scale = largest < integer_max * FLT_MIN ? 0.0f : largest / integer_max;
     put(&scale, sizeof scale);
     unsigned pending = 0;
     for (std::size_t i = 0; i < block.size(); ++i) {
-      const auto quotient = block[i] / scale;
-      const int integer = scale == 0.0f ? 0 : static_cast<int>(std::nearbyint(quotient));
+      const int integer = scale == 0.0f ? 0 : static_cast<int>(std::nearbyint(block[i] / scale));
       REQUIRE(std::abs(integer) <= largest_integer(codec));
       values.push_back(static_cast<float>(integer) * scale);
       if (codec == Codec::int8) {

@@ -118,7 +118,7 @@ TEST_CASE("a value of any magnitude is off by at most half a scale") {
         worst = std::max(worst, std::fabs(static_cast<double>(restored[i]) - values[i]));
       }
       const double scale = largest / largest_integer(codec);
-      if (scale < FLT_MIN * (1 - 1e-7)) {
+      if (scale < FLT_MIN) {
         CHECK(restored == Floats(256, 0.0f));
       } else {
         CHECK(worst <= 0.5 * scale * (1 + 1e-5));
@@ -181,7 +181,7 @@ TEST_CASE("zeros, subnormals and the edges of the range") {
 
     const float least = static_cast<float>(largest_integer(codec)) * FLT_MIN;
     CHECK(decoded(codec, encoded(codec, Floats{least, -least}), 2) == Floats{least, -least});
-    const float below = std::nextafter(least, 0.0f) * 0.99f;
+    const float below = std::nextafter(least, 0.0f);
     CHECK(decoded(codec, encoded(codec, Floats{below, -below}), 2) == Floats{0.0f, 0.0f});
     // A subnormal beside an ordinary value, whose scale it is measured by.
     CHECK(decoded(codec, encoded(codec, Floats{1.0f, 0x1p-149f}), 2) == Floats{1.0f, 0.0f});
