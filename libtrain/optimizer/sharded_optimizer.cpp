@@ -116,6 +116,7 @@ double ShardedOptimizer::gradient_norm() {
 
 double ShardedOptimizer::step(float lr) {
   reducer_.finish();
+  if (gradients_hook_) gradients_hook_();
   const double norm = gradient_norm();
   if (!std::isfinite(norm)) return norm;
 
@@ -179,6 +180,24 @@ std::vector<LogicalTensor> ShardedOptimizer::logical(Sharded sharded, Part part)
 std::vector<LogicalTensor> ShardedOptimizer::parameters() const {
   return logical([](const Bucket& bucket) { return bucket.gathered; },
                  [this](std::size_t bucket) { return values_.kept(bucket); });
+}
+
+std::vector<LogicalTensor> ShardedOptimizer::full_precision() const {
+  return logical([this](const Bucket&) { return options_.zero != Zero::stage0; },
+                 [this](std::size_t bucket) {
+                   const Tensor& master = states_[bucket].master;
+                   return master.defined() ? master : values_.shard(bucket);
+                 });
+}
+
+void ShardedOptimizer::publish_full_precision() {
+  values_.release_all();
+  for (std::size_t i = 0; i < buckets_.size(); ++i) {
+    const Tensor& master = states_[i].master;
+    if (master.defined()) model_.device().ops().convert(master, values_.shard(i));
+    values_.publish(i);
+  }
+  values_.finish_publishing();
 }
 
 std::vector<LogicalTensor> ShardedOptimizer::gradients() const {

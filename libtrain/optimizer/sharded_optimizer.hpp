@@ -68,6 +68,14 @@ class ShardedOptimizer {
   std::vector<LogicalTensor> gradients() const;
   std::vector<LogicalTensor> state() const;
 
+  /// Parameters in full precision, f32 or f64, as this rank updates them: its shards. Whoever
+  /// changes them calls publish_full_precision() on all ranks before the next pass.
+  std::vector<LogicalTensor> full_precision() const;
+  void publish_full_precision();
+  /// Called in each step when this rank's part of gradients() is there, before they are clipped and
+  /// used: it may change them, the same way on all ranks that hold a copy.
+  void on_gradients(std::function<void()> hook) { gradients_hook_ = std::move(hook); }
+
   /// The name of the first parameter, or gradient, that holds a NaN or an infinity on this rank; ""
   /// when none does.
   std::string first_parameter_not_finite() const;
@@ -106,6 +114,7 @@ class ShardedOptimizer {
   UnitPrefetcher prefetcher_;
   std::vector<State> states_;  // by bucket
   std::vector<Counted> counted_;
+  std::function<void()> gradients_hook_;
   std::int64_t steps_done_ = 0;
 };
 

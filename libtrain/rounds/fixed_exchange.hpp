@@ -1,0 +1,24 @@
+#pragma once
+
+#include "collectives/wide/exchange/exchange.hpp"
+#include "libtrain/rounds/lane_exchange.hpp"
+
+namespace train {
+
+/// Exchanges among clusters that stay: the first failure ends the job.
+class FixedExchange final : public LaneExchange {
+ public:
+  /// `count` values in the lane; `peers` must outlive the exchange.
+  FixedExchange(wide::Peers& peers, wide::Codec codec, std::size_t count);
+
+  void mean(std::span<const float> values, std::uint64_t tokens, std::span<float> result) override;
+
+ private:
+  std::vector<std::uint64_t> share_tokens(std::uint64_t own);
+
+  wide::Peers& peers_;
+  wide::ErrorFeedback feedback_;
+  std::uint64_t next_id_ = 0;
+};
+
+}  // namespace train

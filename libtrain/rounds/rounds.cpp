@@ -1,0 +1,90 @@
+#include "libtrain/rounds/rounds.hpp"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+namespace train {
+namespace {
+
+RoundOptions checked(RoundOptions options) {
+  if (options.inner_steps < 1) {
+    throw Error(fmt::format("--inner-steps is {}; it must be at least 1", options.inner_steps));
+  }
+  return options;
+}
+
+}  // namespace
+
+Rounds::Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions options,
+               const MakeExchange& make_exchange)
+    : grid_(grid),
+      optimizer_(optimizer),
+      options_(checked(options)),
+      lanes_(grid, optimizer.full_precision(), options_.lanes),
+      outer_(options_.outer,
+             options_.synchronisation == Synchronisation::rounds ? lanes_.count() : 0),
+      values_(lanes_.count()),
+      mean_(lanes_.count()) {
+  if (lanes_.lane() >= 0) exchange_ = make_exchange(lanes_.lane(), lanes_.count());
+  if (options_.synchronisation == Synchronisation::rounds) {
+    lanes_.collect(optimizer_.full_precision(), outer_.parameters());
+  } else {
+    optimizer_.on_gradients([this] { exchange_gradients(); });
+  }
+}
+
+Rounds::~Rounds() {
+  optimizer_.on_gradients({});
+}
+
+bool Rounds::step(std::uint64_t tokens) {
+  if (options_.synchronisation == Synchronisation::every_step) {
+    ++rounds_done_;
+    return true;
+  }
+  tokens_ += tokens;
+  if (++inner_steps_done_ < options_.inner_steps) return false;
+  exchange_parameters();
+  inner_steps_done_ = 0;
+  tokens_ = 0;
+  ++rounds_done_;
+  return true;
+}
+
+void Rounds::exchange_parameters() {
+  const auto parameters = optimizer_.full_precision();
+  lanes_.collect(parameters, values_);
+  if (exchange_ != nullptr) {
+    outer_.difference(values_, values_);
+    exchange_->mean(values_, tokens_, mean_);
+    outer_.step(mean_);
+  }
+  lanes_.spread(outer_.parameters(), parameters);
+  optimizer_.publish_full_precision();
+}
+
+void Rounds::exchange_gradients() {
+  const auto gradients = optimizer_.gradients();
+  lanes_.collect(gradients, values_);
+  // Clusters of equal batches count alike.
+  if (exchange_ != nullptr) exchange_->mean(values_, 1, mean_);
+  lanes_.spread(mean_, gradients);
+}
+
+std::uint64_t Rounds::hash() const {
+  std::uint64_t own = lanes_.lane() < 0 ? 0 : outer_.hash();
+  std::vector<std::uint64_t> all(static_cast<std::size_t>(grid_.world().size()));
+  const std::vector<std::size_t> counts(all.size(), sizeof own);
+  grid_.world()
+      .all_gather({&own, sizeof own, DataType::u8},
+                  {all.data(), sizeof own * all.size(), DataType::u8}, counts)
+      .wait();
+  // In the lanes' order, whatever rank carries them.
+  std::vector<std::uint64_t> of_lanes;
+  for (int lane = 0; lane < lanes_.layout().lanes(); ++lane) {
+    of_lanes.push_back(all[static_cast<std::size_t>(lanes_.layout().rank_of(lane))]);
+  }
+  return XXH3_64bits(of_lanes.data(), of_lanes.size() * sizeof own);
+}
+
+}  // namespace train
