@@ -70,9 +70,9 @@ void add_parallel_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--device", arguments.grid.device, "cpu")->capture_default_str();
   app.add_option("--threads", arguments.grid.threads,
                  "Threads of a rank [the node's cores / its ranks]");
-  app.add_option("--bucket-mib", arguments.bucket_mib, "Gradients reduced together, MiB")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  app.add_option("--bucket-mib", arguments.bucket_mib,
+                 "Gradients reduced together, MiB [25, at most a tenth of all]")
+      ->check(CLI::PositiveNumber);
   app.add_option("--timeout", arguments.timeout_s, "Seconds that ranks wait for each other")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -23,8 +23,8 @@ struct TrainArguments {
   train::AdamW adamw;
   train::TrainerOptions trainer;
   std::string schedule = "cosine";
-  double min_lr = -1.0;  ///< below 0: a tenth of lr
-  std::size_t bucket_mib = 25;
+  double min_lr = -1.0;        ///< below 0: a tenth of lr
+  std::size_t bucket_mib = 0;  ///< 0: the optimizer's choice
   int zero = 0;
   bool sequence_parallel = true;
   std::string gradient_dtype = "f32";

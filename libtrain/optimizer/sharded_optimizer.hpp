@@ -17,7 +17,7 @@ namespace train {
 
 struct OptimizerOptions {
   Zero zero = Zero::stage0;
-  std::size_t bucket_bytes = std::size_t{25} << 20;
+  std::size_t bucket_bytes = 0;            ///< see BucketOptions
   DataType gradient_type = DataType::f32;  ///< bf16 for a bf16 model; f64 for a model in f64
   /// Stage 3 keeps parameters of up to so many elements on every rank: gathering them would cost
   /// more time than they take memory.

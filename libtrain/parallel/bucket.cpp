@@ -27,17 +27,15 @@ std::vector<std::size_t> cut(std::int64_t elements, int shards) {
 // Fills buckets with one list of parameters after another.
 class BucketMaker {
  public:
-  BucketMaker(int tensor_rank, const BucketOptions& options)
-      : tensor_rank_(tensor_rank), options_(options) {}
+  BucketMaker(int tensor_rank, const BucketOptions& options, std::int64_t limit)
+      : tensor_rank_(tensor_rank), options_(options), limit_(limit) {}
 
   void add(Parameter& parameter, bool gathered) {
     const std::int64_t count = parameter.layout().local_elements(tensor_rank_);
-    const std::int64_t limit =
-        static_cast<std::int64_t>(options_.bucket_bytes / options_.gradient_bytes);
     // What is nearly empty goes with the next parameter: a message of its own would cost a round
     // for a few bytes. So matrices as large as a bucket take the biases between them along.
-    const bool nearly_empty = open_.elements == 0 || open_.elements < limit / 8;
-    if (!nearly_empty && open_.elements + padded(count) > limit) close();
+    const bool nearly_empty = open_.elements == 0 || open_.elements < limit_ / 8;
+    if (!nearly_empty && open_.elements + padded(count) > limit_) close();
     open_.places.push_back({&parameter, open_.elements, count});
     open_.elements += padded(count);
     open_.gathered = gathered;
@@ -59,9 +57,24 @@ class BucketMaker {
  private:
   int tensor_rank_;
   BucketOptions options_;
+  std::int64_t limit_;  // elements of a bucket
   Bucket open_;
   std::vector<Bucket> buckets_;
 };
+
+std::int64_t bucket_limit(std::span<const ParameterGroup> groups, int tensor_rank,
+                          const BucketOptions& options) {
+  constexpr std::size_t default_bytes = std::size_t{25} << 20;
+  const auto elements_of = [&](std::size_t bytes) {
+    return static_cast<std::int64_t>(bytes / options.gradient_bytes);
+  };
+  if (options.bucket_bytes > 0) return elements_of(options.bucket_bytes);
+  std::int64_t all = 0;
+  for (const ParameterGroup& group : groups) {
+    for (const Parameter* parameter : group) all += parameter->layout().local_elements(tensor_rank);
+  }
+  return std::max(line, std::min(elements_of(default_bytes), all / 10));
+}
 
 // The same on all ranks of the tensor group, whose local sizes may differ.
 bool is_gathered(const Parameter& parameter, const BucketOptions& options) {
@@ -127,8 +140,9 @@ std::vector<Bucket> make_buckets(std::span<const ParameterGroup> groups, int ten
       if (seen.insert(parameter).second) own[i].push_back(parameter);
     }
   }
-  BucketMaker gathered(tensor_rank, options);
-  BucketMaker resident(tensor_rank, options);
+  const std::int64_t limit = bucket_limit(own, tensor_rank, options);
+  BucketMaker gathered(tensor_rank, options, limit);
+  BucketMaker resident(tensor_rank, options, limit);
   for (auto group = own.rbegin(); group != own.rend(); ++group) {
     for (auto it = group->rbegin(); it != group->rend(); ++it) {
       if (is_gathered(**it, options)) {

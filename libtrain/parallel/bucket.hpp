@@ -49,8 +49,10 @@ using ParameterGroup = std::vector<Parameter*>;
 struct BucketOptions {
   Zero zero = Zero::stage0;
   int data_ranks = 1;
-  /// Of gradients; a parameter is never cut, and joins a bucket that is less than an eighth full.
-  std::size_t bucket_bytes = std::size_t{25} << 20;
+  /// Of gradients; a parameter is never cut, and a bucket that is nearly empty takes another one.
+  /// 0: 25 MiB, but at most a tenth of all, so that a small model's buckets too can set out during
+  /// the backward pass.
+  std::size_t bucket_bytes = 0;
   std::size_t gradient_bytes = 4;      ///< of an element
   std::int64_t resident_elements = 0;  ///< stage 3: parameters of up to so many elements stay
 };
