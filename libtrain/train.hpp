@@ -12,4 +12,5 @@
 #include "libtrain/model/gpt.hpp"
 #include "libtrain/optimizer/sharded_optimizer.hpp"
 #include "libtrain/parallel/plan.hpp"
+#include "libtrain/rounds/fixed_clusters.hpp"
 #include "libtrain/trainer.hpp"

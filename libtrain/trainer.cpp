@@ -37,6 +37,10 @@ TrainerOptions resolved(TrainerOptions options, int data_ranks) {
     throw Error(fmt::format("--stop-at is {}; it must lie between 1 and --steps {}",
                             options.stop_at, options.steps));
   }
+  if (options.clusters < 1 || options.cluster < 0 || options.cluster >= options.clusters) {
+    throw Error(
+        fmt::format("cluster {} of {}: they count from 0", options.cluster, options.clusters));
+  }
   options.schedule.steps = options.steps;
   options.schedule.validate();
   return options;
@@ -101,6 +105,8 @@ StepRecord Trainer::train_step(std::int64_t step) {
   const double norm = step_optimizer(lr);
   if (!std::isfinite(loss) || !std::isfinite(norm)) stop_not_finite(step, loss, norm);
 
+  if (rounds_ != nullptr) rounds_->step(static_cast<std::uint64_t>(options_.batch * context_));
+
   StepRecord record;
   const double tokens = static_cast<double>(options_.batch * context_);
   record.step = step + 1;
@@ -113,6 +119,11 @@ StepRecord Trainer::train_step(std::int64_t step) {
   record.mfu = model_flops_utilisation(flops_per_token(size_of(model_.config(), context_)),
                                        record.tokens_per_s, peak_flops_);
   record.comm_s = seconds_waited() - waited_before;
+  if (rounds_ != nullptr) {
+    const WideTraffic wide = rounds_->traffic();
+    record.wide_bytes_sent = static_cast<std::int64_t>(wide.bytes_sent);
+    record.wide_bytes_received = static_cast<std::int64_t>(wide.bytes_received);
+  }
   return record;
 }
 
@@ -123,8 +134,11 @@ double Trainer::run_passes(std::int64_t step) {
   double sum = 0.0;
   for (std::int64_t pass = 0; pass < passes; ++pass) {
     const std::int64_t first = grid_.data().rank() * per_rank + pass * options_.micro_batch;
-    batch_ = load(static_cast<std::uint64_t>(step * options_.batch + first), options_.micro_batch);
-    batch_.first_sequence = first;
+    // All clusters' sequences of a step follow each other in the sample order.
+    const std::int64_t in_step = options_.cluster * options_.batch + first;
+    const std::int64_t position = step * options_.clusters * options_.batch + in_step;
+    batch_ = load(static_cast<std::uint64_t>(position), options_.micro_batch);
+    batch_.first_sequence = in_step;
     batch_.step = step;
     batch_.tokens_in_step = options_.batch * context_;
     sum += run_pass(batch_);
@@ -150,7 +164,9 @@ double Trainer::step_optimizer(float lr) {
 }
 
 double Trainer::seconds_waited() const {
-  return optimizer_.seconds_waited() + model_.execution().seconds_waited() + reduce_seconds_;
+  const double rounds = rounds_ == nullptr ? 0.0 : rounds_->seconds_waited();
+  return optimizer_.seconds_waited() + model_.execution().seconds_waited() + reduce_seconds_ +
+         rounds;
 }
 
 Batch Trainer::load(std::uint64_t position, std::int64_t sequences) {

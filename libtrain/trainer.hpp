@@ -11,6 +11,7 @@
 #include "libtrain/optimizer/schedule.hpp"
 #include "libtrain/optimizer/sharded_optimizer.hpp"
 #include "libtrain/parallel/grid.hpp"
+#include "libtrain/rounds/rounds.hpp"
 #include "libtrain/step_trace.hpp"
 
 namespace train {
@@ -24,6 +25,9 @@ struct TrainerOptions {
   std::int64_t eval_every = 0;      ///< steps between evaluations; 0: after the last step only
   std::int64_t eval_sequences = 0;  ///< held-out sequences of an evaluation; 0: all
   bool measure_mfu = true;          ///< measure the processor's peak once, at the start
+  /// This cluster's share of each step's sequences, in a job of several: `batch` is one cluster's.
+  std::int64_t clusters = 1;
+  std::int64_t cluster = 0;
 };
 
 /// The loop: batches, backward passes, steps, evaluation, metrics. The same data, losses and
@@ -40,6 +44,9 @@ class Trainer {
 
   /// Draws the first `steps` steps of run() and writes the trace after them.
   void add_trace(std::unique_ptr<Trace> trace, std::int64_t steps);
+
+  /// Goes in step with other clusters from now on. `rounds` must outlive run().
+  void set_rounds(Rounds& rounds) { rounds_ = &rounds; }
 
   /// Trains to the last step. Throws Error, the same on every rank, when a loss or gradient is not
   /// finite, with the step and the first tensor that went wrong.
@@ -74,6 +81,7 @@ class Trainer {
   std::vector<std::int32_t> inputs_;
   std::vector<std::int32_t> targets_;
   Batch batch_;  // the last one that was loaded
+  Rounds* rounds_ = nullptr;
   std::unique_ptr<Trace> trace_;
   std::unique_ptr<StepTrace> step_trace_;
   std::int64_t trace_steps_ = 0;

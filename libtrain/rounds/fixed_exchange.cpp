@@ -2,8 +2,9 @@
 
 namespace train {
 
-FixedExchange::FixedExchange(wide::Peers& peers, wide::Codec codec, std::size_t count)
-    : peers_(peers), feedback_(codec, count) {}
+FixedExchange::FixedExchange(wide::Peers& peers, wide::Codec codec, std::size_t count,
+                             std::function<WideTraffic()> traffic)
+    : peers_(peers), feedback_(codec, count), traffic_of_(std::move(traffic)) {}
 
 void FixedExchange::mean(std::span<const float> values, std::uint64_t tokens,
                          std::span<float> result) {

@@ -1,5 +1,7 @@
 #include "libtrain/rounds/rounds.hpp"
 
+#include <array>
+
 #include <fmt/format.h>
 #include <xxhash.h>
 
@@ -56,19 +58,37 @@ void Rounds::exchange_parameters() {
   lanes_.collect(parameters, values_);
   if (exchange_ != nullptr) {
     outer_.difference(values_, values_);
-    exchange_->mean(values_, tokens_, mean_);
+    exchange_lane(tokens_);
     outer_.step(mean_);
   }
   lanes_.spread(outer_.parameters(), parameters);
   optimizer_.publish_full_precision();
+  add_up_traffic();
+}
+
+void Rounds::exchange_lane(std::uint64_t tokens) {
+  const auto begin = Clock::now();
+  exchange_->mean(values_, tokens, mean_);
+  seconds_waited_ += std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+void Rounds::add_up_traffic() {
+  const WideTraffic own = exchange_ == nullptr ? WideTraffic{} : exchange_->traffic();
+  std::array<std::int64_t, 2> sums{static_cast<std::int64_t>(own.bytes_sent),
+                                   static_cast<std::int64_t>(own.bytes_received)};
+  if (grid_.world().size() > 1) {
+    grid_.world().all_reduce(std::span(sums), std::span(sums), ReduceOp::sum).wait();
+  }
+  traffic_ = {static_cast<std::uint64_t>(sums[0]), static_cast<std::uint64_t>(sums[1])};
 }
 
 void Rounds::exchange_gradients() {
   const auto gradients = optimizer_.gradients();
   lanes_.collect(gradients, values_);
   // Clusters of equal batches count alike.
-  if (exchange_ != nullptr) exchange_->mean(values_, 1, mean_);
+  if (exchange_ != nullptr) exchange_lane(1);
   lanes_.spread(mean_, gradients);
+  add_up_traffic();
 }
 
 std::uint64_t Rounds::hash() const {

@@ -20,7 +20,7 @@ struct RoundOptions {
   Synchronisation synchronisation = Synchronisation::rounds;
   std::int64_t inner_steps = 100;  ///< of a round
   int lanes = 1;                   ///< the same in all clusters
-  OuterOptions outer;
+  OuterOptions outer = {};
 };
 
 /// The outer loop of a job of several clusters: every `inner_steps` steps of this cluster's
@@ -45,6 +45,10 @@ class Rounds {
   bool step(std::uint64_t tokens);
 
   std::int64_t rounds_done() const { return rounds_done_; }
+  /// Of all this cluster's lanes, up to the last exchange.
+  WideTraffic traffic() const { return traffic_; }
+  /// Seconds that training has stood still for exchanges.
+  double seconds_waited() const { return seconds_waited_; }
   /// Of all lanes' outer parameters and momentum; equal in all clusters after each exchange, whose
   /// number of lanes is the same. Collective over the grid.
   std::uint64_t hash() const;
@@ -52,6 +56,8 @@ class Rounds {
  private:
   void exchange_parameters();
   void exchange_gradients();
+  void exchange_lane(std::uint64_t tokens);
+  void add_up_traffic();
 
   const Grid& grid_;
   ShardedOptimizer& optimizer_;
@@ -64,6 +70,8 @@ class Rounds {
   std::uint64_t tokens_ = 0;
   std::int64_t inner_steps_done_ = 0;
   std::int64_t rounds_done_ = 0;
+  WideTraffic traffic_;
+  double seconds_waited_ = 0.0;
 };
 
 }  // namespace train

@@ -129,7 +129,8 @@ class JobOfClusters {
   std::int64_t clusters() const { return static_cast<std::int64_t>(forms_.size()); }
   Rounds rounds(const RoundOptions& options) {
     return {cluster_->grid(), cluster_->optimizer(), options, [this](int, std::size_t count) {
-              return std::make_unique<FixedExchange>(*peers_, codec_, count);
+              return std::make_unique<FixedExchange>(*peers_, codec_, count,
+                                                     [] { return WideTraffic{}; });
             }};
   }
 
@@ -236,7 +237,8 @@ TEST_CASE("with one cluster, plain averaging and no codec, rounds change nothing
     Rounds rounds(with.grid(), with.optimizer(),
                   {.inner_steps = 3, .outer = {.lr = 1.0f, .momentum = 0.0f}},
                   [&](int, std::size_t count) {
-                    return std::make_unique<FixedExchange>(peers, wide::Codec::none, count);
+                    return std::make_unique<FixedExchange>(peers, wide::Codec::none, count,
+                                                           [] { return WideTraffic{}; });
                   });
     for (int step = 0; step < 12; ++step) {
       const double expected = without.step(step * 4, 4);

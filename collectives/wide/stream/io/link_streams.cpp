@@ -1,0 +1,167 @@
+// How a link's streams come and go.
+#include <algorithm>
+
+#include "collectives/wide/stream/io/link_impl.hpp"
+
+namespace train::wide {
+
+using namespace detail;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr std::size_t streams_max = 64;
+
+/// Doubles from 100 ms to 5 s; half of it is chance, so that many ends do not dial in step.
+milliseconds pause_after(int failures, std::mt19937_64& random) {
+  const auto longest = std::min(100 << std::min(failures - 1, 6), 5000);
+  return milliseconds(std::uniform_int_distribution<int>(longest / 2, longest)(random));
+}
+
+}  // namespace
+
+void Link::Impl::attach(asio::io_context& loop, Introduced introduced, const std::string& address,
+                        bool dialled) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return;
+  const Hello& hello = introduced.peer;
+  if (peer_session_ && *peer_session_ != hello.session) {
+    forget_peer("the peer came back as another process, or opened a new link");
+  }
+  peer_session_ = hello.session;
+  const auto same = std::ranges::find_if(open_, [&](const auto& entry) {
+    return entry.second.dialled == dialled && entry.second.number == hello.stream;
+  });
+  if (same != open_.end()) {
+    const auto old = same->second.stream;
+    old->close("the peer opened it anew");
+    sends_.on_stream_lost(old->id());
+    open_.erase(same);
+  }
+  if (open_.size() >= streams_max) {
+    services_.log("refused " + address + ": " + peer_.to_string() + " has " +
+                  std::to_string(streams_max) + " streams already");
+    return;
+  }
+  const auto id = ++streams_made_;
+  auto stream = std::make_shared<Stream>(loop, std::move(introduced.socket),
+                                         std::move(introduced.transport), id, address);
+  if (open_.empty()) services_.up(peer_);
+  open_.emplace(id, Open{stream, dialled, hello.stream});
+  if (dialled && hello.stream < slots_.size()) slots_[hello.stream].open = id;
+  trouble_.clear();
+  grant_again();
+  stream->start(shared_from_this());
+  wake_all();
+  changed_.notify_all();
+}
+
+void Link::Impl::on_closed(Stream& stream, const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  if (open_.erase(stream.id()) == 0) return;  // replaced, or the peer was forgotten
+  sends_.on_stream_lost(stream.id());
+  changed_.notify_all();
+  if (closed_) return;
+  trouble_ = stream.address() + ": " + reason;
+  services_.log("lost a stream to " + peer_.to_string() + " at " + trouble_ + "; " +
+                std::to_string(open_.size()) + " left");
+  if (open_.empty()) services_.down(peer_, reason);
+  grant_again();
+  wake_all();
+}
+
+void Link::Impl::forget_peer(const std::string& why) {
+  const bool was_up = !open_.empty();
+  for (auto& [id, open] : open_) open.stream->close(why);
+  open_.clear();
+  peer_session_.reset();
+  fail_all(why);
+  trouble_ = why;
+  if (was_up) services_.down(peer_, why);
+  changed_.notify_all();
+}
+
+std::string Link::Impl::state_of_streams() const {
+  if (!open_.empty()) return std::to_string(open_.size()) + " streams are open";
+  return "no stream is open" + (trouble_.empty() ? "" : " (" + trouble_ + ")");
+}
+
+void Link::Impl::expire(Clock::time_point now) {
+  const auto why = [this](const Transfer::State& transfer) {
+    return "its deadline passed with " + std::to_string(transfer.progress()) + " of " +
+           std::to_string(transfer.bytes()) + " bytes there; " + state_of_streams();
+  };
+  for (const auto& transfer : sends_.all()) {
+    if (transfer->deadline() <= now) give_up(transfer, why(*transfer));
+  }
+  std::vector<std::uint64_t> late;
+  for (const auto& [number, transfer] : receives_.live()) {
+    if (transfer->deadline() <= now) late.push_back(number);
+  }
+  for (const auto number : late) give_up(number, why(*receives_.find(number)));
+}
+
+void Link::Impl::tick(Clock::time_point now) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return;
+  expire(now);
+  measure(now);
+  if (options_.addresses.empty()) return;
+  slots_.resize(std::max(slots_.size(), static_cast<std::size_t>(count_.wanted())));
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    if (!slot.dialling && !open_.contains(slot.open) && slot.next <= now) dial(i, now);
+  }
+}
+
+void Link::Impl::measure(Clock::time_point now) {
+  const bool busy = !sends_.empty() || !receives_.live().empty();
+  window_busy_ = window_busy_ && busy && open_.size() >= static_cast<std::size_t>(count_.wanted());
+  const double seconds = std::chrono::duration<double>(now - window_began_).count();
+  if (seconds < 1) return;
+  const auto bytes = wire_sent_ + wire_received_;
+  if (window_busy_) count_.measure(static_cast<double>(bytes - window_bytes_) / seconds);
+  window_began_ = now;
+  window_bytes_ = bytes;
+  window_busy_ = busy;
+}
+
+void Link::Impl::dial(std::size_t number, Clock::time_point now) {
+  Slot& slot = slots_[number];
+  slot.dialling = true;
+  slot.next = now + milliseconds(100);  // should the stream die at once
+  const auto address = options_.addresses[next_address_++ % options_.addresses.size()];
+  auto& loop = services_.loops.next();
+  const Hello hello{session_, static_cast<std::uint32_t>(number), services_.self, peer_};
+  auto done = [link = weak_from_this(), &loop, number,
+               address](std::variant<Introduced, std::string> result) {
+    const auto self = link.lock();
+    if (!self) return;
+    if (const auto* why = std::get_if<std::string>(&result)) {
+      const std::lock_guard lock(self->mutex_);
+      return self->on_dial_failed(number, address, *why);
+    }
+    auto& introduced = std::get<Introduced>(result);
+    introduced.peer.stream = static_cast<std::uint32_t>(number);
+    self->attach(loop, std::move(introduced), address, true);
+    const std::lock_guard lock(self->mutex_);
+    self->slots_[number].dialling = false;
+    self->slots_[number].failures = 0;
+  };
+  detail::dial(
+      loop, address, services_.tls_impl(), services_.options.handshake_max, hello,
+      [this](int socket) { services_.prepare(socket); }, std::move(done));
+}
+
+void Link::Impl::on_dial_failed(std::size_t number, const std::string& address,
+                                const std::string& why) {
+  Slot& slot = slots_[number];
+  slot.dialling = false;
+  slot.next = Clock::now() + pause_after(++slot.failures, random_);
+  const auto trouble = address + ": " + why;
+  if (closed_ || trouble == trouble_) return;  // said already
+  trouble_ = trouble;
+  services_.log("cannot reach " + peer_.to_string() + " at " + trouble + "; trying again");
+}
+
+}  // namespace train::wide

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace train::wide {
+
+/// What a certificate of the job says: libtrain://JOB/cluster/NAME, or libtrain://JOB/coordinator
+/// for the name "coordinator".
+struct Identity {
+  std::string job;
+  std::string name;
+
+  bool operator==(const Identity&) const = default;
+};
+
+/// PEM files that `launch/trainctl certs` makes.
+struct TlsFiles {
+  std::filesystem::path authority, certificate, key;
+
+  /// The three files of one cluster's directory: authority.pem, certificate.pem, key.pem.
+  static TlsFiles in(const std::filesystem::path& directory);
+};
+
+/// The keys of one end, ready for TLS 1.3 with certificates on both sides. Trusts the job's own
+/// authority and nothing else; no session resumption, so that each stream proves who it is.
+class TlsContext {
+ public:
+  class Impl;
+
+  /// Throws Error that names the file when one is missing, unreadable or damaged, when key and
+  /// certificate differ, or the certificate is expired or not of this authority.
+  explicit TlsContext(const TlsFiles& files);
+  ~TlsContext();
+
+  /// Who this end is, by its own certificate.
+  const Identity& identity() const;
+  Impl& impl() const { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace train::wide

@@ -1,0 +1,1 @@
+#include "tests/wide/stream/proxy.hpp"
