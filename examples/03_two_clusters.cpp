@@ -20,7 +20,7 @@ int main(int argc, char** argv) {
                       .timeout = std::chrono::seconds(60)});
 
     // All ranks of a cluster split the model: a has one, b two.
-    train::Grid grid = job.grid({.data = 1, .tensor = job.size()});
+    train::Grid grid = job.grid({.data = 1, .tensor = job.size(), .threads = 1});
     train::TokenDataset data("/usr/include/eigen3/Eigen/src/Core", {.tokenizer = "bytes"});
     train::Gpt model(train::gpt_nano(), grid.device());
     train::parallelize(model, grid, train::megatron_plan());
