@@ -86,6 +86,8 @@ struct Discard {
 struct FetchState {
   Fetch fetch;
 };
+/// Stop the fetch that is running: the outer state stays what it is.
+struct StopFetch {};
 /// All samples are trained; the outer state is the result.
 struct JobFinished {};
 /// End the program: released after leave(), or refused by the coordinator.
@@ -96,7 +98,7 @@ struct Stop {
 };
 using MemberAction =
     std::variant<Send, Reconnect, BeginRound, FinishRound, LeaseChanged, RunExchange, StopExchange,
-                 ApplyExchange, Discard, FetchState, JobFinished, Stop, Log, WakeAt>;
+                 ApplyExchange, Discard, FetchState, StopFetch, JobFinished, Stop, Log, WakeAt>;
 using MemberActions = std::vector<MemberAction>;
 
 }  // namespace train::wide

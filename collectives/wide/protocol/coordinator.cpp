@@ -101,6 +101,7 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
   peer.done.reset();
   peer.failed.reset();
   peer.fetch.reset();
+  peer.released = false;
   log(fmt::format("cluster {} {} with the state of {}", peer.self.name,
                   is_new ? "connects" : "is back", to_string(hello.committed.id)));
   greet(peer);

@@ -73,7 +73,7 @@ bool Coordinator::holding_for_newcomer() {
 /// never before another cluster has the state, if there is another.
 bool Coordinator::release_leavers() {
   for (auto& [name, peer] : peers_) {
-    if (!peer.leave_by_ms || peer.released) continue;
+    if (!peer.leave_by_ms || peer.released || peer.session == 0) continue;
     if (in_epoch(peer) && peer.dropped.empty()) {
       const bool hurried = due(*peer.leave_by_ms - config_.leave_margin_ms);
       const bool round_over = state_.round() > peer.leave_round && !exchanging();

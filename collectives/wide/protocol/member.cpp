@@ -81,6 +81,7 @@ void Member::on(const Directory& directory, MemberActions& out) {
   if (since != since_) {
     if (since_ != 0) discard("the job went on without this cluster", out);
     since_ = since;
+    if (enters) stop_fetch(out);
     first_round_ = self != directory.peers.end() ? self->first_round : 0;
   }
   if (since_ == 0 || directory.next.round != round()) return;
@@ -154,6 +155,11 @@ Member::Taken Member::take(std::uint64_t count) {
   return result;
 }
 
+void Member::stop_fetch(MemberActions& out) {
+  if (fetching_) out.push_back(StopFetch{});
+  fetching_.reset();
+}
+
 void Member::request_lease(MemberActions& out) {
   if (requested_ || !connected_) return;
   requested_ = true;
@@ -208,6 +214,7 @@ void Member::on(const Commit& commit, MemberActions& out) {
   if (applying_ || !pending_ || pending_->id != commit.state.id) return;
   invariant(pending_->hash == commit.state.hash, "a commit of another result than was agreed on");
   applying_ = commit.state;
+  stop_fetch(out);
   out.push_back(ApplyExchange{commit.state});
 }
 

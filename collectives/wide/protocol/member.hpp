@@ -71,6 +71,7 @@ class Member {
   void begin_round(MemberActions& out);
   void drop_attempts_below(std::uint32_t attempt, MemberActions& out);
   void discard(const std::string& reason, MemberActions& out);
+  void stop_fetch(MemberActions& out);
   void request_lease(MemberActions& out);
   void say_position(MemberActions& out) const;
   RangeSet available() const;

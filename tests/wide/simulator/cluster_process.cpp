@@ -101,6 +101,8 @@ void World::carry_out(Cluster& cluster, const MemberAction& action) {
     checks_.discarded(cluster.process());
   } else if (const auto* fetch = std::get_if<FetchState>(&action)) {
     fetch_state(cluster, fetch->fetch);
+  } else if (std::holds_alternative<StopFetch>(action)) {
+    ++cluster.fetch_order;
   } else if (std::holds_alternative<JobFinished>(action)) {
     cluster.finished = true;
   } else if (const auto* stop_all = std::get_if<Stop>(&action)) {
@@ -108,6 +110,7 @@ void World::carry_out(Cluster& cluster, const MemberAction& action) {
     require(!stop_all->refused, cluster.name + " is refused: " + stop_all->reason);
     if (stop_all->last) cluster.checkpoint.emplace(cluster.member->committed(), cluster.parameters);
     kill_cluster(cluster);
+    if (healed_) after(1'000, [this, &cluster] { start_cluster(cluster, true); });
   } else if (const auto* log = std::get_if<Log>(&action)) {
     say(cluster.name, log->text);
   } else if (const auto* wake = std::get_if<WakeAt>(&action)) {

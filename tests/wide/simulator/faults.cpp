@@ -26,8 +26,6 @@ enum Fault : int {
 /// some seeds see only deaths, others only partitions, and so on.
 void World::choose_schedule() {
   const auto clusters = random_.between(1, 5);
-  batch_ = static_cast<std::uint64_t>(random_.between(1, 8));
-  inner_steps_ = static_cast<int>(random_.between(1, 6));
   delay_ms_ = random_.between(0, 80);
   jitter_ms_ = random_.between(0, 120);
   chaos_ms_ = random_.between(5'000, 40'000);
@@ -109,6 +107,7 @@ void World::fault() {
 /// The end of all faults: everything comes back, and then has to come to its end.
 void World::heal() {
   say("world", "everything is healed");
+  healed_ = true;
   const auto down = links_down_;
   for (const auto& [a, b] : down) set_link(a, b, true);
   start_coordinator();
@@ -130,7 +129,9 @@ bool World::ended() const {
 World::World(std::uint64_t seed, bool verbose)
     : random_(seed),
       verbose_(verbose),
-      samples_total_(static_cast<std::uint64_t>(random_.between(50, 1'500))),
+      batch_(static_cast<std::uint64_t>(random_.between(1, 8))),
+      inner_steps_(static_cast<int>(random_.between(1, 6))),
+      samples_total_(batch_ * static_cast<std::uint64_t>(inner_steps_ * random_.between(10, 120))),
       checks_(initial_parameters, samples_total_) {
   choose_schedule();
 }
@@ -144,13 +145,9 @@ void World::run() {
   for (TimeMs at = 1'000; at < chaos_ms_; at += random_.between(1, 2 * fault_gap_ms_)) {
     after(at, [this] { fault(); });
   }
-  bool healed = false;
-  after(chaos_ms_, [this, &healed] {
-    heal();
-    healed = true;
-  });
+  after(chaos_ms_, [this] { heal(); });
   const TimeMs patience_ms = 1'200'000;
-  while (!(healed && ended())) {
+  while (!(healed_ && ended())) {
     require(now_ms_ < chaos_ms_ + patience_ms, "no progress: samples are left");
     step();
   }

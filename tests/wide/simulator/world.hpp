@@ -121,10 +121,12 @@ class World {
   std::priority_queue<Event> queue_;
 
   CoordinatorConfig config_;
-  std::uint64_t samples_total_ = 0, batch_ = 0;
-  int inner_steps_ = 1;
+  std::uint64_t batch_;
+  int inner_steps_;
+  std::uint64_t samples_total_;
   TimeMs delay_ms_ = 20, jitter_ms_ = 20, chaos_ms_ = 0;
   int fault_gap_ms_ = 1000;
+  bool healed_ = false;
   std::vector<int> fault_weights_;
 
   std::map<SessionId, Connection> connections_;
