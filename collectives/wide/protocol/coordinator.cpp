@@ -12,10 +12,15 @@ namespace train::wide {
 namespace {
 constexpr std::size_t name_bytes_max = 64;
 constexpr std::size_t used_ranges_max = 1024;
+constexpr std::uint64_t lease_samples_max = std::uint64_t{1} << 32;
 }  // namespace
 
 Coordinator::Coordinator(CoordinatorConfig config, State state, TimeMs now_ms)
-    : config_(config), state_(std::move(state)), round_began_ms_(now_ms), now_ms_(now_ms) {
+    : config_(config),
+      state_(std::move(state)),
+      adopted_ms_(now_ms),
+      round_began_ms_(now_ms),
+      now_ms_(now_ms) {
   HeartbeatConfig patience = config_.heartbeat;
   patience.floor_ms = patience.ceiling_ms = config_.restart_grace_ms;
   for (const EpochMember& member : state_.members) {
@@ -136,7 +141,8 @@ void Coordinator::on(Peer& peer, const Links& links) {
 void Coordinator::on(Peer& peer, const LeaseRequest& request) {
   const EpochMember* member = entry(peer);
   if (member == nullptr || request.epoch < member->since) return;
-  const RangeSet ranges = state_.ledger.propose(request.samples, config_.samples_total);
+  const RangeSet ranges =
+      state_.ledger.propose(std::min(request.samples, lease_samples_max), config_.samples_total);
   if (!ranges.empty()) decide(Leased{peer.self.name, ranges});
   send(peer, Lease{state_.epoch, state_.ledger.leased(peer.self.name), ranges.empty()});
 }

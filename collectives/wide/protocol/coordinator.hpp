@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "collectives/wide/protocol/actions.hpp"
+#include "collectives/wide/protocol/conflicts.hpp"
 #include "collectives/wide/protocol/heartbeat.hpp"
 #include "collectives/wide/protocol/state.hpp"
 
@@ -18,6 +19,8 @@ struct CoordinatorConfig {
   std::uint64_t clusters_min = 1;   // to begin a job, or to go on from an older state
   std::uint64_t samples_total = 0;  // the job ends when they are trained; 0: never
   HeartbeatConfig heartbeat;
+  TimeMs gather_ms = 30'000;           // for links between the first members, when a job begins
+  TimeMs join_early_ms = 2'000;        // a newcomer this soon after a commit trains that round
   TimeMs restart_grace_ms = 15'000;    // for members to come back to a restarted coordinator
   TimeMs rollback_grace_ms = 600'000;  // for a holder of the last commit to come back
   TimeMs link_grace_ms = 5'000;        // for a link between two ready members to come back
@@ -104,7 +107,9 @@ class Coordinator {
   void leave_epoch(Peer& peer);
   void abort_exchange();
   void commit_exchange(std::uint64_t hash);
-  void blame(const std::vector<std::pair<std::string, std::string>>& pairs, const char* why);
+  std::vector<const Peer*> admissible(std::vector<const Peer*> together);
+  bool gathered(std::size_t count);
+  void blame(const std::vector<Conflict>& conflicts, const char* why);
   void drop_disagreeing();
   bool holding_for_newcomer();
   void finish_round();
@@ -117,6 +122,7 @@ class Coordinator {
   bool exchanging() const { return state_.in_flight.has_value() && !aborted_; }
   bool holds_committed(const Peer& peer) const;
   bool linked(const Peer& a, const Peer& b) const;
+  std::vector<Conflict> broken_links(const std::vector<const Peer*>& peers) const;
   ExchangeId next_exchange() const;
   Start start_message() const;
   std::vector<Peer*> member_peers();  // those of the epoch that are known, by name
@@ -139,7 +145,8 @@ class Coordinator {
 
   bool aborted_ = false;  // the attempt in flight; no record: an abort only withdraws a question
   std::uint32_t failures_ = 0;  // of attempts in this epoch and round
-  std::vector<std::pair<std::string, std::string>> blamed_;
+  std::vector<Conflict> blamed_;
+  TimeMs adopted_ms_ = 0;  // or started
   TimeMs round_began_ms_ = 0;
   bool finishing_ = false;  // Finish was sent for this round
   TimeMs finish_ms_ = 0;

@@ -49,14 +49,7 @@ bool Coordinator::begin_exchange() {
   }
   if (holding_for_newcomer()) return false;
 
-  std::vector<std::pair<std::string, std::string>> broken;
-  for (std::size_t i = 0; i < members.size(); ++i) {
-    for (std::size_t j = i + 1; j < members.size(); ++j) {
-      if (!linked(*members[i], *members[j])) {
-        broken.emplace_back(members[i]->self.name, members[j]->self.name);
-      }
-    }
-  }
+  const std::vector<Conflict> broken = broken_links({members.begin(), members.end()});
   if (!broken.empty()) {
     if (!links_down_ms_) links_down_ms_ = now_ms_;
     if (!due(*links_down_ms_ + config_.link_grace_ms)) return false;
@@ -133,12 +126,10 @@ void Coordinator::commit_exchange(std::uint64_t hash) {
 /// most fetches them anew. Of two equal halves the one with the first name stays.
 void Coordinator::drop_disagreeing() {
   std::map<std::uint64_t, int> votes;
+  for (const Peer* peer : member_peers()) ++votes[*peer->done];
   std::uint64_t right = *member_peers().front()->done;
-  for (const Peer* peer : member_peers()) {
-    if (++votes[*peer->done] > votes[right]) right = *peer->done;
-  }
-  for (const Peer* peer : member_peers()) {
-    if (votes[*peer->done] > votes[right]) right = *peer->done;
+  for (const auto& [hash, count] : votes) {
+    if (count > votes[right]) right = hash;
   }
   for (Peer* peer : member_peers()) {
     if (*peer->done == right) continue;
@@ -148,29 +139,12 @@ void Coordinator::drop_disagreeing() {
   }
 }
 
-/// Leaves out members so that no pair of `pairs` is left; few, but always the same ones.
-void Coordinator::blame(const std::vector<std::pair<std::string, std::string>>& pairs,
-                        const char* why) {
-  auto left = pairs;
-  std::size_t staying = state_.members.size();
-  while (!left.empty() && staying > 1) {
-    std::map<std::string, std::size_t> count;
-    for (const auto& [a, b] : left) {
-      ++count[a];
-      if (b != a) ++count[b];
-    }
-    // The one in most pairs; of several the last by name.
-    auto worst = count.begin();
-    for (auto it = count.begin(); it != count.end(); ++it) {
-      if (it->second >= worst->second) worst = it;
-    }
-    const auto peer = peers_.find(worst->first);
-    if (peer != peers_.end() && in_epoch(peer->second) && peer->second.dropped.empty()) {
-      peer->second.dropped = why;
-      --staying;
-    }
-    std::erase_if(
-        left, [&](const auto& p) { return p.first == worst->first || p.second == worst->first; });
+void Coordinator::blame(const std::vector<Conflict>& conflicts, const char* why) {
+  std::vector<std::string> names =
+      whom_to_drop(conflicts, [&](const std::string& name) { return state_.member(name); });
+  if (names.size() == state_.members.size()) names.pop_back();  // somebody has to go on
+  for (const std::string& name : names) {
+    if (const auto peer = peers_.find(name); peer != peers_.end()) peer->second.dropped = why;
   }
 }
 

@@ -74,6 +74,7 @@ bool Coordinator::adopt_state() {
   }
   decide(Adopted{best->job, best->state});
   aborted_ = false;
+  adopted_ms_ = now_ms_;
   holders_gone_ms_.reset();
   for (auto peer = peers_.begin(); peer != peers_.end();) {
     peer->second.dropped.clear();
@@ -101,25 +102,59 @@ bool Coordinator::change_epoch() {
   }
   const bool all_stay = next.size() == state_.members.size();
   if (exchanging() && all_stay) return false;
-  const std::uint64_t first_round = state_.round() + (next.empty() ? 0 : 1);
-  bool enters = false;
-  for (const auto& [name, peer] : peers_) {
-    if (in_epoch(peer) || peer.session == 0 || peer.leave_by_ms || finished()) continue;
-    if (!holds_committed(peer) || !due(peer.enter_after_ms)) continue;
-    if (!std::all_of(together.begin(), together.end(),
-                     [&, &newcomer = peer](const Peer* p) { return linked(newcomer, *p); })) {
-      continue;
-    }
-    next.push_back({peer.self, state_.epoch + 1, first_round});
-    together.push_back(&peer);
-    enters = true;
+  const bool round_begins = next.empty() || now_ms_ <= round_began_ms_ + config_.join_early_ms;
+  const std::vector<const Peer*> newcomers = admissible(together);
+  for (const Peer* peer : newcomers) {
+    next.push_back({peer->self, state_.epoch + 1, state_.round() + (round_begins ? 0 : 1)});
   }
   // With nobody left, whoever comes back first decides: a member goes on as if nothing had been.
-  if (next.empty() || (all_stay && !enters)) return false;
+  if (next.empty() || (all_stay && newcomers.empty())) return false;
+  if (state_.members.empty() && !gathered(next.size())) return false;
   std::sort(next.begin(), next.end(),
             [](const EpochMember& a, const EpochMember& b) { return a.self < b.self; });
   open_epoch(std::move(next));
   return true;
+}
+
+/// The newcomers that have the state and links to the members and to each other.
+std::vector<const Coordinator::Peer*> Coordinator::admissible(std::vector<const Peer*> together) {
+  if (finished()) return {};
+  std::set<std::string> fresh;
+  for (const auto& [name, peer] : peers_) {
+    if (in_epoch(peer) || peer.session == 0 || peer.leave_by_ms) continue;
+    if (!holds_committed(peer) || !due(peer.enter_after_ms)) continue;
+    fresh.insert(name);
+    together.push_back(&peer);
+  }
+  for (const std::string& name : whom_to_drop(
+           broken_links(together), [&](const std::string& who) { return fresh.contains(who); })) {
+    fresh.erase(name);
+  }
+  std::vector<const Peer*> newcomers;
+  for (const std::string& name : fresh) newcomers.push_back(&peers_.at(name));
+  return newcomers;
+}
+
+/// Whether the first epoch from a state can begin with `count` members: everyone who is there, or
+/// who there is after some time.
+bool Coordinator::gathered(std::size_t count) {
+  const auto present = std::count_if(peers_.begin(), peers_.end(), [](const auto& entry) {
+    return entry.second.session != 0 && !entry.second.leave_by_ms;
+  });
+  if (count >= config_.clusters_min && count == static_cast<std::size_t>(present)) return true;
+  return due(adopted_ms_ + config_.gather_ms);
+}
+
+std::vector<Conflict> Coordinator::broken_links(const std::vector<const Peer*>& peers) const {
+  std::vector<Conflict> broken;
+  for (std::size_t i = 0; i < peers.size(); ++i) {
+    for (std::size_t j = i + 1; j < peers.size(); ++j) {
+      if (!linked(*peers[i], *peers[j])) {
+        broken.emplace_back(peers[i]->self.name, peers[j]->self.name);
+      }
+    }
+  }
+  return broken;
 }
 
 void Coordinator::open_epoch(std::vector<EpochMember> members) {

@@ -35,6 +35,8 @@ void World::choose_schedule() {
   }
   config_.clusters_min = static_cast<std::uint64_t>(random_.between(1, clusters));
   config_.samples_total = samples_total_;
+  config_.gather_ms = 5'000;
+  config_.join_early_ms = random_.chance(50) ? 0 : 500;
   config_.heartbeat = {500, 2'000, 4'000, 6};
   config_.restart_grace_ms = random_.between(2'000, 6'000);
   config_.rollback_grace_ms = 60'000;
