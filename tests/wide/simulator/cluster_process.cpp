@@ -46,12 +46,11 @@ void World::kill_cluster(Cluster& cluster) {
   cluster.member.reset();
   fail_exchanges(cluster.name, "");
   if (cluster.session != 0) {
-    // The machine may be gone, with nobody left to close the connection.
-    const SessionId session = cluster.session;
+    // The system may close the connection after what was sent; or the machine is gone.
     if (random_.chance(50)) {
-      break_connection(session, true, false);
+      transmit(cluster.session, true, std::nullopt);
     } else {
-      connections_.erase(session);
+      connections_.erase(cluster.session);
     }
   }
   cluster.session = 0;

@@ -59,6 +59,7 @@ void World::drain_coordinator() {
     CoordinatorAction& action = todo_.front();
     if (std::holds_alternative<Append>(action) || std::holds_alternative<Compact>(action)) {
       disk_busy_ = true;
+      if (disk_.size() % 4 == 0) delicate(nullptr);
       after(random_.between(0, 15), [this, life = coordinator_life_] {
         if (life != coordinator_life_) return;
         disk_busy_ = false;

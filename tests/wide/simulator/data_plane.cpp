@@ -25,10 +25,12 @@ void World::run_exchange(Cluster& cluster, const Start& start) {
     }
     const Cluster& other = clusters_.at(peer.self.name);
     const bool there = other.incarnation == peer.self.incarnation && other.up;
-    if (!there || !link_up(cluster.name, peer.self.name)) {
+    if (!there || !link_up(cluster.name, peer.self.name) ||
+        flaky_.contains(std::minmax(cluster.name, peer.self.name))) {
       fail_later(cluster, id, peer.self.name);
     }
   }
+  delicate(&cluster);
   try_exchange(id);
 }
 
@@ -45,6 +47,7 @@ void World::try_exchange(const ExchangeId& id) {
       cluster.running.erase(id);
       const std::uint64_t hash = exchange_result(cluster.parameters, exchanges_.at(id).inputs);
       cluster.results[id] = hash;
+      delicate(&cluster);
       carry_out(cluster, cluster.member->exchange_done(id, hash));
     });
   }
@@ -74,6 +77,7 @@ void World::fail_later(Cluster& cluster, const ExchangeId& id, const std::string
 }
 
 void World::apply_exchange(Cluster& cluster, const StateInfo& state) {
+  delicate(&cluster);
   after(random_.between(0, 60), cluster, [this, &cluster, state] {
     const auto result = cluster.results.find(state.id);
     require(result != cluster.results.end(),
@@ -91,7 +95,8 @@ void World::apply_exchange(Cluster& cluster, const StateInfo& state) {
 }
 
 void World::fetch_state(Cluster& cluster, const Fetch& fetch) {
-  const Cluster& source = clusters_.at(fetch.source.name);
+  Cluster& source = clusters_.at(fetch.source.name);
+  delicate(random_.chance(50) ? &source : &cluster);
   const std::uint64_t order = ++cluster.fetch_order;
   const bool there = link_up(cluster.name, source.name) &&
                      source.incarnation == fetch.source.incarnation &&

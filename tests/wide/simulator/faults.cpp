@@ -15,6 +15,7 @@ enum Fault : int {
   kill_the_coordinator,
   cut_way,
   cut_link,
+  upset_link,
   leave,
   change_speed,
   fault_kinds
@@ -33,6 +34,7 @@ void World::choose_schedule() {
   for (int kind = 0; kind < fault_kinds; ++kind) {
     fault_weights_.push_back(random_.chance(60) ? static_cast<int>(random_.between(1, 10)) : 0);
   }
+  delicate_percent_ = random_.chance(50) ? static_cast<int>(random_.between(1, 15)) : 0;
   config_.clusters_min = static_cast<std::uint64_t>(random_.between(1, clusters));
   config_.samples_total = samples_total_;
   config_.gather_ms = 5'000;
@@ -55,6 +57,11 @@ void World::choose_schedule() {
   }
 }
 
+World::Cluster& World::any_cluster() {
+  const auto last = static_cast<std::int64_t>(clusters_.size()) - 1;
+  return std::next(clusters_.begin(), random_.between(0, last))->second;
+}
+
 void World::fault() {
   int total = 0;
   for (int weight : fault_weights_) total += weight;
@@ -64,12 +71,11 @@ void World::fault() {
   while (pick >= fault_weights_[static_cast<std::size_t>(kind)]) {
     pick -= fault_weights_[static_cast<std::size_t>(kind++)];
   }
-  const auto any = [&]() -> Cluster& {
-    return std::next(clusters_.begin(),
-                     random_.between(0, static_cast<std::int64_t>(clusters_.size()) - 1))
-        ->second;
-  };
-  Cluster& cluster = any();
+  fault(kind, any_cluster());
+}
+
+void World::fault(int kind, Cluster& cluster) {
+  const std::string name = cluster.name, other = any_cluster().name;
   switch (kind) {
     case kill_member:
       kill_cluster(cluster);
@@ -82,19 +88,24 @@ void World::fault() {
       after(random_.between(50, 8'000), [this] { start_coordinator(); });
       break;
     case cut_way:
-      partition(cluster.name, static_cast<Way>(random_.between(1, 3)), random_.between(100, 9'000));
+      partition(name, static_cast<Way>(random_.between(1, 3)), random_.between(100, 9'000));
       break;
-    case cut_link: {
-      const Cluster& other = any();
-      if (&other == &cluster) break;
-      set_link(cluster.name, other.name, false);
-      after(random_.between(50, 12'000),
-            [this, a = cluster.name, b = other.name] { set_link(a, b, true); });
+    case cut_link:
+      if (other == name) break;
+      set_link(name, other, false);
+      after(random_.between(50, 12'000), [this, name, other] {
+        if (LinkKey(std::minmax(name, other)) != stays_cut_) set_link(name, other, true);
+      });
       break;
-    }
+    case upset_link:
+      if (other == name) break;
+      flaky_.insert(std::minmax(name, other));
+      after(random_.between(500, 8'000),
+            [this, name, other] { flaky_.erase(std::minmax(name, other)); });
+      break;
     case leave:
       if (!cluster.up) break;
-      say(cluster.name, "wants to leave");
+      say(name, "wants to leave");
       carry_out(cluster,
                 cluster.member->leave(static_cast<std::uint64_t>(random_.between(200, 8'000))));
       break;
@@ -106,18 +117,50 @@ void World::fault() {
   }
 }
 
-/// The end of all faults: everything comes back, and then has to come to its end.
+void World::delicate(Cluster* cluster) {
+  if (healed_ || delicate_percent_ == 0 || !random_.chance(delicate_percent_)) return;
+  // Not here and now, in the middle of a call, but before anything else happens.
+  const int kind = cluster == nullptr || random_.chance(30) ? kill_the_coordinator
+                   : random_.chance(50)                     ? kill_member
+                                                            : cut_way;
+  const std::string name = cluster != nullptr ? cluster->name : any_cluster().name;
+  after(random_.chance(50) ? 0 : random_.between(0, 100),
+        [this, kind, name] { fault(kind, clusters_.at(name)); });
+}
+
+/// The end of all faults, but perhaps of two: everything else comes back, and then the job has to
+/// come to its end.
 void World::heal() {
   say("world", "everything is healed");
   healed_ = true;
+  healed_ms_ = now_ms_;
+  if (clusters_.size() > 2 && random_.chance(30)) {
+    const std::string a = any_cluster().name, b = any_cluster().name;
+    if (a != b) {
+      stays_cut_ = std::minmax(a, b);
+      set_link(a, b, false);
+    }
+  }
+  if (stays_cut_ == LinkKey() && clusters_.size() > config_.clusters_min && random_.chance(30)) {
+    stays_down_ = any_cluster().name;
+    kill_cluster(clusters_.at(stays_down_));
+  }
   const auto down = links_down_;
-  for (const auto& [a, b] : down) set_link(a, b, true);
+  for (const auto& link : down) {
+    if (link != stays_cut_) set_link(link.first, link.second, true);
+  }
+  flaky_.clear();
   start_coordinator();
   for (auto& [name, cluster] : clusters_) {
     cluster.way = Way::normal;
     cluster.step_ms = std::min<TimeMs>(cluster.step_ms, 250);
-    start_cluster(cluster, true);
+    if (name != stays_down_) start_cluster(cluster, true);
   }
+  // What is left, round by round, after everyone had time to notice and to come back.
+  const auto round_samples =
+      static_cast<TimeMs>(batch_) * (config_.round_ms > 0 ? 1 : inner_steps_);
+  const TimeMs rounds = static_cast<TimeMs>(samples_total_) / round_samples + 1;
+  patience_ms_ = config_.rollback_grace_ms + 60'000 + rounds * (inner_steps_ * 250 + 2'500);
 }
 
 bool World::ended() const {
@@ -148,9 +191,8 @@ void World::run() {
     after(at, [this] { fault(); });
   }
   after(chaos_ms_, [this] { heal(); });
-  const TimeMs patience_ms = 1'200'000;
   while (!(healed_ && ended())) {
-    require(now_ms_ < chaos_ms_ + patience_ms, "no progress: samples are left");
+    require(!healed_ || now_ms_ < healed_ms_ + patience_ms_, "no progress: samples are left");
     step();
   }
   checks_.finished(living());

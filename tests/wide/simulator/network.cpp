@@ -28,7 +28,8 @@ void World::transmit(SessionId session, bool to_coordinator, std::optional<Messa
   TimeMs& last = to_coordinator ? connection.to_coordinator_ms : connection.to_member_ms;
   const Cluster& cluster = clusters_.at(connection.cluster);
   TimeMs arrival = now_ms_ + random_.between(delay_ms_, delay_ms_ + jitter_ms_);
-  if (cluster.way == Way::stalled) arrival = std::max(arrival, cluster.way_until_ms + 1);
+  if (cluster.way == Way::stalled)
+    arrival = std::max(arrival, cluster.way_until_ms + random_.between(1, 1'500));
   last = std::max(last, arrival);
   Bytes frame;
   if (message) frame = encode(*message);
@@ -57,7 +58,6 @@ void World::arrive(SessionId session, bool to_coordinator, const Bytes& frame) {
   if (!cluster.up || cluster.session != session) return;
   if (const auto* directory = std::get_if<Directory>(&*decoded.message)) {
     cluster.seen_epoch = std::max(cluster.seen_epoch, directory->next.epoch);
-    // The coordinator is asked again where it matters: links are told after each change.
   }
   carry_out(cluster, cluster.member->receive(*decoded.message, now_ms_));
 }
@@ -113,7 +113,7 @@ bool World::link_up(const std::string& a, const std::string& b) const {
 }
 
 void World::set_link(const std::string& a, const std::string& b, bool up) {
-  const std::pair<std::string, std::string> key = std::minmax(a, b);
+  const LinkKey key = std::minmax(a, b);
   if (up ? links_down_.erase(key) == 0 : !links_down_.insert(key).second) return;
   say(a + "-" + b, up ? "link is back" : "link is cut");
   if (!up) {

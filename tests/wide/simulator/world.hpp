@@ -44,6 +44,7 @@ class World {
   void step();
 
   // --- network (network.cpp)
+  using LinkKey = std::pair<std::string, std::string>;  // by name
   /// Both directions keep their order; what is under way is lost when the connection breaks.
   struct Connection {
     std::string cluster;
@@ -111,11 +112,15 @@ class World {
   // --- faults (faults.cpp)
   void choose_schedule();
   void fault();
+  void fault(int kind, Cluster& cluster);
+  /// A moment at which a death hurts most: in some schedules it comes just then.
+  void delicate(Cluster* cluster);
+  Cluster& any_cluster();
   void heal();
   bool ended() const;
 
   Random random_;
-  bool verbose_;
+  const bool verbose_;
   TimeMs now_ms_ = 0;
   std::uint64_t orders_ = 0, events_ = 0;
   std::priority_queue<Event> queue_;
@@ -128,10 +133,15 @@ class World {
   int fault_gap_ms_ = 1000;
   bool healed_ = false;
   std::vector<int> fault_weights_;
+  int delicate_percent_ = 0;
+  std::string stays_down_;   // for ever, from the healing on
+  LinkKey stays_cut_;        // the same
+  std::set<LinkKey> flaky_;  // up, but exchanges over it fail
+  TimeMs healed_ms_ = 0, patience_ms_ = 0;
 
   std::map<SessionId, Connection> connections_;
   SessionId sessions_ = 0;
-  std::set<std::pair<std::string, std::string>> links_down_;
+  std::set<LinkKey> links_down_;
 
   std::optional<Coordinator> coordinator_;
   std::uint64_t coordinator_life_ = 0;
