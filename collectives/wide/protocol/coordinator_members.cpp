@@ -34,7 +34,10 @@ bool Coordinator::adopt_state() {
     const bool sound_member = in_epoch(peer) && !peer.lost && peer.dropped.empty();
     holder = holder || sound_member || (holds_committed(peer) && !peer.released) ||
              (state_.committed && peer.pending == state_.committed->id);
-    if (peer.session != 0 && !peer.released && !peer.leave_by_ms) present.push_back(&peer);
+    const bool known =
+        peer.holds && peer.holds->id == peer.state.id && peer.holds->hash == peer.state.hash;
+    if (peer.session == 0 || peer.released || peer.leave_by_ms || !known) continue;
+    present.push_back(&peer);
   }
   if (holder) {
     holders_gone_ms_.reset();

@@ -35,6 +35,7 @@ void RangeSet::add(const RangeSet& other) {
 }
 
 void RangeSet::remove(Range range) {
+  if (range.begin >= range.end) return;
   std::vector<Range> left;
   left.reserve(ranges_.size() + 1);
   for (Range r : ranges_) {

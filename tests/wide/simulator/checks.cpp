@@ -60,17 +60,20 @@ void Checks::committed(const Committed& record) {
 void Checks::adopted(const Adopted& record, const std::map<std::string, Holder>& living) {
   const auto known = commits_.find(record.state.id);
   require(known != commits_.end(), "adopted a state that nobody committed");
-  require(known->second.hash == record.state.hash, "adopted a state of another hash");
+  require(known->second.hash == record.state.hash || damage_, "adopted a state of another hash");
   RangeSet trained({0, record.state.position.next});
   trained.remove(record.state.position.holes);
   require(trained == known->second.trained, "adopted a wrong place in the data");
   trained_ = trained;
+  const std::uint64_t given_up = state_.committed ? state_.committed->hash : 0;
+  known->second.hash = record.state.hash;
   if (!state_.committed) return;
   ++rollbacks_;
   for (const auto& [process, holder] : living) {
     const ExchangeId& lost = state_.committed->id;
+    const bool has_it = holder.committed == lost && holder.parameters == given_up;
     require(
-        holder.committed != lost && !holder.results.contains(lost),
+        !has_it && !holder.results.contains(lost),
         fmt::format("the state of {} is given up although {} has it", to_string(lost), process));
   }
 }
@@ -101,7 +104,14 @@ void Checks::applied(const std::string& process, const StateInfo& state, std::ui
   require(commit != commits_.end(),
           process + " applies what is not committed: " + to_string(state.id));
   require(commit->second.before == before, process + " applies a commit to another state");
+  held(process.substr(0, process.find('/')), state.id);
   require(commit->second.hash == after, process + " has other parameters than were committed");
+}
+
+void Checks::released(const std::string& name) {
+  const auto& names = holders_[state_.committed->id];
+  require(names.size() > (names.contains(name) ? 1u : 0u),
+          name + " is released although nobody else ever had the state");
 }
 
 void Checks::replayed(const State& state) const {

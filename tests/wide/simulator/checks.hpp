@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -48,6 +49,11 @@ class Checks {
   void discarded(const std::string& process) { frozen_.erase(process); }
   void applied(const std::string& process, const StateInfo& state, std::uint64_t before,
                std::uint64_t after);
+  void held(const std::string& name, const ExchangeId& id) { holders_[id].insert(name); }
+  /// `name` may go, and others have the committed state.
+  void released(const std::string& name);
+  /// Parameters may be damaged after a commit. With nobody else left, the job goes on from them.
+  void expect_damage(bool damage) { damage_ = damage; }
   void replayed(const State& state) const;
   void finished(const std::map<std::string, Holder>& living) const;
 
@@ -71,6 +77,8 @@ class Checks {
   std::map<std::string, std::pair<std::uint64_t, Input>> frozen_;  // by process: round, input
   std::map<std::string, ExchangeId> last_started_;
   RangeSet trained_;
+  std::map<ExchangeId, std::set<std::string>> holders_;  // names that had it at some time
+  bool damage_ = false;
   std::uint64_t rollbacks_ = 0, retries_ = 0;
 };
 

@@ -27,6 +27,7 @@ void World::start_cluster(Cluster& cluster, bool from_checkpoint) {
     state = cluster.checkpoint->first;
     cluster.parameters = cluster.checkpoint->second;
   }
+  checks_.held(cluster.name, state.id);
   say(cluster.name, "starts with the state of " + to_string(state.id));
   MemberConfig config;
   config.job = 7;

@@ -85,6 +85,10 @@ void World::apply_exchange(Cluster& cluster, const StateInfo& state) {
     checks_.applied(cluster.process(), state, cluster.parameters, result->second);
     cluster.parameters = result->second;
     cluster.results.erase(result);
+    if (!healed_ && random_.chance(damage_percent_)) {
+      say(cluster.name, "damages its parameters");
+      cluster.parameters ^= 1;
+    }
     cluster.frozen = {};
     say(cluster.name, fmt::format("applies {}: {:016x}", to_string(state.id), cluster.parameters));
     carry_out(cluster, cluster.member->applied(cluster.parameters));
@@ -112,6 +116,7 @@ void World::fetch_state(Cluster& cluster, const Fetch& fetch) {
             return;
           }
           cluster.parameters = snapshot;
+          checks_.held(cluster.name, fetch.state.id);
           say(cluster.name, "has fetched " + to_string(fetch.state.id));
           carry_out(cluster, cluster.member->fetched(fetch.state.id, snapshot));
         });

@@ -35,6 +35,8 @@ void World::choose_schedule() {
     fault_weights_.push_back(random_.chance(60) ? static_cast<int>(random_.between(1, 10)) : 0);
   }
   delicate_percent_ = random_.chance(50) ? static_cast<int>(random_.between(1, 15)) : 0;
+  damage_percent_ = random_.chance(10) ? 10 : 0;
+  checks_.expect_damage(damage_percent_ > 0);
   config_.clusters_min = static_cast<std::uint64_t>(random_.between(1, clusters));
   config_.samples_total = samples_total_;
   config_.gather_ms = 5'000;

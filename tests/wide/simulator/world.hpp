@@ -133,7 +133,7 @@ class World {
   int fault_gap_ms_ = 1000;
   bool healed_ = false;
   std::vector<int> fault_weights_;
-  int delicate_percent_ = 0;
+  int delicate_percent_ = 0, damage_percent_ = 0;
   std::string stays_down_;   // for ever, from the healing on
   LinkKey stays_cut_;        // the same
   std::set<LinkKey> flaky_;  // up, but exchanges over it fail
