@@ -98,8 +98,7 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
   peer.session = session;
   peer.lost = false;
   peer.heartbeat = HeartbeatDeadline(config_.heartbeat, now_ms_);
-  peer.state = hello.committed;
-  peer.holds = Holds{hello.committed.id, hello.committed.hash};
+  peer.holds = hello.committed;
   peer.pending = hello.pending;
   peer.links.clear();
   peer.ready.reset();
@@ -177,23 +176,19 @@ void Coordinator::on(Peer& peer, const Failed& failed) {
 }
 
 void Coordinator::on(Peer& peer, const Holds& holds) {
-  peer.holds = holds;
+  const StateInfo& state = holds.state;
+  peer.holds = state;
   peer.pending.reset();
-  const bool fetched = peer.fetch && peer.fetch->state.id == holds.id;
-  if (fetched) {
-    peer.state = peer.fetch->state;
+  if (peer.fetch && peer.fetch->state.id == state.id) {
+    if (peer.fetch->state.hash != state.hash) peer.bad_sources.insert(peer.fetch->source.name);
+    peer.fetch.reset();
     peer.refetch = false;
-    if (peer.state.hash != holds.hash) peer.bad_sources.insert(peer.fetch->source.name);
-    peer.state.hash = holds.hash;
-    if (state_.committed->id == holds.id) peer.fetch.reset();
   }
-  if (!state_.committed || state_.committed->id != holds.id) return;
-  peer.state = state_.committed_info();
-  peer.state.hash = holds.hash;
-  if (holds.hash != state_.committed->hash) {
+  if (!state_.committed || state_.committed->id != state.id) return;
+  if (state.hash != state_.committed->hash) {
     const std::string reason =
-        fmt::format("its parameters have hash {:016x}, those of {} have {:016x}", holds.hash,
-                    to_string(holds.id), state_.committed->hash);
+        fmt::format("its parameters have hash {:016x}, those of {} have {:016x}", state.hash,
+                    to_string(state.id), state_.committed->hash);
     warn(fmt::format("cluster {} is wrong: {}; it has to fetch them", peer.self.name, reason));
     if (in_epoch(peer)) peer.dropped = reason;
   } else if (finished()) {

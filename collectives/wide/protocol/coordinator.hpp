@@ -56,8 +56,7 @@ class Coordinator {
     SessionId session = 0;  // 0: not connected
     HeartbeatDeadline heartbeat;
     bool lost = false;                  // of the epoch, and silent for too long
-    StateInfo state;                    // as far as known
-    std::optional<Holds> holds;         // said since it entered, left, or was told a commit
+    std::optional<StateInfo> holds;     // said since it entered, left, or was told a commit
     std::optional<ExchangeId> pending;  // said in its Hello
     std::vector<LinkInfo> links;
     // As a member.

@@ -34,9 +34,8 @@ bool Coordinator::adopt_state() {
     const bool sound_member = in_epoch(peer) && !peer.lost && peer.dropped.empty();
     holder = holder || sound_member || (holds_committed(peer) && !peer.released) ||
              (state_.committed && peer.pending == state_.committed->id);
-    const bool known =
-        peer.holds && peer.holds->id == peer.state.id && peer.holds->hash == peer.state.hash;
-    if (peer.session == 0 || peer.released || peer.leave_by_ms || !known) continue;
+    if (peer.session == 0 || peer.released || peer.leave_by_ms || !peer.holds) continue;
+    if (!refusal(state_, Adopted{peer.job, *peer.holds}).empty()) continue;
     present.push_back(&peer);
   }
   if (holder) {
@@ -58,9 +57,9 @@ bool Coordinator::adopt_state() {
   std::pair<ExchangeId, std::ptrdiff_t> best_rank;
   for (const Peer* peer : present) {
     const auto same = std::count_if(present.begin(), present.end(), [&](const Peer* other) {
-      return other->state == peer->state && other->job == peer->job;
+      return other->holds == peer->holds && other->job == peer->job;
     });
-    if (const auto rank = std::pair(peer->state.id, same); best == nullptr || rank > best_rank) {
+    if (const auto rank = std::pair(peer->holds->id, same); best == nullptr || rank > best_rank) {
       best = peer;
       best_rank = rank;
     }
@@ -69,13 +68,13 @@ bool Coordinator::adopt_state() {
     warn(
         fmt::format("THE JOB GOES BACK from {} to {}, the newest state that is left (of cluster "
                     "{}): samples {} and {} holes in them are what it was trained on",
-                    to_string(state_.committed->id), to_string(best->state.id), best->self.name,
-                    best->state.position.next, best->state.position.holes.ranges().size()));
+                    to_string(state_.committed->id), to_string(best->holds->id), best->self.name,
+                    best->holds->position.next, best->holds->position.holes.ranges().size()));
   } else {
     log(fmt::format("the job begins with {} clusters from {}", present.size(),
-                    to_string(best->state.id)));
+                    to_string(best->holds->id)));
   }
-  decide(Adopted{best->job, best->state});
+  decide(Adopted{best->job, *best->holds});
   aborted_ = false;
   adopted_ms_ = now_ms_;
   holders_gone_ms_.reset();

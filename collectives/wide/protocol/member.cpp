@@ -127,7 +127,7 @@ void Member::discard(const std::string& reason, MemberActions& out) {
   requested_ = false;
   out.push_back(Discard{reason});
   // While a commit is being applied, applied() says it.
-  if (!applying_) out.push_back(Send{Holds{committed_.id, committed_.hash}});
+  if (!applying_) out.push_back(Send{Holds{committed_}});
 }
 
 void Member::on(const Lease& lease, MemberActions& out) {
@@ -212,7 +212,10 @@ void Member::on(const Commit& commit, MemberActions& out) {
   finished_ = commit.finished;
   if (commit.state.id == committed_.id && !applying_ && finished_) out.push_back(JobFinished{});
   if (applying_ || !pending_ || pending_->id != commit.state.id) return;
-  invariant(pending_->hash == commit.state.hash, "a commit of another result than was agreed on");
+  if (pending_->hash != commit.state.hash) {
+    out.push_back(Stop{true, false, "the coordinator commits another result than was agreed on"});
+    return;
+  }
   applying_ = commit.state;
   stop_fetch(out);
   out.push_back(ApplyExchange{commit.state});
@@ -227,7 +230,7 @@ MemberActions Member::applied(std::uint64_t hash) {
   pending_.reset();
   frozen_.reset();
   attempt_ = 1;
-  out.push_back(Send{Holds{committed_.id, hash}});
+  out.push_back(Send{Holds{committed_}});
   if (finished_) {
     out.push_back(JobFinished{});
   } else if (since_ != 0) {
@@ -246,7 +249,7 @@ MemberActions Member::fetched(const ExchangeId& id, std::uint64_t hash) {
   if (!fetching_ || fetching_->state.id != id) return {};
   committed_ = std::exchange(fetching_, std::nullopt)->state;
   committed_.hash = hash;
-  return {Send{Holds{id, hash}}};
+  return {Send{Holds{committed_}}};
 }
 
 MemberActions Member::fetch_failed(const ExchangeId& id) {

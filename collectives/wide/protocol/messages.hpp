@@ -65,8 +65,7 @@ struct Failed {
 
 /// Its outer state is this one, and it has nothing pending: after a commit, a fetch or a reset.
 struct Holds {
-  ExchangeId id;
-  std::uint64_t hash = 0;
+  StateInfo state;
 };
 
 struct FetchFailed {

@@ -42,7 +42,7 @@ void fields(A& a, Failed& m) {
 }
 template <typename A>
 void fields(A& a, Holds& m) {
-  a(m.id, m.hash);
+  a(m.state);
 }
 template <typename A>
 void fields(A& a, FetchFailed& m) {

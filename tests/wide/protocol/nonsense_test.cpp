@@ -52,7 +52,7 @@ TEST_CASE("a coordinator survives members that talk nonsense") {
         } else if (auto* done = std::get_if<Done>(&message)) {
           *done = {running, 1};
         } else if (auto* holds = std::get_if<Holds>(&message); holds && state.committed) {
-          *holds = {state.committed->id, state.committed->hash};
+          holds->state = state.committed_info();
         } else if (auto* links = std::get_if<Links>(&message)) {
           links->up = {{"c0", 1}, {"c1", 1}, {"c2", 1}, {"c3", 1}};
         }

@@ -26,7 +26,7 @@ class RandomMessages {
     }
     return set;
   }
-  StateInfo state() { return {id(), below(3), {below(80), {}}}; }
+  StateInfo state() { return {id(), below(3), {below(80), ranges()}}; }
 
   /// Any message, or only one that members say.
   Message message(bool of_members = false) {
@@ -46,7 +46,7 @@ class RandomMessages {
       case 6:
         return Failed{id(), below(2) == 0 ? name() : ""};
       case 7:
-        return Holds{id(), below(3)};
+        return Holds{state()};
       case 8:
         return FetchFailed{id(), name()};
       case 9:
