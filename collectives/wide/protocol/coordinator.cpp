@@ -119,12 +119,12 @@ void Coordinator::greet(Peer& peer) {
     send(peer, Commit{state_.committed_info(), finished()});
   }
   broadcast_directory();
-  if (const EpochMember* member = entry(peer)) {
+  if (in_epoch(peer)) {
     const bool behind = !holds_committed(peer) && peer.pending != state_.committed->id;
     if (behind) peer.dropped = "it lost the state";
     send(peer, Lease{state_.epoch, state_.ledger.leased(peer.self.name), false});
     if (exchanging()) send(peer, start_message());
-    if (finishing_ && !exchanging()) send(peer, Finish{member->since, state_.round()});
+    if (finishing_ && !exchanging()) send(peer, Finish{state_.epoch, state_.round()});
   }
 }
 

@@ -185,9 +185,7 @@ void Coordinator::finish_round() {
   if (finishing_ || exchanging()) return;
   finishing_ = true;
   finish_ms_ = now_ms_;
-  for (Peer* peer : member_peers()) {
-    send(*peer, Finish{state_.member(peer->self.name)->since, state_.round()});
-  }
+  for (const Peer* peer : member_peers()) send(*peer, Finish{state_.epoch, state_.round()});
 }
 
 }  // namespace train::wide

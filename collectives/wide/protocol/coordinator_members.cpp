@@ -192,6 +192,8 @@ void Coordinator::open_epoch(std::vector<EpochMember> members) {
     peer = left && peer->second.session == 0 ? peers_.erase(peer) : std::next(peer);
   }
   broadcast_directory();
+  if (!finishing_) return;
+  for (const Peer* peer : member_peers()) send(*peer, Finish{state_.epoch, state_.round()});
 }
 
 /// From member to newcomer, of which nothing is known until it answers.
