@@ -30,7 +30,7 @@ Checks::Checks(std::uint64_t initial_hash, std::uint64_t samples_total)
 void Checks::durable(const Record& record, const std::map<std::string, Holder>& living) {
   const std::string reason = refusal(state_, record);
   require(reason.empty(), "a record that cannot follow: " + reason);
-  if (const auto* commit = std::get_if<Committed>(&record)) committed(*commit);
+  if (const auto* commit = std::get_if<Committed>(&record)) committed(*commit, living);
   if (const auto* adoption = std::get_if<Adopted>(&record)) adopted(*adoption, living);
   if (const auto* attempt = std::get_if<AttemptStarted>(&record)) {
     retries_ += attempt->id.attempt > 1 ? 1 : 0;
@@ -41,12 +41,16 @@ void Checks::durable(const Record& record, const std::map<std::string, Holder>& 
   fold(state_, record);
 }
 
-void Checks::committed(const Committed& record) {
+void Checks::committed(const Committed& record, const std::map<std::string, Holder>& living) {
   require(record.id.epoch == state_.epoch, "a commit of a stale epoch: " + to_string(record.id));
   const auto& inputs = inputs_[record.id];
   require(inputs.size() == state_.members.size(), "a commit that not every member took part in");
   for (const EpochMember& member : state_.members) {
     require(inputs.contains(member.self.name), "a commit without " + member.self.name);
+    const auto process =
+        living.find(fmt::format("{}/{}", member.self.name, member.self.incarnation));
+    require(process == living.end() || process->second.results.contains(record.id),
+            "a commit that " + member.self.name + " cannot apply");
   }
   for (const auto& [name, input] : inputs) {
     require(!trained_.intersects(input.used), "samples trained twice, by " + name);

@@ -67,7 +67,7 @@ class Checks {
     std::uint64_t before = 0, hash = 0;
     RangeSet trained;
   };
-  void committed(const Committed& record);
+  void committed(const Committed& record, const std::map<std::string, Holder>& living);
   void adopted(const Adopted& record, const std::map<std::string, Holder>& living);
 
   std::uint64_t samples_total_;

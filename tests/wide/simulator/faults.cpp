@@ -26,7 +26,7 @@ enum Fault : int {
 /// A schedule is a few numbers and a weight for each kind of fault; many weights are zero, so that
 /// some seeds see only deaths, others only partitions, and so on.
 void World::choose_schedule() {
-  const auto clusters = random_.between(1, 5);
+  const auto clusters = random_.chance(5) ? 1 : random_.between(2, 5);
   delay_ms_ = random_.between(0, 80);
   jitter_ms_ = random_.between(0, 120);
   chaos_ms_ = random_.between(5'000, 40'000);
