@@ -1,0 +1,278 @@
+#include "collectives/wide/protocol/coordinator.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "collectives/wide/protocol/journal.hpp"
+
+namespace train::wide {
+
+namespace {
+constexpr std::size_t name_bytes_max = 64;
+constexpr std::size_t used_ranges_max = 1024;
+constexpr std::uint64_t lease_samples_max = std::uint64_t{1} << 32;
+}  // namespace
+
+Coordinator::Coordinator(CoordinatorConfig config, State state, TimeMs now_ms)
+    : config_(config),
+      state_(std::move(state)),
+      adopted_ms_(now_ms),
+      round_began_ms_(now_ms),
+      now_ms_(now_ms) {
+  HeartbeatConfig patience = config_.heartbeat;
+  patience.floor_ms = patience.ceiling_ms = config_.restart_grace_ms;
+  for (const EpochMember& member : state_.members) {
+    Peer& peer = peers_[member.self.name];
+    peer.self = member.self;
+    peer.heartbeat = HeartbeatDeadline(patience, now_ms);
+  }
+}
+
+CoordinatorActions Coordinator::receive(SessionId session, const Message& message, TimeMs now_ms) {
+  now_ms_ = std::max(now_ms_, now_ms);
+  if (const auto* first = std::get_if<Hello>(&message)) {
+    hello(session, *first);
+  } else if (Peer* peer = by_session(session)) {
+    peer->heartbeat.alive(now_ms_);
+    std::visit([&](const auto& m) { on(*peer, m); }, message);
+  } else {
+    out_.push_back(Close{session});  // said no Hello, or was replaced
+  }
+  advance();
+  return take_actions();
+}
+
+CoordinatorActions Coordinator::disconnected(SessionId session, TimeMs now_ms) {
+  now_ms_ = std::max(now_ms_, now_ms);
+  if (Peer* peer = by_session(session)) {
+    peer->session = 0;
+    if (!in_epoch(*peer)) peers_.erase(std::string(peer->self.name));
+  }
+  advance();
+  return take_actions();
+}
+
+CoordinatorActions Coordinator::tick(TimeMs now_ms) {
+  now_ms_ = std::max(now_ms_, now_ms);
+  advance();
+  return take_actions();
+}
+
+void Coordinator::hello(SessionId session, const Hello& hello) {
+  const auto refuse = [&](std::string reason) {
+    warn(fmt::format("cluster {} is refused: {}", hello.self.name, reason));
+    out_.push_back(SendTo{session, Refused{std::move(reason)}});
+    out_.push_back(Close{session});
+  };
+  if (hello.self.name.empty() || hello.self.name.size() > name_bytes_max) {
+    return refuse(fmt::format("a cluster's name has 1 to {} bytes", name_bytes_max));
+  }
+  if (state_.committed && hello.job != state_.job) {
+    return refuse("its model, data, seed or schedule differ from the job's");
+  }
+  if (state_.committed && hello.committed.id > state_.committed->id) {
+    return refuse(
+        fmt::format("it has the state of {}, the journal ends with {}: restore the "
+                    "journal, or begin an empty one to go on from that state",
+                    to_string(hello.committed.id), to_string(state_.committed->id)));
+  }
+  const auto known = peers_.find(hello.self.name);
+  if (known != peers_.end()) {
+    Peer& old = known->second;
+    if (old.session != 0 && old.self.incarnation > hello.self.incarnation) {
+      return refuse("a newer process of the same name is connected");
+    }
+    if (old.session != 0 && old.self.incarnation < hello.self.incarnation) {
+      send(old, Refused{"a newer process of the same name has connected"});
+    }
+    if (old.session != 0) close(old);
+    if (old.self != hello.self) peers_.erase(known);
+  }
+  Peer& peer = peers_[hello.self.name];
+  const bool is_new = peer.self != hello.self;
+  peer.self = hello.self;
+  peer.offer = hello.offer;
+  peer.job = hello.job;
+  peer.session = session;
+  peer.lost = false;
+  peer.heartbeat = HeartbeatDeadline(config_.heartbeat, now_ms_);
+  peer.holds = hello.committed;
+  peer.pending = hello.pending;
+  peer.links.clear();
+  peer.ready.reset();
+  peer.done.reset();
+  peer.failed.reset();
+  peer.fetch.reset();
+  peer.released = false;
+  log(fmt::format("cluster {} {} with the state of {}", peer.self.name,
+                  is_new ? "connects" : "is back", to_string(hello.committed.id)));
+  greet(peer);
+}
+
+/// Everything that the peer may have missed, or that a restart has made it ask again.
+void Coordinator::greet(Peer& peer) {
+  if (state_.committed &&
+      (peer.pending == state_.committed->id || (finished() && holds_committed(peer)))) {
+    if (!holds_committed(peer)) peer.holds.reset();
+    send(peer, Commit{state_.committed_info(), finished()});
+  }
+  broadcast_directory();
+  if (in_epoch(peer)) {
+    const bool behind = !holds_committed(peer) && peer.pending != state_.committed->id;
+    if (behind) peer.dropped = "it lost the state";
+    send(peer, Lease{state_.epoch, state_.ledger.leased(peer.self.name), false});
+    if (exchanging()) send(peer, start_message());
+    if (finishing_ && !exchanging()) send(peer, Finish{state_.epoch, state_.round()});
+  }
+}
+
+void Coordinator::on(Peer& peer, const Heartbeat& heartbeat) {
+  peer.heartbeat.beat(now_ms_);
+  send(peer, Beat{heartbeat.sequence});
+}
+
+void Coordinator::on(Peer& peer, const Links& links) {
+  peer.links = links.up;
+}
+
+void Coordinator::on(Peer& peer, const LeaseRequest& request) {
+  const EpochMember* member = entry(peer);
+  if (member == nullptr || request.epoch < member->since) return;
+  const RangeSet ranges =
+      state_.ledger.propose(std::min(request.samples, lease_samples_max), config_.samples_total);
+  if (!ranges.empty()) decide(Leased{peer.self.name, ranges});
+  send(peer, Lease{state_.epoch, state_.ledger.leased(peer.self.name), ranges.empty()});
+}
+
+void Coordinator::on(Peer& peer, const Ready& ready) {
+  const EpochMember* member = entry(peer);
+  if (member == nullptr || ready.next.epoch < member->since) return;
+  if (ready.next.round != state_.round() || finished()) return;
+  if (ready.used.ranges().size() > used_ranges_max ||
+      !state_.ledger.leased(peer.self.name).contains(ready.used)) {
+    peer.dropped = "it trained on samples that it has not leased";
+    return;
+  }
+  if (ready.state_hash != state_.committed->hash) {
+    peer.dropped =
+        fmt::format("its parameters differ from those of {}", to_string(state_.committed->id));
+    return;
+  }
+  // An attempt that this member was told is over, by a coordinator that then died.
+  if (exchanging() && ready.next.attempt > state_.in_flight->id.attempt) abort_exchange();
+  if (!exchanging() && ready.next.attempt == state_.attempts + 1) peer.ready = ready;
+}
+
+void Coordinator::on(Peer& peer, const Done& done) {
+  if (exchanging() && in_epoch(peer) && done.id == state_.in_flight->id) peer.done = done.hash;
+}
+
+void Coordinator::on(Peer& peer, const Failed& failed) {
+  if (exchanging() && in_epoch(peer) && failed.id == state_.in_flight->id) {
+    peer.failed = failed.peer;
+  }
+}
+
+void Coordinator::on(Peer& peer, const Holds& holds) {
+  const StateInfo& state = holds.state;
+  peer.holds = state;
+  peer.pending.reset();
+  if (peer.fetch && peer.fetch->state.id == state.id) {
+    if (peer.fetch->state.hash != state.hash) peer.bad_sources.insert(peer.fetch->source.name);
+    peer.fetch.reset();
+    peer.refetch = false;
+  }
+  if (!state_.committed || state_.committed->id != state.id) return;
+  if (state.hash != state_.committed->hash) {
+    const std::string reason =
+        fmt::format("its parameters have hash {:016x}, those of {} have {:016x}", state.hash,
+                    to_string(state.id), state_.committed->hash);
+    warn(fmt::format("cluster {} is wrong: {}; it has to fetch them", peer.self.name, reason));
+    if (in_epoch(peer)) peer.dropped = reason;
+  } else if (finished()) {
+    send(peer, Commit{state_.committed_info(), true});
+  }
+}
+
+void Coordinator::on(Peer& peer, const FetchFailed& failed) {
+  if (!peer.fetch || peer.fetch->state.id != failed.id) return;
+  peer.bad_sources.insert(peer.fetch->source.name);
+  peer.fetch.reset();
+}
+
+void Coordinator::on(Peer& peer, const Leave& leave) {
+  if (!peer.leave_by_ms) {
+    log(fmt::format("cluster {} leaves, within {} ms", peer.self.name, leave.notice_ms));
+    constexpr std::uint64_t day_ms = 86'400'000;
+    peer.leave_by_ms = now_ms_ + static_cast<TimeMs>(std::min(leave.notice_ms, day_ms));
+    peer.leave_round = state_.round();
+  }
+  // Its work counts if the round ends in time: everyone exchanges early.
+  if (in_epoch(peer)) finish_round();
+}
+
+void Coordinator::advance() {
+  wake_ms_ = std::numeric_limits<TimeMs>::max();
+  int steps = 0;
+  while (expire_peers() || adopt_state() || release_leavers() || change_epoch() ||
+         conclude_exchange() || end_inner_steps() || begin_exchange() || assign_fetches()) {
+    invariant(++steps < 10'000, "the coordinator's rules do not come to rest");
+    wake_ms_ = std::numeric_limits<TimeMs>::max();
+  }
+  if (wake_ms_ != std::numeric_limits<TimeMs>::max()) out_.push_back(WakeAt{wake_ms_});
+}
+
+bool Coordinator::due(TimeMs at_ms) {
+  if (now_ms_ >= at_ms) return true;
+  wake_ms_ = std::min(wake_ms_, at_ms);
+  return false;
+}
+
+CoordinatorActions Coordinator::take_actions() {
+  return std::exchange(out_, {});
+}
+
+void Coordinator::decide(const Record& record) {
+  const std::string reason = refusal(state_, record);
+  invariant(reason.empty(), reason.c_str());
+  fold(state_, record);
+  out_.push_back(Append{journal_frame(record)});
+  if (++records_ >= config_.compact_after_records) {
+    records_ = 0;
+    out_.push_back(Compact{journal_frame(state_)});
+  }
+}
+
+void Coordinator::send(const Peer& peer, Message message) {
+  if (peer.session != 0) out_.push_back(SendTo{peer.session, std::move(message)});
+}
+
+void Coordinator::close(Peer& peer) {
+  out_.push_back(Close{peer.session});
+  peer.session = 0;
+}
+
+void Coordinator::log(std::string text, Log::Level level) {
+  out_.push_back(Log{level, std::move(text)});
+}
+
+Coordinator::Peer* Coordinator::by_session(SessionId session) {
+  for (auto& [name, peer] : peers_) {
+    if (peer.session == session) return &peer;
+  }
+  return nullptr;
+}
+
+const EpochMember* Coordinator::entry(const Peer& peer) const {
+  const EpochMember* member = state_.member(peer.self.name);
+  return member != nullptr && member->self == peer.self ? member : nullptr;
+}
+
+bool Coordinator::holds_committed(const Peer& peer) const {
+  return state_.committed && peer.holds && peer.holds->id == state_.committed->id &&
+         peer.holds->hash == state_.committed->hash && !peer.refetch;
+}
+
+}  // namespace train::wide

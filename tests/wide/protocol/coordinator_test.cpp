@@ -1,0 +1,141 @@
+// A coordinator, message by message: what the simulator's chances do not pin down.
+#include "collectives/wide/protocol/coordinator.hpp"
+
+#include <optional>
+
+#include <doctest/doctest.h>
+
+using namespace train::wide;
+
+namespace {
+
+/// Speaks for members "a" (session 1) and "b" (session 2).
+struct Talk {
+  Coordinator coordinator{config(), {}, 0};
+  CoordinatorActions last;
+  TimeMs now_ms = 0;
+
+  static CoordinatorConfig config() {
+    CoordinatorConfig config;
+    config.join_early_ms = 0;
+    config.join_hold_ms = 3'000;
+    config.heartbeat = {500, 100'000, 100'000, 6};
+    return config;
+  }
+  void say(SessionId session, const Message& message) {
+    last = coordinator.receive(session, message, now_ms);
+  }
+  void join(SessionId session, const std::string& name, const std::string& peer) {
+    say(session, Hello{1, {name, 1}, {}, {}, {}, 0});
+    say(session, Links{{{peer, 1}}});
+  }
+  /// The last message of this kind to the session in the last answer.
+  template <typename T>
+  std::optional<T> heard(SessionId session) const {
+    std::optional<T> found;
+    for (const CoordinatorAction& action : last) {
+      const auto* send = std::get_if<SendTo>(&action);
+      if (send == nullptr || send->session != session) continue;
+      if (const T* message = std::get_if<T>(&send->message)) found = *message;
+    }
+    return found;
+  }
+  void ready(SessionId session) {
+    const State& state = coordinator.state();
+    say(session,
+        Ready{{state.epoch, state.round(), state.attempts + 1}, 5, 1, state.committed->hash, {}});
+  }
+  void done(SessionId session, std::uint64_t hash) {
+    say(session, Done{coordinator.state().in_flight->id, hash});
+  }
+  void holds(SessionId session) { say(session, Holds{coordinator.state().committed_info()}); }
+};
+
+/// "a" has committed round 1 while "b", which began with nothing, was fetching the state before.
+Talk with_late_newcomer() {
+  Talk talk;
+  talk.join(1, "a", "b");
+  talk.ready(1);
+  talk.done(1, 11);
+  talk.holds(1);
+  talk.join(2, "b", "a");
+  REQUIRE(talk.heard<Fetch>(2));
+  talk.ready(1);
+  REQUIRE(talk.heard<Start>(1));  // the first fetch delays nobody
+  talk.done(1, 22);
+  talk.holds(1);
+  REQUIRE(talk.heard<Fetch>(2));
+  CHECK(talk.heard<Fetch>(2)->state.hash == 22);
+  talk.ready(1);
+  CHECK_FALSE(talk.heard<Start>(1));  // the second one does
+  return talk;
+}
+
+}  // namespace
+
+TEST_CASE("a commit is on the disk before anyone hears of it") {
+  Talk talk;
+  talk.join(1, "a", "b");
+  talk.ready(1);
+  talk.done(1, 11);
+  REQUIRE(talk.heard<Commit>(1));
+  bool written = false;
+  for (const CoordinatorAction& action : talk.last) {
+    written = written || std::holds_alternative<Append>(action);
+    if (const auto* send = std::get_if<SendTo>(&action)) {
+      if (std::holds_alternative<Commit>(send->message)) CHECK(written);
+    }
+  }
+}
+
+TEST_CASE("an exchange waits for a newcomer whose fetch came too late") {
+  Talk talk = with_late_newcomer();
+  talk.holds(2);
+  CHECK(talk.coordinator.state().members.size() == 2);
+  talk.ready(2);
+  REQUIRE(talk.heard<Start>(1));
+  CHECK(talk.heard<Start>(1)->participants.size() == 2);
+  talk.done(1, 33);
+  CHECK_FALSE(talk.heard<Commit>(1));
+  talk.done(2, 33);
+  CHECK(talk.heard<Commit>(1));
+  CHECK(talk.heard<Commit>(2));
+}
+
+TEST_CASE("but not for ever") {
+  Talk talk = with_late_newcomer();
+  talk.now_ms += 3'000;
+  talk.last = talk.coordinator.tick(talk.now_ms);
+  REQUIRE(talk.heard<Start>(1));
+  CHECK(talk.heard<Start>(1)->participants.size() == 1);
+}
+
+TEST_CASE("results that differ are not committed") {
+  Talk talk = with_late_newcomer();
+  talk.holds(2);
+  talk.ready(2);
+  talk.done(1, 33);
+  talk.done(2, 34);
+  CHECK_FALSE(talk.heard<Commit>(1));
+  CHECK(talk.coordinator.state().members.size() == 1);
+  CHECK(talk.coordinator.state().member("b") == nullptr);
+  talk.holds(2);  // back to the last commit, but is it what it says?
+  REQUIRE(talk.heard<Fetch>(2));
+  CHECK(talk.coordinator.state().member("b") == nullptr);
+}
+
+TEST_CASE("strangers are refused") {
+  Talk talk;
+  talk.join(1, "a", "b");
+  talk.say(2, Hello{2, {"b", 1}, {}, {}, {}, 0});
+  REQUIRE(talk.heard<Refused>(2));
+  CHECK(talk.heard<Refused>(2)->reason.find("differ") != std::string::npos);
+  talk.say(3, Hello{1, {"b", 1}, {}, {{9, 9, 1}, 5, {}}, {}, 0});
+  REQUIRE(talk.heard<Refused>(3));
+  CHECK(talk.heard<Refused>(3)->reason.find("journal") != std::string::npos);
+  talk.say(4, Hello{1, {"", 1}, {}, {}, {}, 0});
+  CHECK(talk.heard<Refused>(4));
+  talk.say(5, Hello{1, {"a", 0}, {}, {}, {}, 0});  // an older process of a connected cluster
+  CHECK(talk.heard<Refused>(5));
+  CHECK(talk.coordinator.state().members.size() == 1);
+}
