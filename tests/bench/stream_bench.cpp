@@ -1,12 +1,18 @@
-// Bandwidth of a link over loopback, by its count of streams, encrypted and plain, beside a bare
-// socket that one thread fills and another empties: in turn, so that all see the same machine. Both
-// ends run here and share the cores. Run: build/bin/stream_bench DIR [MIB] [THREADS], where DIR is
-// what `launch/trainctl certs DIR --job bench --cluster aws --cluster lambda` made.
+// Bandwidth of a link, by its count of streams. CERTIFICATES is the directory that
+// `launch/trainctl certs CERTIFICATES --job bench --cluster aws --cluster lambda` made.
+//
+//   stream_bench CERTIFICATES [MIB] [THREADS]         over loopback, encrypted and plain, beside a
+//       bare socket that one thread fills and another empties: in turn, so that all see the same
+//       machine. Both ends run here and share the cores.
+//   stream_bench CERTIFICATES receive HOST:PORT       between machines: on one of them this,
+//   stream_bench CERTIFICATES send HOST:PORT MIB STREAMS        on the other this; STREAMS may be
+//       "auto". Beside it run iperf3.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -135,6 +141,42 @@ Cost median(std::vector<Cost> costs) {
   return costs[costs.size() / 2];
 }
 
+void receive(const std::string& certificates, const std::string& address) {
+  Node node(Ends::options("lambda", 0, certificates));
+  node.listen(address);
+  Link link = node.link({"aws"});
+  std::vector<std::byte> target;
+  std::uint64_t id = 0;
+  for (;;) {
+    try {
+      std::uint64_t bytes = 0;
+      link.receive(id, std::as_writable_bytes(std::span(&bytes, 1)), Deadline::max()).wait();
+      target.resize(bytes);
+      link.receive(id + 1, target, Deadline::max()).wait();
+      id += 2;
+    } catch (const Error& error) {  // the sender is done; another may come
+      id = 0;
+    }
+  }
+}
+
+void send(const std::string& certificates, const std::string& address, std::uint64_t bytes,
+          std::optional<int> streams) {
+  Node node(Ends::options("aws", 0, certificates));
+  Link link = node.link({"lambda"}, {.addresses = {address}, .streams = streams});
+  const auto deadline = Clock::now() + std::chrono::minutes(10);
+  if (!link.wait_connected(deadline)) throw Error("nobody answers at " + address);
+  const std::vector<std::byte> source(bytes, std::byte{7});
+  for (std::uint64_t round = 0; round < 3; ++round) {
+    link.send(2 * round, std::as_bytes(std::span(&bytes, 1)), deadline).wait();
+    const auto cost = cost_of([&] { link.send(2 * round + 1, source, deadline).wait(); });
+    fmt::print("{:.0f} Mbit/s with {} streams, {:.2f} processor seconds per GB\n",
+               8e-6 * static_cast<double>(bytes) / cost.seconds, link.streams(),
+               1e9 * cost.processor_seconds / static_cast<double>(bytes));
+    std::fflush(stdout);
+  }
+}
+
 void run(const std::string& certificates, std::size_t bytes, int threads) {
   const std::vector<std::byte> source(bytes, std::byte{7});
   std::vector<std::byte> target(bytes);
@@ -169,13 +211,24 @@ void run(const std::string& certificates, std::size_t bytes, int threads) {
 }  // namespace train::bench
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    fmt::print(stderr, "usage: stream_bench CERTIFICATES [MIB] [THREADS]\n");
-    return 2;
-  }
+  const std::vector<std::string> words(argv + 1, argv + argc);
   try {
-    const std::size_t mib = argc > 2 ? std::stoul(argv[2]) : 256;
-    train::bench::run(argv[1], mib << 20, argc > 3 ? std::stoi(argv[3]) : 1);
+    if (words.size() == 3 && words[1] == "receive") {
+      train::bench::receive(words[0], words[2]);
+    } else if (words.size() == 5 && words[1] == "send") {
+      std::optional<int> streams;
+      if (words[4] != "auto") streams = std::stoi(words[4]);
+      train::bench::send(words[0], words[2], std::stoull(words[3]) << 20, streams);
+    } else if (!words.empty() && words.size() <= 3) {
+      const std::size_t mib = words.size() > 1 ? std::stoul(words[1]) : 256;
+      train::bench::run(words[0], mib << 20, words.size() > 2 ? std::stoi(words[2]) : 1);
+    } else {
+      fmt::print(stderr,
+                 "usage: stream_bench CERTIFICATES [MIB] [THREADS]\n"
+                 "       stream_bench CERTIFICATES receive HOST:PORT\n"
+                 "       stream_bench CERTIFICATES send HOST:PORT MIB STREAMS|auto\n");
+      return 2;
+    }
   } catch (const std::exception& error) {
     fmt::print(stderr, "stream_bench: {}\n", error.what());
     return 1;

@@ -17,39 +17,39 @@ namespace train::wide {
 
 /// Called one at a time, on one thread of the node. They may use links, but not wait for them.
 struct NodeEvents {
-  std::function<void(const PeerName&, std::vector<std::byte> message)> on_message;
+  std::function<void(const PeerName&, std::vector<std::byte> message)> on_message{};
   /// The first stream of a link is open. A peer that dials in needs no call of Node::link() first.
-  std::function<void(const PeerName&)> on_up;
+  std::function<void(const PeerName&)> on_up{};
   /// The last stream of a link is gone; the link goes on trying if it dials.
-  std::function<void(const PeerName&, const std::string& reason)> on_down;
+  std::function<void(const PeerName&, const std::string& reason)> on_down{};
   /// One readable line: who was refused and why, which peer cannot be reached.
-  std::function<void(const std::string& line)> on_log;
+  std::function<void(const std::string& line)> on_log{};
 };
 
 struct SocketOptions {
   /// Unset: the kernel tunes the buffers itself, which a set size switches off.
-  std::optional<int> send_buffer_bytes, receive_buffer_bytes;
+  std::optional<int> send_buffer_bytes{}, receive_buffer_bytes{};
   /// A stream whose data is not acknowledged for so long is given up.
   std::chrono::milliseconds unacknowledged_max{15'000};
 };
 
 struct NodeOptions {
   /// The directory of this cluster's certificate. Unset needs `plaintext`.
-  std::optional<TlsFiles> tls;
+  std::optional<TlsFiles> tls{};
   /// No encryption and no proof of who the peer is; then `name` says who this end is. Only
   /// loopback addresses are dialled, listened to and accepted.
   bool plaintext = false;
   /// This end's cluster. With TLS, empty or equal to the certificate's name.
-  std::string name;
+  std::string name{};
   std::uint32_t lane = 0;
   /// Threads that move and encrypt bytes; each stream stays on one. 0: half of the cores, 1 to 4.
   int threads = 0;
-  SocketOptions sockets;
+  SocketOptions sockets{};
   /// From the connection to the end of both introductions.
   std::chrono::milliseconds handshake_max{10'000};
   /// More peers than this in the middle of their introduction: the oldest is dropped.
   int pending_handshakes_max = 128;
-  NodeEvents events;
+  NodeEvents events{};
 };
 
 /// One process's end of all its links. Not to be destroyed by one of its own events.

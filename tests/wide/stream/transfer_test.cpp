@@ -67,5 +67,100 @@ TEST_CASE("50 MB over 8 streams; traffic is counted") {
   CHECK(static_cast<double>(traffic.wire_sent) < 1.005 * bytes);
 }
 
+TEST_CASE("a sender releases its memory bit by bit, and the receiver sees it come") {
+  Pair pair(3, nullptr, 4 << 10);
+  const auto source = random_bytes(100'000, 1);
+  std::vector<std::byte> memory(source.size()), target(source.size());
+  const auto deadline = in_seconds(30);
+  auto received = pair.to_lambda->receive(1, target, deadline);
+  auto sent = pair.to_aws->send(1, memory, deadline, {.ready_bytes = 0});
+  std::size_t seen = 0;
+  while (seen < source.size()) {
+    const auto end = std::min(seen + 30'000, source.size());
+    std::copy(source.begin() + static_cast<std::ptrdiff_t>(seen),
+              source.begin() + static_cast<std::ptrdiff_t>(end),
+              memory.begin() + static_cast<std::ptrdiff_t>(seen));
+    sent.release(end);
+    const auto whole_chunks = end == source.size() ? end : end / 4096 * 4096;
+    REQUIRE(received.wait_progress(whole_chunks, deadline));
+    CHECK(received.progress() == whole_chunks);  // nothing that was not released
+    CHECK(std::equal(target.begin(), target.begin() + static_cast<std::ptrdiff_t>(whole_chunks),
+                     source.begin()));
+    seen = end;
+  }
+  received.wait();
+  sent.work().wait();
+}
+
+TEST_CASE("a sender may come long before its receiver, and many at once") {
+  Pair pair(2, nullptr);
+  constexpr std::size_t count = 50;
+  std::vector<std::vector<std::byte>> sources, targets(count);
+  std::vector<Transfer> sent, received;
+  for (unsigned i = 0; i < count; ++i) {
+    sources.push_back(random_bytes(i * 7'001, i));
+    targets[i].resize(sources[i].size());
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    sent.push_back(pair.to_aws->send(i, sources[i], in_seconds(30)));
+  }
+  REQUIRE(pair.to_aws->wait_connected(in_seconds(10)));
+  CHECK_FALSE(sent[0].done());
+  for (std::size_t i = count; i-- > 0;) {
+    received.push_back(pair.to_lambda->receive(i, targets[i], in_seconds(30)));
+  }
+  for (auto& each : received) each.wait();
+  for (auto& each : sent) each.wait();
+  CHECK(targets == sources);
+}
+
+TEST_CASE("both ends may dial; a closed link can be opened again") {
+  Events aws_events, lambda_events;
+  Node aws(node_options("aws", nullptr, aws_events));
+  Node lambda(node_options("lambda", nullptr, lambda_events));
+  const auto aws_address = at_port(aws.listen("127.0.0.1:0"));
+  const auto lambda_address = at_port(lambda.listen("127.0.0.1:0"));
+  Link to_lambda = aws.link({"lambda"}, {.addresses = {lambda_address}, .streams = 2});
+  Link to_aws = lambda.link({"aws"}, {.addresses = {aws_address}, .streams = 2});
+  const auto source = random_bytes(1'000'000, 1);
+  std::vector<std::byte> target(source.size());
+  const auto transfer = [&](std::uint64_t id) {
+    auto received = to_lambda.receive(id, target, in_seconds(30));
+    auto sent = to_aws.send(id, source, in_seconds(30));
+    received.wait();
+    sent.wait();
+    CHECK(target == source);
+  };
+  transfer(1);
+  CHECK(to_aws.streams() <= 4);
+  to_aws.close("a test");
+  CHECK_THROWS_WITH_AS(to_aws.post(source), doctest::Contains("a test"), Error);
+  REQUIRE(aws_events.wait_downs(1));
+  REQUIRE(aws_events.wait_ups(2));  // by its own dialling
+  to_aws = lambda.link({"aws"}, {.addresses = {aws_address}, .streams = 2});
+  transfer(1);
+}
+
+TEST_CASE("mistakes of the caller are refused") {
+  Events events;
+  Node node(node_options("aws", nullptr, events));
+  for (const char* address : {"nowhere", "host:", ":80", "host:99999", "::1:80", "host:8x"}) {
+    CAPTURE(address);
+    CHECK_THROWS_AS(node.link({"lambda"}, {.addresses = {address}}), Error);
+  }
+  CHECK_THROWS_AS(node.link({"lambda"}, {.streams = 65}), Error);
+  CHECK_THROWS_AS(node.link({"lambda"}, {.chunk_bytes = 1000}), Error);
+  CHECK_THROWS_AS(node.link({"aws"}), Error);
+  CHECK_THROWS_AS(node.link({"no name"}), Error);
+  Link link = node.link({"lambda"});
+  const std::vector<std::byte> message(Link::message_bytes_max + 1);
+  CHECK_THROWS_AS(link.post(message), Error);
+  for (int i = 0; i < 16; ++i) link.post(std::span(message).first(Link::message_bytes_max));
+  CHECK_THROWS_WITH_AS(link.post(std::span(message).first(1)),
+                       doctest::Contains("no stream is open"), Error);
+  const auto port = node.listen("127.0.0.1:0");
+  CHECK_THROWS_WITH_AS(node.listen(at_port(port)), doctest::Contains(at_port(port).c_str()), Error);
+}
+
 }  // namespace
 }  // namespace train::wide::test

@@ -23,7 +23,9 @@ bool Incoming::claim(std::uint64_t offset, std::uint64_t stream) {
   std::unique_lock lock(mutex_);
   Chunk& chunk = chunk_at(offset);
   // Whoever writes it now is in the middle of one read that does not block.
+  ++claiming_;
   changed_.wait(lock, [&] { return !chunk.busy; });
+  --claiming_;
   if (ended_ || chunk.there) return false;
   chunk.owner = stream;
   return true;
@@ -42,7 +44,8 @@ void Incoming::leave(std::uint64_t offset) {
   const std::lock_guard lock(mutex_);
   chunk_at(offset).busy = false;
   --steps_;
-  changed_.notify_all();
+  // Steps are many: those who wait for the transfer's progress are not woken by each.
+  if (ended_ || claiming_ > 0) changed_.notify_all();
 }
 
 bool Incoming::complete(std::uint64_t offset, std::uint64_t stream) {

@@ -45,6 +45,7 @@ class Incoming final : public Transfer::State {
   std::vector<Chunk> chunks_;
   std::size_t whole_ = 0;  // chunks from the start that are there
   std::size_t there_ = 0;
+  int claiming_ = 0;  // streams that wait for another's step
 };
 
 /// All transfers that a link receives, by grant. Its link's lock guards it.

@@ -15,7 +15,10 @@ std::string address_of(const tcp::socket& socket) {
 }
 
 Listener::Listener(Loops& loops, const std::string& address, ListenerOptions options)
-    : loops_(loops), options_(std::move(options)), acceptor_(loops.home()), pause_(loops.home()) {
+    : loops_(loops),
+      options_(std::make_shared<ListenerOptions>(std::move(options))),
+      acceptor_(loops.home()),
+      pause_(loops.home()) {
   const auto [host, port] = split_address(address);
   asio::error_code error;
   tcp::resolver resolver(loops.home());
@@ -25,7 +28,7 @@ Listener::Listener(Loops& loops, const std::string& address, ListenerOptions opt
   };
   check();
   const tcp::endpoint end = found.begin()->endpoint();
-  if (options_.tls == nullptr && !end.address().is_loopback()) {
+  if (options_->tls == nullptr && !end.address().is_loopback()) {
     throw Error("plaintext listens to loopback addresses only, not to " + address +
                 "; give the node certificates (launch/trainctl certs)");
   }
@@ -33,7 +36,7 @@ Listener::Listener(Loops& loops, const std::string& address, ListenerOptions opt
   check();
   acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
   check();
-  options_.prepare(acceptor_.native_handle());  // accepted sockets inherit what matters
+  options_->prepare(acceptor_.native_handle());  // accepted sockets inherit what matters
   acceptor_.bind(end, error);
   check();
   acceptor_.listen(tcp::acceptor::max_listen_connections, error);
@@ -55,7 +58,7 @@ void Listener::accept() {
           return self->accept();
         }
         // Out of file descriptors, most likely: some may be closed in a moment.
-        self->options_.refused("a new connection", error.message());
+        self->options_->refused("a new connection", error.message());
         self->pause_.expires_after(std::chrono::milliseconds(100));
         self->pause_.async_wait([self](const asio::error_code& stopped) {
           if (!stopped) self->accept();
@@ -65,20 +68,19 @@ void Listener::accept() {
 
 void Listener::greet(asio::io_context& loop, tcp::socket socket) {
   const auto address = address_of(socket);
-  options_.prepare(socket.native_handle());
+  options_->prepare(socket.native_handle());
   asio::error_code error;
   socket.native_non_blocking(true, error);
-  if (error) return options_.refused(address, error.message());
-  auto done = [self = shared_from_this(), &loop,
-               address](std::variant<Introduced, std::string> result) {
+  if (error) return options_->refused(address, error.message());
+  auto done = [options = options_, &loop, address](std::variant<Introduced, std::string> result) {
     if (auto* peer = std::get_if<Introduced>(&result)) {
-      self->options_.introduced(loop, std::move(*peer), address);
+      options->introduced(loop, std::move(*peer), address);
     } else {
-      self->options_.refused(address, std::get<std::string>(result));
+      options->refused(address, std::get<std::string>(result));
     }
   };
   std::erase_if(pending_, [](const auto& greeting) { return greeting.expired(); });
-  if (pending_.size() >= static_cast<std::size_t>(options_.pending_max)) {
+  if (pending_.size() >= static_cast<std::size_t>(options_->pending_max)) {
     // Strangers that never introduce themselves must not keep others out.
     if (const auto oldest = pending_.front().lock()) {
       oldest->abandon("too many connections that have not introduced themselves");
@@ -86,10 +88,10 @@ void Listener::greet(asio::io_context& loop, tcp::socket socket) {
     pending_.pop_front();
   }
   const auto greeting =
-      std::make_shared<Greeting>(loop, std::move(socket), options_.tls, Role::accepts,
-                                 options_.handshake_max, std::move(done));
+      std::make_shared<Greeting>(loop, std::move(socket), options_->tls, Role::accepts,
+                                 options_->handshake_max, std::move(done));
   pending_.push_back(greeting);
-  greeting->accept(options_.judge);
+  greeting->accept(options_->judge);
 }
 
 }  // namespace train::wide::detail

@@ -39,7 +39,8 @@ class Listener : public std::enable_shared_from_this<Listener> {
   void greet(asio::io_context& loop, asio::ip::tcp::socket socket);
 
   Loops& loops_;
-  const ListenerOptions options_;
+  /// Greetings share it: they may outlive the listener's loop.
+  const std::shared_ptr<const ListenerOptions> options_;
   asio::ip::tcp::acceptor acceptor_;
   asio::steady_timer pause_;
   std::uint16_t port_ = 0;

@@ -28,6 +28,8 @@ class Loops {
     asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
     std::thread thread;
   };
+  /// Home comes first, and is destroyed first: what waits there may own sockets of other loops,
+  /// never the other way round.
   std::vector<std::unique_ptr<Loop>> each_;
   std::atomic<std::size_t> turn_{0};
 };
