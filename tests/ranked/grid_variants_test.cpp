@@ -14,10 +14,10 @@
 #include "tests/support/training.hpp"
 
 using namespace train;
-using training::Outcome;
-using training::Run;
 using train::test::read_file;
 using train::test::ScratchDirectory;
+using training::Outcome;
+using training::Run;
 
 namespace {
 

@@ -14,13 +14,13 @@ namespace train::wide {
 namespace detail {
 namespace {
 
-std::optional<Identity> parse_identity(std::string_view uri) {
+std::optional<CertificateName> parse_identity(std::string_view uri) {
   constexpr std::string_view scheme = "libtrain://", coordinator = "coordinator";
   if (!uri.starts_with(scheme)) return std::nullopt;
   uri.remove_prefix(scheme.size());
   const auto slash = uri.find('/');
   if (slash == uri.npos) return std::nullopt;
-  Identity identity{std::string(uri.substr(0, slash)), {}};
+  CertificateName identity{std::string(uri.substr(0, slash)), {}};
   std::string_view rest = uri.substr(slash + 1);
   constexpr std::string_view cluster = "cluster/";
   if (rest == coordinator) {
@@ -44,13 +44,13 @@ std::string take_openssl_errors() {
   return text.empty() ? "unknown error" : text;
 }
 
-std::optional<Identity> identity_of(const X509* certificate) {
+std::optional<CertificateName> identity_of(const X509* certificate) {
   struct FreeNames {
     void operator()(GENERAL_NAMES* names) const { GENERAL_NAMES_free(names); }
   };
   const std::unique_ptr<GENERAL_NAMES, FreeNames> names(static_cast<GENERAL_NAMES*>(
       X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
-  std::optional<Identity> found;
+  std::optional<CertificateName> found;
   for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
     if (name->type != GEN_URI) continue;
@@ -154,7 +154,7 @@ TlsContext::TlsContext(const TlsFiles& files) : impl_(std::make_unique<Impl>()) 
 
 TlsContext::~TlsContext() = default;
 
-const Identity& TlsContext::identity() const {
+const CertificateName& TlsContext::identity() const {
   return impl_->identity;
 }
 

@@ -8,11 +8,11 @@ namespace train::wide {
 
 /// What a certificate of the job says: libtrain://JOB/cluster/NAME, or libtrain://JOB/coordinator
 /// for the name "coordinator".
-struct Identity {
+struct CertificateName {
   std::string job;
   std::string name;
 
-  bool operator==(const Identity&) const = default;
+  bool operator==(const CertificateName&) const = default;
 };
 
 /// PEM files that `launch/trainctl certs` makes.
@@ -35,7 +35,7 @@ class TlsContext {
   ~TlsContext();
 
   /// Who this end is, by its own certificate.
-  const Identity& identity() const;
+  const CertificateName& identity() const;
   Impl& impl() const { return *impl_; }
 
  private:

@@ -230,8 +230,9 @@ TEST_CASE("certificates that cannot serve are errors that name the file") {
     return train::test::message_of<Error>([&] { const TlsContext context(files); });
   };
   auto files = certificates.of("aws");
-  CHECK(TlsContext(files).identity() == Identity{"demo", "aws"});
-  CHECK(TlsContext(certificates.of("coordinator")).identity() == Identity{"demo", "coordinator"});
+  CHECK(TlsContext(files).identity() == CertificateName{"demo", "aws"});
+  CHECK(TlsContext(certificates.of("coordinator")).identity() ==
+        CertificateName{"demo", "coordinator"});
   CHECK(load(certificates.of("gcp")).find("gcp/authority.pem") != std::string::npos);
   files.key = certificates.of("lambda").key;
   CHECK(load(files).find("is not the key of") != std::string::npos);
@@ -253,7 +254,7 @@ TEST_CASE("trainctl certs adds clusters, and overwrites nothing") {
   const Certificates certificates;
   const auto& directory = certificates.directory();
   CHECK(trainctl_certs(directory, "--job demo --cluster gcp --days 30").status == 0);
-  CHECK(TlsContext(certificates.of("gcp")).identity() == Identity{"demo", "gcp"});
+  CHECK(TlsContext(certificates.of("gcp")).identity() == CertificateName{"demo", "gcp"});
   const auto before = train::test::read_file(certificates.of("aws").certificate);
   const auto refused = [&](const char* words, const char* reason) {
     CAPTURE(words);

@@ -24,7 +24,7 @@ class TlsContext::Impl {
   std::unique_ptr<SSL_CTX, FreeContext> context;
   /// How OpenSSL reaches a Transport's socket.
   std::unique_ptr<BIO_METHOD, FreeBioMethod> socket_method;
-  Identity identity;
+  CertificateName identity;
 };
 
 namespace detail {
@@ -38,7 +38,7 @@ std::unique_ptr<Transport> tls_transport(int socket, TlsContext::Impl& tls, Role
 std::string take_openssl_errors();
 std::unique_ptr<BIO_METHOD, FreeBioMethod> make_socket_method();
 /// What a certificate says of its owner; nothing if it has no name of a libtrain job.
-std::optional<Identity> identity_of(const X509* certificate);
+std::optional<CertificateName> identity_of(const X509* certificate);
 
 }  // namespace detail
 }  // namespace train::wide
