@@ -144,7 +144,7 @@ void Link::Impl::give_up(const std::shared_ptr<detail::Outgoing>& transfer,
 void Link::Impl::give_up(std::uint64_t number, const std::string& why) {
   const auto transfer = receives_.find(number);
   if (!transfer) return;
-  receives_.remove(number, true);
+  receives_.give_up(number, why);
   transfer->fail("receiving transfer " + std::to_string(transfer->id()) + " from " +
                  peer_.to_string() + ": " + why);
   tell(detail::FrameType::gone, number, why);

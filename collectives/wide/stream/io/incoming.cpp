@@ -75,11 +75,16 @@ std::shared_ptr<Incoming> ReceiveTable::find(std::uint64_t grant) const {
   return found == live_.end() ? nullptr : found->second;
 }
 
-void ReceiveTable::remove(std::uint64_t grant, bool given_up) {
+void ReceiveTable::give_up(std::uint64_t grant, const std::string& why) {
   constexpr std::size_t remembered_max = 4096;
-  if (live_.erase(grant) == 0 || !given_up) return;
-  given_up_.insert(grant);
+  if (live_.erase(grant) == 0) return;
+  given_up_.emplace(grant, why);
   if (given_up_.size() > remembered_max) given_up_.erase(given_up_.begin());
+}
+
+std::string ReceiveTable::why_given_up(std::uint64_t grant) const {
+  const auto found = given_up_.find(grant);
+  return found == given_up_.end() ? "" : found->second;
 }
 
 void ReceiveTable::clear() {

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -54,16 +53,19 @@ class ReceiveTable {
   /// The number of the grant.
   std::uint64_t add(std::shared_ptr<Incoming> transfer);
   std::shared_ptr<Incoming> find(std::uint64_t grant) const;
-  /// Forgets it. A transfer that was given up is remembered for a while: its sender is told.
-  void remove(std::uint64_t grant, bool given_up);
-  bool given_up(std::uint64_t grant) const { return given_up_.contains(grant); }
+  void remove(std::uint64_t grant) { live_.erase(grant); }
+  /// Forgets a transfer that is not complete, but remembers why for a while: its sender is told
+  /// whenever it sends more.
+  void give_up(std::uint64_t grant, const std::string& why);
+  /// Empty for one that was not given up.
+  std::string why_given_up(std::uint64_t grant) const;
 
   const std::map<std::uint64_t, std::shared_ptr<Incoming>>& live() const { return live_; }
   void clear();
 
  private:
   std::map<std::uint64_t, std::shared_ptr<Incoming>> live_;
-  std::set<std::uint64_t> given_up_;
+  std::map<std::uint64_t, std::string> given_up_;
   std::uint64_t grants_ = 0;
 };
 

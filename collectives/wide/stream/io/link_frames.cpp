@@ -110,7 +110,7 @@ std::string Link::Impl::on_frame(Stream& stream, const FrameHeader& header,
       return {};
     case FrameType::refuse:
       if (const auto transfer = receives_.find(header.key)) {
-        receives_.remove(header.key, true);
+        receives_.give_up(header.key, "refused by the sender");
         transfer->fail("receiving transfer " + std::to_string(transfer->id()) + " from " +
                        peer_.to_string() + ": " + text_of(body));
       }
@@ -160,14 +160,14 @@ void Link::Impl::on_chunk_end(Stream& stream, const ChunkSink& sink, bool good) 
   payload_received_ += sink.length;
   if (!good) return;
   const std::lock_guard lock(mutex_);
-  if (receives_.given_up(sink.grant)) {
-    answer(stream, FrameType::gone, sink.grant, 0, "given up by the receiver");
+  if (const auto why = receives_.why_given_up(sink.grant); !why.empty()) {
+    answer(stream, FrameType::gone, sink.grant, 0, why);
     return;
   }
   // Of a transfer that is complete nothing is missing.
   if (sink.transfer && !sink.transfer->complete(sink.offset, stream.id())) return;
   answer(stream, FrameType::have, sink.grant, sink.offset);
-  if (sink.transfer && sink.transfer->ended()) receives_.remove(sink.grant, false);
+  if (sink.transfer && sink.transfer->ended()) receives_.remove(sink.grant);
 }
 
 void Link::Impl::on_moved(std::uint64_t wire_sent, std::uint64_t wire_received) {
