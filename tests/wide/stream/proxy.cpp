@@ -82,6 +82,11 @@ void Proxy::accept() {
       continue;
     }
     const std::lock_guard lock(mutex_);
+    if (refuse_) {  // said meanwhile: a cut that follows must leave nothing
+      ::close(client);
+      ::close(server);
+      continue;
+    }
     auto& made = *connections_.emplace_back(std::make_unique<Connection>());
     made.client = client;
     made.server = server;
