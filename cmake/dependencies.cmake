@@ -11,8 +11,8 @@ find_package(OpenSSL 3 REQUIRED)
 find_path(ASIO_INCLUDE_DIR asio.hpp DOC "Where the headers of standalone Asio lie")
 if(NOT ASIO_INCLUDE_DIR)
   message(FATAL_ERROR
-    "asio.hpp was not found: install standalone Asio (Debian: libasio-dev), or set ASIO_INCLUDE_DIR "
-    "to the folder that holds it")
+    "asio.hpp was not found: install standalone Asio (Debian: libasio-dev), or set "
+    "ASIO_INCLUDE_DIR to the folder that holds it")
 endif()
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
