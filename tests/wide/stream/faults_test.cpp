@@ -1,4 +1,3 @@
-#include <atomic>
 #include <cstring>
 #include <thread>
 
@@ -30,6 +29,14 @@ struct Proxied {
   Proxy proxy;
   Link to_lambda, to_aws;
 };
+
+void wait_streams(const Link& link, int count) {
+  const auto deadline = in_seconds(10);
+  while (link.streams() < count) {
+    REQUIRE(Clock::now() < deadline);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
 
 std::vector<std::byte> numbered(std::uint32_t number) {
   std::vector<std::byte> message(100 + number % 1000);
@@ -130,6 +137,7 @@ TEST_CASE("a peer that comes back as another process does not continue the old o
   auto received = ends.to_aws.receive(1, memory, in_seconds(600));
   ends.to_aws.post(memory);
   REQUIRE(ends.aws_events.wait_messages(1));
+  wait_streams(ends.to_aws, 4);  // none is on its way to the old process any more
   ends.proxy.refuse(true);
   ends.proxy.cut_all();
   REQUIRE(ends.lambda_events.wait_downs(1));
@@ -205,7 +213,7 @@ TEST_CASE("a slow stream gets fewer chunks") {
   REQUIRE(ends.to_aws.wait_connected(in_seconds(10)));
   Link to_aws = ends.lambda.link(
       {"aws"}, {.addresses = {at_port(ends.proxy.port())}, .streams = 4, .chunk_bytes = 32 << 10});
-  while (to_aws.streams() < 4) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  wait_streams(to_aws, 4);
   const auto source = random_bytes(20'000'000, 1);
   std::vector<std::byte> target(source.size());
   auto sent = to_aws.send(1, source, in_seconds(60));

@@ -62,26 +62,39 @@ void Services::prepare(int socket) const {
   set(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent_bytes);
 }
 
+void Services::call(std::function<void()> event) {
+  {
+    const std::lock_guard lock(events_mutex_);
+    events_.push_back(std::move(event));
+  }
+  asio::post(loops.home(), [this] {
+    std::unique_lock lock(events_mutex_);
+    const auto first = std::move(events_.front());
+    events_.pop_front();
+    lock.unlock();
+    first();
+  });
+}
+
 void Services::up(const PeerName& peer) {
   if (!options.events.on_up) return;
-  asio::post(loops.home(), [this, peer] { options.events.on_up(peer); });
+  call([this, peer] { options.events.on_up(peer); });
 }
 
 void Services::down(const PeerName& peer, const std::string& reason) {
   if (!options.events.on_down) return;
-  asio::post(loops.home(), [this, peer, reason] { options.events.on_down(peer, reason); });
+  call([this, peer, reason] { options.events.on_down(peer, reason); });
 }
 
 void Services::message(const PeerName& peer, std::vector<std::byte> content) {
   if (!options.events.on_message) return;
-  asio::post(loops.home(), [this, peer, content = std::move(content)]() mutable {
-    options.events.on_message(peer, std::move(content));
-  });
+  const auto shared = std::make_shared<std::vector<std::byte>>(std::move(content));
+  call([this, peer, shared] { options.events.on_message(peer, std::move(*shared)); });
 }
 
 void Services::log(const std::string& line) {
   if (!options.events.on_log) return;
-  asio::post(loops.home(), [this, line] { options.events.on_log(line); });
+  call([this, line] { options.events.on_log(line); });
 }
 
 }  // namespace train::wide::detail

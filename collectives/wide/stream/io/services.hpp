@@ -1,7 +1,9 @@
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "collectives/wide/stream/io/loops.hpp"
@@ -11,7 +13,8 @@
 namespace train::wide::detail {
 
 /// What a node lends to its links, until it shuts them down.
-struct Services {
+class Services {
+ public:
   explicit Services(NodeOptions given);
 
   TlsContext::Impl* tls_impl() { return tls ? &tls->impl() : nullptr; }
@@ -25,6 +28,13 @@ struct Services {
   std::unique_ptr<TlsContext> tls;
   PeerName self;
   Loops loops;
+
+ private:
+  void call(std::function<void()> event);
+
+  // Posting alone would not keep their order: a loop's own thread overtakes others.
+  std::mutex events_mutex_;
+  std::deque<std::function<void()>> events_;
 };
 
 }  // namespace train::wide::detail
