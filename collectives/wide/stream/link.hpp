@@ -16,8 +16,8 @@ namespace train::wide {
 
 /// The cap and the start of a link's count of streams when it is found by measurement.
 struct AutoStreams {
-  int first = 4;
-  int most = 16;
+  int first = 8;
+  int most = 32;
 };
 
 struct LinkOptions {

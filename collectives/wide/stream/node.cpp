@@ -39,6 +39,7 @@ class Node::Impl {
   std::mutex mutex_;
   bool ending_ = false;
   std::map<PeerName, std::shared_ptr<Link::Impl>> links_;
+  std::vector<std::weak_ptr<Link::Impl>> replaced_;  // closed, perhaps still saying goodbye
   std::vector<std::shared_ptr<Listener>> listeners_;
   Refusals refusals_;
 };
@@ -55,7 +56,9 @@ Node::Impl::~Impl() {
   for (const auto& link : links) static_cast<void>(link->wait_closed(deadline));
   services_.loops.stop();
   for (const auto& [peer, link] : links_) link->drop();
-  for (const auto& link : links) link->drop();
+  for (const auto& old : replaced_) {
+    if (const auto link = old.lock()) link->drop();
+  }
 }
 
 std::vector<std::shared_ptr<Link::Impl>> Node::Impl::open_links() {
@@ -86,7 +89,12 @@ void Node::Impl::refused(const std::string& address, const std::string& why) {
 std::shared_ptr<Link::Impl> Node::Impl::link(const PeerName& peer) {
   const std::lock_guard lock(mutex_);
   auto& link = links_[peer];
-  if (!link || link->closed()) link = std::make_shared<Link::Impl>(services_, peer);
+  if (link && link->closed()) {
+    std::erase_if(replaced_, [](const auto& old) { return old.expired(); });
+    replaced_.push_back(link);
+    link.reset();
+  }
+  if (!link) link = std::make_shared<Link::Impl>(services_, peer);
   return link;
 }
 

@@ -123,7 +123,8 @@ TEST_CASE("a peer that leaves says so, and its transfers end at once") {
   Proxied ends;
   std::vector<std::byte> memory(1000);
   auto received = ends.to_aws.receive(1, memory, in_seconds(600));
-  REQUIRE(ends.to_aws.wait_connected(in_seconds(10)));
+  wait_streams(ends.to_aws, 4);
+  wait_streams(ends.to_lambda, 4);
   ends.aws.reset();
   const auto message = message_of<Error>([&] { received.wait(); });
   CHECK(message.find("the peer closed the link: aws/0 ends") != message.npos);

@@ -23,7 +23,6 @@ milliseconds pause_after(int failures, std::mt19937_64& random) {
 void Link::Impl::attach(asio::io_context& loop, Introduced introduced, const std::string& address,
                         bool dialled) {
   const std::lock_guard lock(mutex_);
-  if (closed_) return;
   const Hello& hello = introduced.peer;
   if (peer_session_ && *peer_session_ != hello.session) {
     forget_peer("the peer came back as another process, or opened a new link");
@@ -46,7 +45,8 @@ void Link::Impl::attach(asio::io_context& loop, Introduced introduced, const std
   const auto id = ++streams_made_;
   auto stream = std::make_shared<Stream>(loop, std::move(introduced.socket),
                                          std::move(introduced.transport), id, address);
-  if (open_.empty()) services_.up(peer_);
+  if (open_.empty() && !closed_) services_.up(peer_);
+  // Of a closed link it carries the goodbye, for which the peer would wait otherwise.
   open_.emplace(id, Open{stream, dialled, hello.stream});
   if (dialled && hello.stream < slots_.size()) slots_[hello.stream].open = id;
   trouble_.clear();
