@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "libtrain/metrics/crc32c.hpp"
+#include "collectives/crc32c.hpp"
 
 namespace train {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "collectives/wide/protocol/checksum.hpp"
+#include "collectives/crc32c.hpp"
 
 namespace train::wide {
 namespace {

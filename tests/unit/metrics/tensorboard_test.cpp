@@ -8,8 +8,8 @@
 
 #include <doctest/doctest.h>
 
+#include "collectives/crc32c.hpp"
 #include "collectives/error.hpp"
-#include "libtrain/metrics/crc32c.hpp"
 #include "libtrain/metrics/tensorboard_sink.hpp"
 #include "tests/support/scratch_directory.hpp"
 

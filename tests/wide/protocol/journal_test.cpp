@@ -4,9 +4,10 @@
 
 #include <doctest/doctest.h>
 
-#include "collectives/wide/protocol/checksum.hpp"
+#include "collectives/crc32c.hpp"
 
 using namespace train::wide;
+using train::crc32c;
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "libtrain/metrics/crc32c.hpp"
+#include "collectives/crc32c.hpp"
 
 #include <array>
 
@@ -22,10 +22,10 @@ constexpr std::array<std::uint32_t, 256> table = make_table();
 
 }  // namespace
 
-std::uint32_t crc32c(std::string_view bytes) {
+std::uint32_t crc32c(std::span<const std::byte> bytes) {
   std::uint32_t crc = ~0u;
-  for (const char byte : bytes) {
-    crc = (crc >> 8) ^ table[(crc ^ static_cast<unsigned char>(byte)) & 0xffu];
+  for (const std::byte byte : bytes) {
+    crc = (crc >> 8) ^ table[(crc ^ static_cast<std::uint32_t>(byte)) & 0xffu];
   }
   return ~crc;
 }
