@@ -112,15 +112,19 @@ std::vector<Layout> world_layouts(std::span<const ParameterGroup> groups,
   using BlocksByRank = std::vector<std::vector<Block>>;
   const auto ranks = static_cast<std::size_t>(options.data_ranks * tensor_ranks);
   std::unordered_map<const Parameter*, BlocksByRank> blocks;
-  for (int rank = 0; rank < options.data_ranks * tensor_ranks; ++rank) {
-    const int tensor_rank = rank % tensor_ranks;
+  const auto hold = [&](int tensor_rank, int data_rank, const Bucket::Segment& segment) {
+    const int rank = data_rank * tensor_ranks + tensor_rank;
+    auto& of_parameter = blocks.try_emplace(segment.parameter, ranks).first->second;
+    of_parameter[static_cast<std::size_t>(rank)] =
+        flat_range(segment.parameter->layout().blocks(tensor_rank), segment.begin, segment.end);
+  };
+  for (int tensor_rank = 0; tensor_rank < tensor_ranks; ++tensor_rank) {
     for (const Bucket& bucket : make_buckets(groups, tensor_rank, options)) {
-      const auto segments =
-          sharded(bucket) ? bucket.segments(rank / tensor_ranks) : bucket.segments();
-      for (const Bucket::Segment& segment : segments) {
-        auto& of_parameter = blocks.try_emplace(segment.parameter, ranks).first->second;
-        of_parameter[static_cast<std::size_t>(rank)] =
-            flat_range(segment.parameter->layout().blocks(tensor_rank), segment.begin, segment.end);
+      const bool cut_up = sharded(bucket);
+      for (int data_rank = 0; data_rank < options.data_ranks; ++data_rank) {
+        for (const auto& segment : cut_up ? bucket.segments(data_rank) : bucket.segments()) {
+          hold(tensor_rank, data_rank, segment);
+        }
       }
     }
   }
