@@ -74,7 +74,7 @@ FixedClusters::FixedClusters(Communicator& world, FixedClustersOptions options)
   std::string failure;
   try {
     for (int lane = 0; lane < options_.lanes; ++lane) {
-      if (lane * world.size() / options_.lanes == world.rank()) open(lane);
+      if (rank_of_lane(lane, options_.lanes, world.size()) == world.rank()) open(lane);
     }
   } catch (const Error& error) {
     failure = error.what();

@@ -38,10 +38,6 @@ LaneLayout::LaneLayout(std::span<const LogicalTensor> tensors, int ranks, int la
   }
 }
 
-int LaneLayout::rank_of(int lane) const {
-  return lane * ranks_ / lanes();
-}
-
 int LaneLayout::lane_of(int rank) const {
   for (int lane = 0; lane < lanes(); ++lane) {
     if (rank_of(lane) == rank) return lane;

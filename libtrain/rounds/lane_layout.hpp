@@ -6,6 +6,11 @@
 
 namespace train {
 
+/// The rank that carries a lane: lanes are spread evenly over a cluster's ranks.
+inline int rank_of_lane(int lane, int lanes, int ranks) {
+  return lane * ranks / lanes;
+}
+
 /// All parameters of a model one behind another, as one row of values that a cluster's lanes share:
 /// lane l holds values [begin, end) of it, in whole blocks of 256. Every cluster with the same
 /// number of lanes cuts the same way, whatever its grid.
@@ -17,7 +22,7 @@ class LaneLayout {
 
   int lanes() const { return static_cast<int>(begins_.size()) - 1; }
   /// The rank that carries a lane, and the lane that a rank carries, or -1.
-  int rank_of(int lane) const;
+  int rank_of(int lane) const { return rank_of_lane(lane, lanes(), ranks_); }
   int lane_of(int rank) const;
   /// Values of a lane.
   std::size_t count(int lane) const;

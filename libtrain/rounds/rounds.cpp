@@ -22,14 +22,16 @@ Rounds::Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions optio
     : grid_(grid),
       optimizer_(optimizer),
       options_(checked(options)),
-      lanes_(grid, optimizer.full_precision(), options_.lanes),
+      exchanged_(options_.synchronisation == Synchronisation::rounds ? optimizer.full_precision()
+                                                                     : optimizer.gradients()),
+      lanes_(grid, exchanged_, options_.lanes),
       outer_(options_.outer,
              options_.synchronisation == Synchronisation::rounds ? lanes_.count() : 0),
       values_(lanes_.count()),
       mean_(lanes_.count()) {
   if (lanes_.lane() >= 0) exchange_ = make_exchange(lanes_.lane(), lanes_.count());
   if (options_.synchronisation == Synchronisation::rounds) {
-    lanes_.collect(optimizer_.full_precision(), outer_.parameters());
+    lanes_.collect(exchanged_, outer_.parameters());
   } else {
     optimizer_.on_gradients([this] { exchange_gradients(); });
   }
@@ -54,14 +56,13 @@ bool Rounds::step(std::uint64_t tokens) {
 }
 
 void Rounds::exchange_parameters() {
-  const auto parameters = optimizer_.full_precision();
-  lanes_.collect(parameters, values_);
+  lanes_.collect(exchanged_, values_);
   if (exchange_ != nullptr) {
     outer_.difference(values_, values_);
     exchange_lane(tokens_);
     outer_.step(mean_);
   }
-  lanes_.spread(outer_.parameters(), parameters);
+  lanes_.spread(outer_.parameters(), exchanged_);
   optimizer_.publish_full_precision();
   add_up_traffic();
 }
@@ -83,11 +84,10 @@ void Rounds::add_up_traffic() {
 }
 
 void Rounds::exchange_gradients() {
-  const auto gradients = optimizer_.gradients();
-  lanes_.collect(gradients, values_);
+  lanes_.collect(exchanged_, values_);
   // Clusters of equal batches count alike.
   if (exchange_ != nullptr) exchange_lane(1);
-  lanes_.spread(mean_, gradients);
+  lanes_.spread(mean_, exchanged_);
   add_up_traffic();
 }
 

@@ -62,6 +62,7 @@ class Rounds {
   const Grid& grid_;
   ShardedOptimizer& optimizer_;
   RoundOptions options_;
+  std::vector<LogicalTensor> exchanged_;  // full-precision parameters, or gradients
   Lanes lanes_;
   OuterOptimizer outer_;
   std::unique_ptr<LaneExchange> exchange_;

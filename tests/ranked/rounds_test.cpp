@@ -116,7 +116,7 @@ class JobOfClusters {
     while (rank >= forms_[index_].ranks()) rank -= forms_[index_++].ranks();
     ranks_ = world.split(static_cast<int>(index_), rank, "cluster");
     for (int lane = 0; lane < lanes; ++lane) {
-      const bool mine = lane * ranks_->size() / lanes == rank;
+      const bool mine = rank_of_lane(lane, lanes, ranks_->size()) == rank;
       auto group = world.split(mine ? 0 : -1, static_cast<int>(index_), "lane");
       if (group != nullptr) lane_ranks_ = std::move(group);
     }
