@@ -4,7 +4,7 @@ import signal
 import sys
 
 from . import kernel
-from .failure import Failure
+from ..failure import Failure
 
 
 class NotAllowed(Failure):

@@ -2,7 +2,7 @@
 import json
 import subprocess
 
-from .failure import Failure
+from ..failure import Failure
 
 
 class Links:
@@ -11,6 +11,7 @@ class Links:
 
     def __init__(self, program, networks, addresses, rtt="0", rate="none", jitter="0", loss="0"):
         """`networks` and `addresses` by name."""
+        self.rate = rate  # of each port
         files = [network.file for network in networks.values()]
         ports = [f"--port={name},/proc/self/fd/{networks[name].file},{addresses[name]}"
                  for name in networks]

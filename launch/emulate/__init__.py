@@ -1,1 +1,0 @@
-"""trainctl emulate: a job of several clusters on one machine. __main__ is ../trainctl."""
