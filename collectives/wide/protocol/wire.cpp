@@ -10,7 +10,7 @@ namespace train::wide {
 
 template <typename A>
 void fields(A& a, Hello& m) {
-  a(m.job, m.self, m.offer, m.committed, m.pending, m.since);
+  a(m.job, m.rounds_total, m.self, m.offer, m.committed, m.pending, m.since);
 }
 template <typename A>
 void fields(A& a, Heartbeat& m) {
@@ -94,7 +94,7 @@ void fields(A& a, Beat& m) {
 }
 template <typename A>
 void fields(A& a, Released& m) {
-  a(m.last);
+  a(m.last, m.finished);
 }
 template <typename A>
 void fields(A& a, Refused& m) {
