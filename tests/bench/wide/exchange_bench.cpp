@@ -2,8 +2,10 @@
 // line; both ends must be told. Prints a line of JSON for each exchange. tests/bench/wide/exchange
 // runs two of them.
 //
-//   exchange_bench CERTIFICATES 0 HOST:PORT VALUES       listens there
-//   exchange_bench CERTIFICATES 1 HOST:PORT VALUES       dials it
+//   exchange_bench CERTIFICATES 0 HOST:PORT VALUES [STREAMS|auto [AHEAD [KIB]]]    listens there
+//   exchange_bench CERTIFICATES 1 HOST:PORT VALUES [STREAMS|auto [AHEAD [KIB]]]    dials it
+//
+// AHEAD is ExchangePlan::bytes_ahead in MiB, KIB the link's chunks.
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -35,16 +37,23 @@ double processor_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+struct Tuning {
+  LinkOptions link{};
+  ExchangePlan plan{};
+};
+
 class Cluster {
  public:
-  Cluster(const std::string& certificates, int self, const std::string& address, std::size_t values)
+  Cluster(const std::string& certificates, int self, const std::string& address, std::size_t values,
+          Tuning tuning)
       : self_(self),
         node_(options(certificates, self)),
-        link_(connect(address)),
+        link_(connect(address, std::move(tuning.link))),
         peers_(2, self, {{1 - self, link_}}, std::chrono::minutes(2)),
         values_(values, 1.0f + static_cast<float>(self)),
         mean_(values),
-        feedback_(Codec::none, values) {
+        feedback_(Codec::none, values),
+        plan_(std::move(tuning.plan)) {
     const std::vector<std::uint64_t> speeds{1, 1};
     plan_.owned = owned_by_speed(values, speeds);
     plan_.weights = speeds;
@@ -61,8 +70,7 @@ class Cluster {
     return made;
   }
 
-  Link connect(const std::string& address) {
-    LinkOptions link_options;
+  Link connect(const std::string& address, LinkOptions link_options) {
     if (self_ == 0) {
       node_.listen(address);
     } else {
@@ -70,7 +78,7 @@ class Cluster {
     }
     Link link = node_.link({names[static_cast<std::size_t>(1 - self_)]}, link_options);
     const auto deadline = Clock::now() + std::chrono::seconds(20);
-    while (link.streams() < link_options.auto_streams.first) {
+    while (link.streams() < link_options.streams.value_or(link_options.auto_streams.first)) {
       if (Clock::now() > deadline) throw Error("the link does not come up");
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
@@ -128,12 +136,19 @@ class Cluster {
 
 int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
-  if (words.size() != 4) {
-    fmt::print(stderr, "usage: exchange_bench CERTIFICATES 0|1 HOST:PORT VALUES\n");
+  if (words.size() < 4 || words.size() > 7) {
+    fmt::print(stderr,
+               "usage: exchange_bench CERTIFICATES 0|1 HOST:PORT VALUES [STREAMS|auto [AHEAD "
+               "[KIB]]]\n");
     return 2;
   }
   try {
-    train::bench::Cluster(words[0], std::stoi(words[1]), words[2], std::stoull(words[3])).run();
+    train::bench::Tuning tuning;
+    if (words.size() > 4 && words[4] != "auto") tuning.link.streams = std::stoi(words[4]);
+    if (words.size() > 5) tuning.plan.bytes_ahead = std::stoull(words[5]) << 20;
+    if (words.size() > 6) tuning.link.chunk_bytes = std::stoull(words[6]) << 10;
+    train::bench::Cluster(words[0], std::stoi(words[1]), words[2], std::stoull(words[3]), tuning)
+        .run();
   } catch (const std::exception& error) {
     fmt::print(stderr, "exchange_bench: {}\n", error.what());
     return 1;
