@@ -76,6 +76,8 @@ TEST_CASE("a cluster that leaves is released when its round is committed") {
 
 TEST_CASE("the coordinator may stop and start again at any moment") {
   ServiceJob job(60);
+  job.config.heartbeat = {100, 20'000, 30'000, 6};  // nobody is lost here, however slow all is
+  job.config.restart_grace_ms = 60'000;
   job.start_coordinator();
   for (const char* name : {"aws", "gcp", "lambda"}) job.start_cluster(name);
   std::mt19937 random(3);
