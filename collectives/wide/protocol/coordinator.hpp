@@ -48,6 +48,8 @@ class Coordinator {
   const State& state() const { return state_; }
   /// The job is over: clusters that come now get its last state, if another one has it, and go.
   bool finished() const { return state_.finished(config_.samples_total); }
+  /// The job is over, and all members of its last epoch have said that they hold its last state.
+  bool concluded() const;
 
  private:
   /// A cluster: in the epoch, or a newcomer. All of it may be lost in a restart.

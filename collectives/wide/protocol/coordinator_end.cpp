@@ -40,4 +40,13 @@ bool Coordinator::conclude_job() {
   return false;
 }
 
+bool Coordinator::concluded() const {
+  if (!finished() || state_.members.empty()) return false;
+  return std::all_of(state_.members.begin(), state_.members.end(), [&](const EpochMember& member) {
+    const auto peer = peers_.find(member.self.name);
+    return peer != peers_.end() && peer->second.self == member.self && peer->second.told_finished &&
+           holds_committed(peer->second);
+  });
+}
+
 }  // namespace train::wide

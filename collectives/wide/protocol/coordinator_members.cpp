@@ -11,7 +11,11 @@ namespace train::wide {
 bool Coordinator::expire_peers() {
   for (auto& [name, peer] : peers_) {
     if (peer.lost || !due(peer.heartbeat.deadline_ms())) continue;
-    warn(fmt::format("cluster {} is silent for too long: lost", name));
+    if (peer.told_finished) {
+      log(fmt::format("cluster {} has left", name));
+    } else {
+      warn(fmt::format("cluster {} is silent for too long: lost", name));
+    }
     if (peer.session != 0) close(peer);
     if (in_epoch(peer)) {
       peer.lost = true;
