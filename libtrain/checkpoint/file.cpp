@@ -31,6 +31,8 @@ int flags_of(File::Mode mode) {
       return O_WRONLY | O_CREAT | O_TRUNC;
     case File::Mode::append:
       return O_WRONLY | O_CREAT | O_APPEND;
+    case File::Mode::update:
+      return O_WRONLY;
   }
   unreachable("unknown File::Mode");
 }

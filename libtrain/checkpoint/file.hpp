@@ -16,6 +16,7 @@ class File {
     read,      ///< must exist
     truncate,  ///< created, or emptied
     append,    ///< created, or written at its end
+    update,    ///< must exist; written in place
   };
 
   File() = default;
@@ -26,6 +27,8 @@ class File {
 
   const std::filesystem::path& path() const { return path_; }
   bool is_open() const { return descriptor_ >= 0; }
+  /// Stays with this object.
+  int descriptor() const { return descriptor_; }
   std::uint64_t size() const;
 
   /// Fills `out` from `offset`; a file that ends before is an Error.
