@@ -184,6 +184,8 @@ std::span<const std::byte> CheckpointReader::read_pieces(const Manifest::StoredT
   if (pieces_.size() < bytes) pieces_.resize(bytes);
   const std::span<std::byte> read(pieces_.data(), bytes);
   file.read_at(stored.at + begin, read);
+  // What comes next lies behind it, most of the time: read while this is hashed and copied.
+  file.will_read(stored.at + begin + bytes, pieces_at_once * piece);
   bytes_read_ += bytes;
   for (std::uint64_t i = 0; i * piece < bytes; ++i) {
     const auto part = read.subspan(i * piece, std::min(piece, bytes - i * piece));
@@ -202,7 +204,7 @@ std::span<const std::byte> CheckpointReader::read_pieces(const Manifest::StoredT
 
 void CheckpointReader::read_from(const Manifest::StoredTensor& tensor,
                                  const Manifest::StoredBlock& stored, const Block& wanted,
-                                 std::span<std::byte> out) {
+                                 const Take& take) {
   const Block common = intersection(stored.block, wanted);
   if (common.elements() == 0) return;
   const std::uint64_t piece = manifest_.piece_bytes;
@@ -224,23 +226,29 @@ void CheckpointReader::read_from(const Manifest::StoredTensor& tensor,
         window_begin = first * piece;
       }
       const std::uint64_t bytes = std::min(run.bytes, window_begin + window.size() - run.stored);
-      std::memcpy(out.data() + run.wanted, window.data() + (run.stored - window_begin), bytes);
+      take(run.wanted, window.subspan(run.stored - window_begin, bytes));
       run = {run.stored + bytes, run.wanted + bytes, run.bytes - bytes};
     }
   }
 }
 
 void CheckpointReader::read(const Manifest::StoredTensor& tensor, std::span<const Block> blocks,
-                            std::span<std::byte> out) {
-  std::size_t at = 0;
+                            const Take& take) {
+  std::uint64_t begin = 0;
   for (const Block& wanted : blocks) {
-    const std::size_t bytes = static_cast<std::size_t>(wanted.elements()) * size_of(tensor.type);
-    invariant(at + bytes <= out.size(), "the blocks fit where they go");
-    for (const auto& stored : tensor.blocks) {
-      read_from(tensor, stored, wanted, out.subspan(at, bytes));
-    }
-    at += bytes;
+    const auto take_of_block = [&](std::uint64_t offset, std::span<const std::byte> bytes) {
+      take(begin + offset, bytes);
+    };
+    for (const auto& stored : tensor.blocks) read_from(tensor, stored, wanted, take_of_block);
+    begin += static_cast<std::uint64_t>(wanted.elements()) * size_of(tensor.type);
   }
+}
+
+void CheckpointReader::read(const Manifest::StoredTensor& tensor, std::span<const Block> blocks,
+                            std::span<std::byte> out) {
+  read(tensor, blocks, [&](std::uint64_t offset, std::span<const std::byte> bytes) {
+    std::ranges::copy(bytes, out.subspan(offset, bytes.size()).begin());
+  });
 }
 
 void CheckpointReader::load(std::string_view part, const LogicalTensor& target, int rank) {
@@ -261,18 +269,22 @@ void CheckpointReader::load(const Manifest::StoredTensor& stored, const LogicalT
                             directory_.string(), stored.name, stored.shape.to_string(),
                             target.layout.shape().to_string()));
   }
-  const auto elements = static_cast<std::size_t>(target.layout.local_elements(rank));
-  if (elements == 0) return;
-  std::vector<std::byte> read_bytes(elements * size_of(stored.type));
-  read(stored, target.layout.blocks(rank), read_bytes);
-  if (stored.type == target.type) {
-    target.local.copy_from_host(read_bytes);
-    return;
-  }
-  std::vector<std::byte> converted(elements * size_of(target.type));
-  convert_values({read_bytes.data(), elements, stored.type},
-                 {converted.data(), elements, target.type});
-  target.local.copy_from_host(converted);
+  if (target.layout.local_elements(rank) == 0) return;
+  const std::size_t stored_bytes = size_of(stored.type);
+  std::vector<std::byte> converted;
+  read(stored, target.layout.blocks(rank),
+       [&](std::uint64_t offset, std::span<const std::byte> bytes) {
+         const std::size_t count = bytes.size() / stored_bytes;
+         const Tensor place = target.local.slice(static_cast<std::int64_t>(offset / stored_bytes),
+                                                 {static_cast<std::int64_t>(count)});
+         if (stored.type == target.type) {
+           place.copy_from_host(bytes);
+           return;
+         }
+         converted.resize(place.bytes());
+         convert_values({bytes.data(), count, stored.type}, {converted.data(), count, target.type});
+         place.copy_from_host(converted);
+       });
 }
 
 std::size_t CheckpointReader::verify(const std::function<void(const std::string&)>& bad) {

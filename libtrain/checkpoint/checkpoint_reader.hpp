@@ -35,8 +35,12 @@ class CheckpointReader {
   /// The JSON object that was saved with the tensors.
   const std::string& extra() const { return manifest_.extra; }
 
-  /// Fills `out` with blocks of a tensor of this manifest, one after another, in the type in which
-  /// it is stored.
+  /// Calls take(offset, bytes) with parts of these blocks of a tensor of this manifest, each part
+  /// once, in any order: `offset` is the part's place, in bytes, where the blocks lie one after
+  /// another in the type in which the tensor is stored.
+  using Take = std::function<void(std::uint64_t offset, std::span<const std::byte> bytes)>;
+  void read(const Manifest::StoredTensor& tensor, std::span<const Block> blocks, const Take& take);
+  /// Fills `out` with them.
   void read(const Manifest::StoredTensor& tensor, std::span<const Block> blocks,
             std::span<std::byte> out);
 
@@ -61,7 +65,7 @@ class CheckpointReader {
   const File& open(std::size_t file);
   void check_places(std::size_t file, FileImage& image);
   void read_from(const Manifest::StoredTensor& tensor, const Manifest::StoredBlock& stored,
-                 const Block& wanted, std::span<std::byte> out);
+                 const Block& wanted, const Take& take);
   std::span<const std::byte> read_pieces(const Manifest::StoredTensor& tensor,
                                          const Manifest::StoredBlock& stored, std::uint64_t first,
                                          std::uint64_t count);

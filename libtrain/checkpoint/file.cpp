@@ -95,6 +95,16 @@ void File::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
   }
 }
 
+void File::begin_writeback(std::uint64_t offset, std::uint64_t bytes) const noexcept {
+  ::sync_file_range(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(bytes),
+                    SYNC_FILE_RANGE_WRITE);
+}
+
+void File::will_read(std::uint64_t offset, std::uint64_t bytes) const noexcept {
+  ::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(bytes),
+                  POSIX_FADV_WILLNEED);
+}
+
 void File::write(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t count =

@@ -34,6 +34,10 @@ class File {
   /// Fills `out` from `offset`; a file that ends before is an Error.
   void read_at(std::uint64_t offset, std::span<std::byte> out) const;
   void write_at(std::uint64_t offset, std::span<const std::byte> bytes);
+  /// Lets the system begin to bring what was written to the disk, so that sync() has less to wait
+  /// for, or to read ahead. Hints: nothing happens where they are not known.
+  void begin_writeback(std::uint64_t offset, std::uint64_t bytes) const noexcept;
+  void will_read(std::uint64_t offset, std::uint64_t bytes) const noexcept;
   /// At the file's position: its end in append mode.
   void write(std::string_view bytes);
   /// Cuts the file off, or lengthens it with zeros.

@@ -119,7 +119,9 @@ std::uint64_t RunningHash::value() const {
 
 void check_manifest(const Manifest& manifest) {
   if (manifest.step < 0) throw Error(fmt::format("its step is {}", manifest.step));
-  if (manifest.piece_bytes < 1) throw Error("its pieces have no bytes");
+  if (manifest.piece_bytes < 8 || manifest.piece_bytes % 8 != 0) {
+    throw Error(fmt::format("its pieces have {} bytes", manifest.piece_bytes));
+  }
   check_files(manifest);
   std::set<std::array<std::string_view, 2>> names;
   for (const auto& tensor : manifest.tensors) {

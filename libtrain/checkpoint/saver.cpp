@@ -39,35 +39,37 @@ CheckpointSaver::~CheckpointSaver() {
   thread_.join();
 }
 
-void CheckpointSaver::request(const CheckpointContents& contents) {
+void CheckpointSaver::request(CheckpointContents contents) {
   const auto start = std::chrono::steady_clock::now();
   wait_for_last();
   if (failures_ >= options_.failures_max) {
     throw Error(fmt::format("{} checkpoints in a row could not be saved; the last: {}", failures_,
                             last_failure_));
   }
-  step_ = contents.step;
-  copy_failure_.clear();
-  try {
-    snapshot_.take(contents, rank_);
-  } catch (const std::exception& error) {
-    // The other ranks hear of it where they agree.
-    copy_failure_ = error.what();
+  contents_ = std::move(contents);
+  const std::int64_t step = contents_.step;
+  requested_ = std::chrono::steady_clock::now();
+  {
+    const std::lock_guard lock(mutex_);
+    busy_ = copying_ = true;
   }
+  changed_.notify_all();
   const double stalled = seconds_since(start);
   seconds_stalled_ += stalled;
-  requested_ = std::chrono::steady_clock::now();
   tell({.kind = SaveEvent::Kind::requested,
-        .step = contents.step,
+        .step = step,
         .directory = {},
         .seconds = stalled,
         .message = {}});
-  {
-    const std::lock_guard lock(mutex_);
-    busy_ = true;
-  }
-  changed_.notify_all();
   poll();
+}
+
+void CheckpointSaver::before_change() {
+  const auto start = std::chrono::steady_clock::now();
+  std::unique_lock lock(mutex_);
+  if (!copying_) return;
+  changed_.wait(lock, [this] { return !copying_; });
+  seconds_stalled_ += seconds_since(start);
 }
 
 void CheckpointSaver::poll() {
@@ -101,6 +103,23 @@ void CheckpointSaver::tell(SaveEvent event) {
   events_.push_back(std::move(event));
 }
 
+// Whatever comes of it, the tensors may change afterwards.
+void CheckpointSaver::copy() {
+  std::exception_ptr failure;
+  try {
+    snapshot_.take(contents_, rank_);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  contents_.parts.clear();
+  {
+    const std::lock_guard lock(mutex_);
+    copying_ = false;
+  }
+  changed_.notify_all();
+  if (failure) std::rethrow_exception(failure);
+}
+
 void CheckpointSaver::run() {
   try {
     // In this order: the communicator goes first, before what its calls may still use.
@@ -123,11 +142,9 @@ void CheckpointSaver::run() {
 }
 
 void CheckpointSaver::write(SaveGroup& group) {
-  SaveEvent event{.step = step_, .directory = {}, .message = {}};
+  SaveEvent event{.step = contents_.step, .directory = {}, .message = {}};
   try {
-    group.together([this] {
-      if (!copy_failure_.empty()) throw Error(copy_failure_);
-    });
+    group.together([this] { copy(); });
     const SaveReport report = store_.save(group, snapshot_);
     failures_ = 0;
     event.kind = SaveEvent::Kind::durable;

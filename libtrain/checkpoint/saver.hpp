@@ -19,7 +19,7 @@ namespace train {
 /// calls.
 struct SaveEvent {
   enum class Kind : std::uint8_t {
-    requested,  ///< the state is copied; training goes on
+    requested,  ///< training goes on
     durable,    ///< the checkpoint is on the disk under its name
     failed,     ///< nothing of it remains; the one before stays
     warning,    ///< durable, but something beside it went wrong
@@ -39,9 +39,11 @@ struct SaverOptions {
   std::chrono::milliseconds timeout = std::chrono::minutes(30);
 };
 
-/// Saves in the background: request() copies the state and returns, a thread with a communicator of
-/// its own writes it. Memory: this rank's share of the state, once, kept between saves. One save at
-/// a time: a request waits for the one before, so that a disk that is too slow holds training back
+/// Saves in the background, with a thread and a communicator of its own: first it copies the state,
+/// then it writes the copy. Between two steps of the optimizer nothing of the state changes, so the
+/// copy is made while the next step's passes run; who is about to change it waits in
+/// before_change(). Memory: this rank's share of the state, once, kept between saves. One save at a
+/// time: a request waits for the one before, so that a disk that is too slow holds training back
 /// rather than losing checkpoints.
 class CheckpointSaver {
  public:
@@ -55,21 +57,24 @@ class CheckpointSaver {
   CheckpointSaver(const CheckpointSaver&) = delete;
   CheckpointSaver& operator=(const CheckpointSaver&) = delete;
 
-  /// At a step boundary. Contents may change after return. Collective. Throws Error, the same on
-  /// every rank, when too many saves in a row have failed.
-  void request(const CheckpointContents& contents);
+  /// At a step boundary. Collective. Throws Error, the same on every rank, when too many saves in a
+  /// row have failed.
+  void request(CheckpointContents contents);
+  /// Before the tensors that were requested change: returns once they are copied.
+  void before_change();
   /// Tells of what has happened meanwhile. Costs nothing; call it at each step.
   void poll();
   /// Waits for what was requested, and throws Error when the last save has failed: nothing will
   /// come after it. Collective.
   void finish();
 
-  /// That training has stood still for saves: copies, and waiting for the save before.
+  /// That training has stood still for saves: waiting for copies, and for the save before.
   double seconds_stalled() const { return seconds_stalled_; }
 
  private:
   void run();
   void write(SaveGroup& group);
+  void copy();
   void wait_for_last();
   void tell(SaveEvent event);
 
@@ -82,9 +87,8 @@ class CheckpointSaver {
   double seconds_stalled_ = 0.0;
 
   // The writing thread's while busy_, else the training thread's.
+  CheckpointContents contents_;
   CheckpointSnapshot snapshot_;
-  std::int64_t step_ = 0;
-  std::string copy_failure_;
   std::chrono::steady_clock::time_point requested_;
   int failures_ = 0;  // in a row
   std::string last_failure_;
@@ -92,6 +96,7 @@ class CheckpointSaver {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool busy_ = false;
+  bool copying_ = false;
   bool stop_ = false;
   std::vector<SaveEvent> events_;
   std::atomic<bool> given_up_{false};

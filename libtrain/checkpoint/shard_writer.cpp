@@ -167,6 +167,7 @@ void ShardWriter::write_block(File& file, std::uint64_t at, std::span<const std:
           XXH3_64bits(part.data() + i, std::min(piece, part.size() - i))));
     }
     file.write_at(at, part);
+    file.begin_writeback(at, part.size());
     at += part.size();
     bytes = bytes.subspan(part.size());
   }

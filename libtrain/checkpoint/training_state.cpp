@@ -34,15 +34,6 @@ void load_parameter(CheckpointReader& checkpoint, const LogicalTensor& target, i
   }
 }
 
-void load_master(CheckpointReader& checkpoint, LogicalTensor target, int rank) {
-  if (checkpoint.manifest().find(optimizer_part, target.name) != nullptr) {
-    checkpoint.load(optimizer_part, target, rank);
-    return;
-  }
-  target.name.resize(target.name.size() - master_suffix.size());
-  checkpoint.load(model_part, target, rank);
-}
-
 }  // namespace
 
 CheckpointContents training_state(const ShardedOptimizer& optimizer) {
@@ -52,19 +43,35 @@ CheckpointContents training_state(const ShardedOptimizer& optimizer) {
 
 void load_training_state(CheckpointReader& checkpoint, ShardedOptimizer& optimizer, int rank,
                          LoadWhat what) {
-  const auto parameters = optimizer.parameters();
+  // The shards of what the optimizer updates: full-precision copies where the model is bf16, else
+  // the parameters themselves.
+  const auto parameters = optimizer.full_precision();
   std::set<std::string> names;
   for (const LogicalTensor& parameter : parameters) names.insert(parameter.name);
   check_same_parameters(checkpoint, names);
   for (const LogicalTensor& parameter : parameters) load_parameter(checkpoint, parameter, rank);
+  if (what == LoadWhat::parameters) return;
   for (const LogicalTensor& tensor : optimizer.state()) {
-    if (tensor.name.ends_with(master_suffix)) {
-      load_master(checkpoint, tensor, rank);
-    } else if (what == LoadWhat::everything) {
-      checkpoint.load(optimizer_part, tensor, rank);
-    }
+    if (!tensor.name.ends_with(master_suffix)) checkpoint.load(optimizer_part, tensor, rank);
   }
-  if (what == LoadWhat::everything) optimizer.resume_at(checkpoint.step());
+  optimizer.resume_at(checkpoint.step());
+}
+
+std::optional<std::string> resume_training(CheckpointStore& store, Communicator& world,
+                                           ShardedOptimizer& optimizer,
+                                           const CheckpointStore::LoadOptions& options,
+                                           LoadWhat what) {
+  std::string extra;
+  const auto loaded = store.load_newest(
+      world,
+      [&](CheckpointReader& checkpoint) {
+        load_training_state(checkpoint, optimizer, world.rank(), what);
+        extra = checkpoint.extra();
+      },
+      options);
+  if (loaded.empty()) return std::nullopt;
+  optimizer.publish_full_precision();
+  return extra;
 }
 
 void load_parameters(CheckpointReader& checkpoint, Gpt& model) {

@@ -67,7 +67,8 @@ TEST_CASE("training goes on while its state is written, and what is written is t
       for (int step = 1; step <= 5; ++step) {
         training.train(step);
         saver.request(training_state(training.optimizer));
-        // Changes the tensors while they are saved.
+        // Changes the tensors while they are written.
+        saver.before_change();
         training.train(step + 1);
         training.optimizer.resume_at(step);
       }
@@ -102,6 +103,7 @@ TEST_CASE("each save holds the values that were there when it was requested") {
     for (std::int64_t step = 1; step <= 20; ++step) {
       CheckpointContents contents = contents_at(step, world, *device);
       saver.request(contents);
+      saver.before_change();
       std::ranges::fill(contents.parts[0].tensors[0].local.span<float>(), -1.0f);
     }
     saver.finish();

@@ -100,11 +100,7 @@ std::size_t differing_when_loaded_on(Communicator& world, const Case& to, Checkp
   std::size_t count = 0;
   if (group != nullptr) {
     Training training(*group, to);
-    store.load_newest(*group,
-                      [&](CheckpointReader& reader) {
-                        load_training_state(reader, training.optimizer, group->rank());
-                      },
-                      {});
+    CHECK(resume_training(store, *group, training.optimizer, {}) == "{}");
     count = differing(training, whole);
     CHECK(training.optimizer.steps_done() == 2);
   }
@@ -184,12 +180,7 @@ TEST_CASE("parameters alone load for fine-tuning") {
     const Case grid{.data = world.size(), .type = DataType::bf16};
     const Whole whole = save_on(world, grid, store);
     Training training(world, grid);
-    store.load_newest(world,
-                      [&](CheckpointReader& reader) {
-                        load_training_state(reader, training.optimizer, world.rank(),
-                                            LoadWhat::parameters);
-                      },
-                      {});
+    resume_training(store, world, training.optimizer, {}, LoadWhat::parameters);
     CHECK(training.optimizer.steps_done() == 0);
     // Parameters and their copies are the checkpoint's; a moment of each is still zero.
     const std::size_t moments = differing(training, whole);
