@@ -182,6 +182,12 @@ TEST_CASE("a cluster of the job that breaks the rules of the protocol") {
     said += "it says that it is \"aws\", which it cannot prove";
     attack = [](BadCluster& gcp) { gcp.say(protocol_hello("aws")); };
   }
+  SUBCASE("it says so in more than a line") {
+    said += "it says that it is \"aws?2026?[31mthe job is lost\", which it cannot prove";
+    attack = [](BadCluster& gcp) {
+      gcp.say(protocol_hello("aws\n2026\x1b[31mthe job is lost"));
+    };
+  }
   SUBCASE("it says nothing that can be read") {
     said += "it sent not a frame";
     attack = [](BadCluster& gcp) { gcp.say(random_bytes(3000, 5)); };
