@@ -18,7 +18,7 @@ MemberClientOptions client_options(const TestClusterOptions& options, const Iden
   client.member.rounds_total = options.rounds_total;
   client.member.self = self;
   client.member.lease_samples = options.batch * static_cast<std::uint64_t>(options.steps);
-  client.member.heartbeat = {100, 1'000, 2'000, 6};
+  client.member.heartbeat = options.heartbeat;
   client.state.hash = DataPlane::initial;
   client.coordinator = {at_port(options.coordinator_port)};
   return client;

@@ -18,6 +18,7 @@ struct TestClusterOptions {
   std::uint64_t batch = 4;
   int steps = 2;  // in a round
   std::chrono::milliseconds step{3};
+  HeartbeatConfig heartbeat{100, 1'000, 2'000, 6};
 };
 
 /// A cluster that trains by a script, with a real client and a real node, on a thread of its own.
