@@ -31,6 +31,8 @@ int flags_of(File::Mode mode) {
       return O_WRONLY | O_CREAT | O_TRUNC;
     case File::Mode::append:
       return O_WRONLY | O_CREAT | O_APPEND;
+    case File::Mode::update:
+      return O_WRONLY;
   }
   unreachable("unknown File::Mode");
 }
@@ -91,6 +93,16 @@ void File::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
     bytes = bytes.subspan(static_cast<std::size_t>(count));
     offset += static_cast<std::uint64_t>(count);
   }
+}
+
+void File::begin_writeback(std::uint64_t offset, std::uint64_t bytes) const noexcept {
+  ::sync_file_range(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(bytes),
+                    SYNC_FILE_RANGE_WRITE);
+}
+
+void File::will_read(std::uint64_t offset, std::uint64_t bytes) const noexcept {
+  ::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(bytes),
+                  POSIX_FADV_WILLNEED);
 }
 
 void File::write(std::string_view bytes) {

@@ -16,6 +16,7 @@ class File {
     read,      ///< must exist
     truncate,  ///< created, or emptied
     append,    ///< created, or written at its end
+    update,    ///< must exist; written in place
   };
 
   File() = default;
@@ -26,11 +27,17 @@ class File {
 
   const std::filesystem::path& path() const { return path_; }
   bool is_open() const { return descriptor_ >= 0; }
+  /// Stays with this object.
+  int descriptor() const { return descriptor_; }
   std::uint64_t size() const;
 
   /// Fills `out` from `offset`; a file that ends before is an Error.
   void read_at(std::uint64_t offset, std::span<std::byte> out) const;
   void write_at(std::uint64_t offset, std::span<const std::byte> bytes);
+  /// Lets the system begin to bring what was written to the disk, so that sync() has less to wait
+  /// for, or to read ahead. Hints: nothing happens where they are not known.
+  void begin_writeback(std::uint64_t offset, std::uint64_t bytes) const noexcept;
+  void will_read(std::uint64_t offset, std::uint64_t bytes) const noexcept;
   /// At the file's position: its end in append mode.
   void write(std::string_view bytes);
   /// Cuts the file off, or lengthens it with zeros.

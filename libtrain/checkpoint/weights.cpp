@@ -36,14 +36,14 @@ std::shared_ptr<const Tokenizer> read_tokenizer(const SafetensorsReader& reader)
   return tokenizer_from_json(found->second);
 }
 
-std::map<std::string, std::string> metadata_of(const GptConfig& config,
-                                               const Tokenizer* tokenizer) {
+}  // namespace
+
+std::map<std::string, std::string> weights_metadata(const GptConfig& config,
+                                                    const Tokenizer* tokenizer) {
   std::map<std::string, std::string> metadata{{config_key, config.to_json()}};
   if (tokenizer != nullptr) metadata[tokenizer_key] = tokenizer->to_json();
   return metadata;
 }
-
-}  // namespace
 
 void save_weights(const std::filesystem::path& path, const Gpt& model, const Tokenizer* tokenizer) {
   std::vector<SafetensorsSpec> specs;
@@ -51,7 +51,7 @@ void save_weights(const std::filesystem::path& path, const Gpt& model, const Tok
     invariant(parameter->layout().ranks() == 1, "a model that is split is saved by its ranks");
     specs.push_back({parameter->name(), parameter->type(), extents_of(parameter->shape())});
   }
-  SafetensorsWriter writer(path, specs, metadata_of(model.config(), tokenizer));
+  SafetensorsWriter writer(path, specs, weights_metadata(model.config(), tokenizer));
   std::vector<std::byte> host;
   for (const auto& parameter : model.parameters()) {
     const Tensor& value = parameter->value();
@@ -72,7 +72,7 @@ void save_weights(const std::filesystem::path& path, const GptConfig& config,
     for (const LogicalTensor& parameter : parameters) {
       specs.push_back({parameter.name, parameter.type, extents_of(parameter.layout.shape())});
     }
-    writer.emplace(path, specs, metadata_of(config, tokenizer));
+    writer.emplace(path, specs, weights_metadata(config, tokenizer));
   }
   for (const LogicalTensor& parameter : parameters) {
     const auto whole = gather(parameter, world, 0);

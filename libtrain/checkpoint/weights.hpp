@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,10 @@ void save_weights(const std::filesystem::path& path, const Gpt& model, const Tok
 void save_weights(const std::filesystem::path& path, const GptConfig& config,
                   std::span<const LogicalTensor> parameters, Communicator& world,
                   const Tokenizer* tokenizer);
+
+/// The metadata that make a safetensors file of libtrain's tensors a weights file.
+std::map<std::string, std::string> weights_metadata(const GptConfig& config,
+                                                    const Tokenizer* tokenizer);
 
 /// A weights file, opened.
 class WeightsFile {

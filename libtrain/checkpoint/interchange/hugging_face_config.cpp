@@ -1,0 +1,174 @@
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "collectives/error.hpp"
+#include "libtrain/checkpoint/interchange/hugging_face_names.hpp"
+
+namespace train {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+void require(bool holds, const std::string& what) {
+  if (!holds) throw Error("Hugging Face has no such model: " + what);
+}
+
+json gpt2_config(const GptConfig& config) {
+  require(config.norm == Norm::layer_norm && config.mlp == MlpKind::gelu,
+          "learned positions come with layer norms and a GELU there");
+  require(config.kv_heads == config.heads, "GPT-2 has as many key/value heads as heads");
+  require(config.heads * config.head_width == config.width,
+          fmt::format("GPT-2's {} heads of {} would have to make the width {}", config.heads,
+                      config.head_width, config.width));
+  json made = {{"architectures", {"GPT2LMHeadModel"}},
+               {"model_type", "gpt2"},
+               {"vocab_size", config.vocabulary},
+               {"n_positions", config.context},
+               {"n_ctx", config.context},
+               {"n_embd", config.width},
+               {"n_layer", config.layers},
+               {"n_head", config.heads},
+               {"n_inner", config.hidden},
+               {"activation_function", "gelu_new"},
+               {"layer_norm_epsilon", config.norm_eps},
+               {"attn_pdrop", config.dropout},
+               {"embd_pdrop", config.dropout},
+               {"resid_pdrop", config.dropout},
+               {"scale_attn_weights", true}};
+  return made;
+}
+
+json llama_config(const GptConfig& config) {
+  require(config.norm == Norm::rms_norm && config.mlp == MlpKind::swiglu,
+          "rotary positions come with RMS norms and SwiGLU there");
+  require(!config.bias, "Llama has no biases (--bias false)");
+  return {{"architectures", {"LlamaForCausalLM"}},
+          {"model_type", "llama"},
+          {"vocab_size", config.vocabulary},
+          {"max_position_embeddings", config.context},
+          {"hidden_size", config.width},
+          {"intermediate_size", config.hidden},
+          {"num_hidden_layers", config.layers},
+          {"num_attention_heads", config.heads},
+          {"num_key_value_heads", config.kv_heads},
+          {"head_dim", config.head_width},
+          {"hidden_act", "silu"},
+          {"rms_norm_eps", config.norm_eps},
+          {"rope_theta", config.rope_theta},
+          {"attention_bias", false},
+          {"mlp_bias", false}};
+}
+
+// What a key must be, when it is there.
+void expect(const json& from, const char* key, const json& wanted) {
+  if (!from.contains(key) || from[key] == wanted) return;
+  throw Error(
+      fmt::format("\"{}\" is {}, and libtrain has {} alone", key, from[key].dump(), wanted.dump()));
+}
+
+std::int64_t number(const json& from, const char* key) {
+  if (!from.contains(key) || !from[key].is_number_integer()) {
+    throw Error(fmt::format("\"{}\" is missing or no number", key));
+  }
+  return from[key].get<std::int64_t>();
+}
+
+std::int64_t number_or(const json& from, const char* key, std::int64_t otherwise) {
+  return from.contains(key) && !from[key].is_null() ? number(from, key) : otherwise;
+}
+
+GptConfig gpt2_from(const json& from) {
+  expect(from, "activation_function", "gelu_new");
+  expect(from, "scale_attn_weights", true);
+  expect(from, "scale_attn_by_inverse_layer_idx", false);
+  expect(from, "add_cross_attention", false);
+  GptConfig config;
+  config.layers = number(from, "n_layer");
+  config.heads = config.kv_heads = number(from, "n_head");
+  config.width = number(from, "n_embd");
+  config.hidden = number_or(from, "n_inner", 4 * config.width);
+  config.context = number(from, "n_positions");
+  config.vocabulary = number(from, "vocab_size");
+  if (config.heads < 1 || config.width % config.heads != 0) {
+    throw Error(fmt::format("\"n_embd\" {} is not a multiple of \"n_head\" {}", config.width,
+                            config.heads));
+  }
+  config.head_width = config.width / config.heads;
+  config.norm_eps = from.value("layer_norm_epsilon", 1e-5f);
+  config.tied_head = from.value("tie_word_embeddings", true);
+  return config;
+}
+
+// Files of transformers 5 keep rotary settings in an object of their own.
+float rope_theta_from(const json& from) {
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    if (!from.contains(key) || from[key].is_null()) continue;
+    const json& rope = from[key];
+    const std::string type = rope.value("rope_type", rope.value("type", "default"));
+    if (type != "default") {
+      throw Error(fmt::format("\"{}\" is of type \"{}\", which libtrain does not have", key, type));
+    }
+    if (rope.contains("rope_theta")) return rope["rope_theta"].get<float>();
+  }
+  return from.value("rope_theta", 10000.0f);
+}
+
+GptConfig llama_from(const json& from) {
+  expect(from, "hidden_act", "silu");
+  expect(from, "attention_bias", false);
+  expect(from, "mlp_bias", false);
+  GptConfig config;
+  config.norm = Norm::rms_norm;
+  config.positions = Positions::rotary;
+  config.mlp = MlpKind::swiglu;
+  config.bias = false;
+  config.layers = number(from, "num_hidden_layers");
+  config.heads = number(from, "num_attention_heads");
+  config.kv_heads = number_or(from, "num_key_value_heads", config.heads);
+  config.width = number(from, "hidden_size");
+  config.hidden = number(from, "intermediate_size");
+  config.head_width =
+      number_or(from, "head_dim", config.heads > 0 ? config.width / config.heads : 0);
+  config.context = number(from, "max_position_embeddings");
+  config.vocabulary = number(from, "vocab_size");
+  config.norm_eps = from.value("rms_norm_eps", 1e-6f);
+  config.rope_theta = rope_theta_from(from);
+  config.tied_head = from.value("tie_word_embeddings", false);
+  return config;
+}
+
+}  // namespace
+
+std::string hugging_face_config(const GptConfig& config, DataType type,
+                                std::optional<std::int32_t> end_of_text) {
+  json made = config.positions == Positions::learned ? gpt2_config(config) : llama_config(config);
+  made["tie_word_embeddings"] = config.tied_head;
+  // Absent, they would be those of the published models.
+  for (const char* key : {"bos_token_id", "eos_token_id"}) {
+    made[key] = end_of_text ? json(*end_of_text) : json();
+  }
+  made["torch_dtype"] = type == DataType::bf16 ? "bfloat16" : "float32";
+  return made.dump(2) + "\n";
+}
+
+GptConfig config_from_hugging_face(std::string_view text) {
+  const json from = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!from.is_object()) throw Error("is not a JSON object");
+  GptConfig config;
+  try {
+    const std::string type = from.value("model_type", "");
+    if (type == "gpt2") {
+      config = gpt2_from(from);
+    } else if (type == "llama") {
+      config = llama_from(from);
+    } else {
+      throw Error(fmt::format("\"model_type\" is \"{}\"; gpt2 and llama can be read", type));
+    }
+  } catch (const json::exception& error) {
+    throw Error(error.what());
+  }
+  config.validate();
+  return config;
+}
+
+}  // namespace train

@@ -1,0 +1,41 @@
+#include "libtrain/checkpoint/run_state.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "collectives/error.hpp"
+
+namespace train {
+
+using json = nlohmann::ordered_json;
+
+std::string RunState::to_json() const {
+  json object = {{"config", json::parse(config.to_json())},
+                 {"seed", seed},
+                 {"sequences", sequences},
+                 {"more", json::object()}};
+  for (const auto& [key, text] : more) object["more"][key] = json::parse(text);
+  // Long: last, for those who look at the manifest.
+  if (tokenizer != nullptr) object["tokenizer"] = json::parse(tokenizer->to_json());
+  return object.dump();
+}
+
+RunState RunState::from_json(const std::string& text, const std::filesystem::path& checkpoint) {
+  try {
+    const json object = json::parse(text);
+    RunState state;
+    state.config = GptConfig::from_json(object.at("config").dump());
+    object.at("seed").get_to(state.seed);
+    object.at("sequences").get_to(state.sequences);
+    for (const auto& [key, value] : object.at("more").items()) state.more[key] = value.dump();
+    if (object.contains("tokenizer")) {
+      state.tokenizer = tokenizer_from_json(object["tokenizer"].dump());
+    }
+    return state;
+  } catch (const std::exception& error) {
+    throw Error(fmt::format("{}: is not the checkpoint of a training run: {}", checkpoint.string(),
+                            error.what()));
+  }
+}
+
+}  // namespace train

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "libtrain/data/tokenizer.hpp"
+#include "libtrain/model/gpt_config.hpp"
+
+namespace train {
+
+/// What goes with the tensors of a training run: the JSON object of its checkpoints.
+struct RunState {
+  GptConfig config;
+  std::shared_ptr<const Tokenizer> tokenizer;  ///< may be null
+  std::uint64_t seed = 0;                      ///< of weights, dropout and sample order
+  std::uint64_t sequences = 0;                 ///< read so far: the place in the sample order
+  /// JSON texts of whoever else has something to keep, by key.
+  std::map<std::string, std::string> more;
+
+  std::string to_json() const;
+  /// Throws Error naming `checkpoint` when the text is not what to_json() wrote.
+  static RunState from_json(const std::string& text, const std::filesystem::path& checkpoint);
+};
+
+}  // namespace train
