@@ -3,6 +3,7 @@ include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/libtrain)
 install(TARGETS libtrain train_collectives EXPORT libtrain_targets)
+install(TARGETS train_coordinator)
 install(EXPORT libtrain_targets FILE libtrainTargets.cmake NAMESPACE libtrain::
         DESTINATION ${package_dir})
 

@@ -1,6 +1,8 @@
 // Two clusters of different shape train one model: each is an mpirun of its own, and they exchange
 // what has changed every 20 steps, in 8 bits, over links between them.
 //
+//   build/bin/train_coordinator --listen 127.0.0.1:7600 --journal runs/two --clusters-min 2
+//                               --plaintext &
 //   mpirun -np 1 build/bin/03_two_clusters a &
 //   mpirun -np 2 build/bin/03_two_clusters b
 //
@@ -13,11 +15,11 @@
 
 int main(int argc, char** argv) {
   return train::run(argc, argv, [](train::Job& job) {
-    if (job.argc() != 2) throw train::Error("say which cluster this is: 03_two_clusters a | b");
-    train::FixedClusters clusters(
-        job.world(), {.clusters = train::clusters_from("a=127.0.0.1:7701,b=127.0.0.1:7702"),
-                      .self = job.argv()[1],
-                      .timeout = std::chrono::seconds(60)});
+    if (job.argc() != 2 && job.argc() != 3) {
+      throw train::Error("usage: 03_two_clusters NAME [COORDINATOR, such as 127.0.0.1:7600]");
+    }
+    const std::string name = job.argv()[1];
+    const std::string coordinator = job.argc() == 3 ? job.argv()[2] : "127.0.0.1:7600";
 
     // All ranks of a cluster split the model: a has one, b two.
     train::Grid grid = job.grid({.data = 1, .tensor = job.size(), .threads = 1});
@@ -26,22 +28,19 @@ int main(int argc, char** argv) {
     train::parallelize(model, grid, train::megatron_plan());
     train::ShardedOptimizer optimizer(model, grid, train::AdamW{.lr = 1e-3f});
 
-    train::Rounds rounds(grid, optimizer, {.inner_steps = 20}, clusters.exchanges());
     train::Trainer trainer(grid, model, optimizer, data,
-                           {.steps = 100,
-                            .batch = 8,
-                            .schedule = {.lr = 1e-3f, .min_lr = 1e-4f},
-                            .clusters = clusters.count(),
-                            .cluster = clusters.index()});
+                           {.steps = 100, .batch = 8, .schedule = {.lr = 1e-3f, .min_lr = 1e-4f}});
+    train::Rounds rounds(
+        grid, optimizer, {.inner_steps = 20},
+        {.cluster = name, .coordinator = {coordinator}, .patience = std::chrono::seconds(60)});
     trainer.set_rounds(rounds);
     if (job.is_root()) trainer.add_sink(std::make_unique<train::ConsoleSink>());
     trainer.run();
 
-    const std::uint64_t hash = rounds.hash();
     const double sent_mb = static_cast<double>(rounds.traffic().bytes_sent) / 1e6;
     if (job.is_root()) {
-      std::printf("cluster %s: %.2f MB sent, parameters %016llx\n", job.argv()[1], sent_mb,
-                  static_cast<unsigned long long>(hash));
+      std::printf("cluster %s: %s, %.2f MB sent, parameters %016llx\n", name.c_str(),
+                  rounds.ending().c_str(), sent_mb, static_cast<unsigned long long>(rounds.hash()));
     }
     return 0;
   });

@@ -12,5 +12,6 @@
 #include "libtrain/model/gpt.hpp"
 #include "libtrain/optimizer/sharded_optimizer.hpp"
 #include "libtrain/parallel/plan.hpp"
-#include "libtrain/rounds/fixed_clusters.hpp"
+#include "libtrain/rounds/rounds.hpp"
+#include "libtrain/stop_signal.hpp"
 #include "libtrain/trainer.hpp"

@@ -37,10 +37,6 @@ TrainerOptions resolved(TrainerOptions options, int data_ranks) {
     throw Error(fmt::format("--stop-at is {}; it must lie between 1 and --steps {}",
                             options.stop_at, options.steps));
   }
-  if (options.clusters < 1 || options.cluster < 0 || options.cluster >= options.clusters) {
-    throw Error(
-        fmt::format("cluster {} of {}: they count from 0", options.cluster, options.clusters));
-  }
   options.schedule.steps = options.steps;
   options.schedule.validate();
   return options;
@@ -83,64 +79,101 @@ void Trainer::finish_trace() {
   trace_.reset();
 }
 
+void Trainer::set_rounds(Rounds& rounds) {
+  rounds_ = &rounds;
+  rounds.begin({.steps = options_.steps,
+                .last_step = last_step_,
+                .batch = options_.batch,
+                .context = context_,
+                .schedule = options_.schedule});
+}
+
+// Alone, the steps of the schedule, each with the next batch of the order.
+std::optional<Turn> Trainer::next_turn() {
+  if (rounds_ != nullptr) return rounds_->next();
+  if (next_step_ >= last_step_) return std::nullopt;
+  const std::int64_t first = next_step_ * options_.batch;
+  const wide::Range samples{static_cast<std::uint64_t>(first),
+                            static_cast<std::uint64_t>(first + options_.batch)};
+  return Turn{next_step_++, samples};
+}
+
 void Trainer::run() {
   if (options_.measure_mfu) measure_peak();
-  const std::int64_t first = optimizer_.steps_done();
-  for (std::int64_t step = first; step < last_step_; ++step) {
-    StepRecord record = train_step(step);
-    if (step + 1 - first >= trace_steps_ || is_last(step)) finish_trace();
-    const bool scheduled = options_.eval_every > 0 && (step + 1) % options_.eval_every == 0;
-    if (scheduled || is_last(step)) record.val_loss = evaluate();
+  next_step_ = optimizer_.steps_done();
+  std::int64_t steps_run = 0;
+  std::optional<Turn> turn = next_turn();
+  while (turn) {
+    const auto start = Clock::now();
+    const double waited_before = seconds_waited();
+    StepRecord record = train_step(*turn);
+    // Exchanges that are due after this step belong to it.
+    turn = next_turn();
+    record.step_s = seconds_since(start);
+    record.comm_s = seconds_waited() - waited_before;
+    if (++steps_run >= trace_steps_ || !turn) finish_trace();
+    finish_record(record, !turn);
     if (grid_.rank() != 0) continue;
     for (const auto& sink : sinks_) sink->write(record);
   }
+  finish_trace();
   for (const auto& sink : sinks_) sink->finish();
 }
 
-StepRecord Trainer::train_step(std::int64_t step) {
-  const auto start = Clock::now();
-  const double waited_before = seconds_waited();
-  const float lr = options_.schedule.at(step);
-  const double loss = sum_over_ranks(run_passes(step));
+StepRecord Trainer::train_step(const Turn& turn) {
+  const float lr = options_.schedule.at(turn.step);
+  const auto tokens = static_cast<std::int64_t>(turn.samples.size()) * context_;
+  const double loss = sum_over_ranks(run_passes(turn));
   const double norm = step_optimizer(lr);
-  if (!std::isfinite(loss) || !std::isfinite(norm)) stop_not_finite(step, loss, norm);
-
-  if (rounds_ != nullptr) rounds_->step(static_cast<std::uint64_t>(options_.batch * context_));
+  if (!std::isfinite(loss) || !std::isfinite(norm)) stop_not_finite(turn.step, loss, norm);
+  if (rounds_ != nullptr) rounds_->trained(static_cast<std::uint64_t>(tokens));
 
   StepRecord record;
-  const double tokens = static_cast<double>(options_.batch * context_);
-  record.step = step + 1;
-  record.tokens = (step + 1) * options_.batch * context_;
+  record.step = turn.step + 1;
+  record.step_tokens = tokens;
+  record.tokens = record.step * options_.batch * context_;
   record.loss = loss;
   record.lr = lr;
   record.grad_norm = norm;
-  record.step_s = seconds_since(start);
-  record.tokens_per_s = tokens / record.step_s;
-  record.mfu = model_flops_utilisation(flops_per_token(size_of(model_.config(), context_)),
-                                       record.tokens_per_s, peak_flops_);
-  record.comm_s = seconds_waited() - waited_before;
-  if (rounds_ != nullptr) {
-    const WideTraffic wide = rounds_->traffic();
-    record.wide_bytes_sent = static_cast<std::int64_t>(wide.bytes_sent);
-    record.wide_bytes_received = static_cast<std::int64_t>(wide.bytes_received);
-  }
   return record;
 }
 
-double Trainer::run_passes(std::int64_t step) {
+// What is known only once the exchange that belongs to the step is over.
+void Trainer::finish_record(StepRecord& record, bool last) {
+  record.tokens_per_s = static_cast<double>(record.step_tokens) / record.step_s;
+  record.mfu = model_flops_utilisation(flops_per_token(size_of(model_.config(), context_)),
+                                       record.tokens_per_s, peak_flops_);
+  if (rounds_ != nullptr) {
+    const wide::Position& trained = rounds_->state().position;
+    if (rounds_->steps_parameters()) record.grad_norm = rounds_->mean_norm();
+    record.tokens = static_cast<std::int64_t>(trained.next - trained.holes.size()) * context_;
+    record.wide_bytes_sent = static_cast<std::int64_t>(rounds_->traffic().bytes_sent);
+    record.wide_bytes_received = static_cast<std::int64_t>(rounds_->traffic().bytes_received);
+    record.job = JobRecord{static_cast<std::int64_t>(rounds_->state().id.round),
+                           static_cast<std::int64_t>(rounds_->epoch()), rounds_->clusters(),
+                           rounds_->hash()};
+  }
+  const bool scheduled = options_.eval_every > 0 && record.step % options_.eval_every == 0;
+  const bool left = rounds_ != nullptr && last && !rounds_->finished();
+  if ((scheduled || last) && !left) record.val_loss = evaluate();
+}
+
+double Trainer::run_passes(const Turn& turn) {
   const std::int64_t per_rank = options_.batch / grid_.data().size();
   const std::int64_t passes = per_rank / options_.micro_batch;
+  std::vector<std::uint64_t> positions;
+  for (const wide::Range& range : turn.samples.ranges()) {
+    for (std::uint64_t at = range.begin; at < range.end; ++at) positions.push_back(at);
+  }
   optimizer_.begin_step(static_cast<int>(passes));
   double sum = 0.0;
   for (std::int64_t pass = 0; pass < passes; ++pass) {
     const std::int64_t first = grid_.data().rank() * per_rank + pass * options_.micro_batch;
-    // All clusters' sequences of a step follow each other in the sample order.
-    const std::int64_t in_step = options_.cluster * options_.batch + first;
-    const std::int64_t position = step * options_.clusters * options_.batch + in_step;
-    batch_ = load(static_cast<std::uint64_t>(position), options_.micro_batch);
-    batch_.first_sequence = in_step;
-    batch_.step = step;
-    batch_.tokens_in_step = options_.batch * context_;
+    batch_ = load(positions, first);
+    batch_.first_sequence =
+        rounds_ == nullptr ? first : static_cast<std::int64_t>(positions.front()) + first;
+    batch_.step = turn.step;
+    batch_.tokens_in_step = static_cast<std::int64_t>(positions.size()) * context_;
     sum += run_pass(batch_);
   }
   return sum;
@@ -160,7 +193,9 @@ Loss Trainer::run_forward(const Batch& batch) {
 
 double Trainer::step_optimizer(float lr) {
   const TraceScope scope(trace_.get(), "compute", "optimizer");
-  return optimizer_.step(lr);
+  if (rounds_ == nullptr || !rounds_->steps_parameters()) return optimizer_.step(lr);
+  optimizer_.reduce();
+  return 0.0;  // of the mean over clusters, once it is there
 }
 
 double Trainer::seconds_waited() const {
@@ -169,12 +204,22 @@ double Trainer::seconds_waited() const {
          rounds;
 }
 
-Batch Trainer::load(std::uint64_t position, std::int64_t sequences) {
-  data_.batch(position, static_cast<std::size_t>(sequences), inputs_, targets_);
+// A micro-batch of the step's samples, from the `first` on. Where a step has fewer than a batch,
+// the rest of its rows have no targets.
+Batch Trainer::load(std::span<const std::uint64_t> positions, std::int64_t first) {
+  const auto width = static_cast<std::size_t>(context_);
+  for (std::int64_t row = 0; row < options_.micro_batch; ++row) {
+    const auto index = static_cast<std::size_t>(first + row);
+    const auto place = static_cast<std::size_t>(row) * width;
+    const auto targets = std::span(targets_).subspan(place, width);
+    const std::uint64_t position = positions[std::min(index, positions.size() - 1)];
+    data_.batch(position, 1, std::span(inputs_).subspan(place, width), targets);
+    if (index >= positions.size()) std::ranges::fill(targets, -1);
+  }
   Batch batch;
   batch.inputs = inputs_;
   batch.targets = targets_;
-  batch.sequences = sequences;
+  batch.sequences = options_.micro_batch;
   batch.context = context_;
   return batch;
 }

@@ -19,15 +19,12 @@ namespace train {
 struct TrainerOptions {
   std::int64_t steps = 1000;        ///< the whole run; the schedule ends there
   std::int64_t stop_at = 0;         ///< end after this step without changing the schedule; 0: steps
-  std::int64_t batch = 64;          ///< sequences per step over all ranks
+  std::int64_t batch = 64;          ///< sequences per step over all ranks (of this cluster)
   std::int64_t micro_batch = 0;     ///< sequences per rank and pass; 0: all that a rank has
   Schedule schedule;                ///< `steps` above overrides its own
   std::int64_t eval_every = 0;      ///< steps between evaluations; 0: after the last step only
   std::int64_t eval_sequences = 0;  ///< held-out sequences of an evaluation; 0: all
   bool measure_mfu = true;          ///< measure the processor's peak once, at the start
-  /// This cluster's share of each step's sequences, in a job of several: `batch` is one cluster's.
-  std::int64_t clusters = 1;
-  std::int64_t cluster = 0;
 };
 
 /// The loop: batches, backward passes, steps, evaluation, metrics. The same data, losses and
@@ -45,31 +42,33 @@ class Trainer {
   /// Draws the first `steps` steps of run() and writes the trace after them.
   void add_trace(std::unique_ptr<Trace> trace, std::int64_t steps);
 
-  /// Goes in step with other clusters from now on. `rounds` must outlive run().
-  void set_rounds(Rounds& rounds) { rounds_ = &rounds; }
+  /// Goes in step with other clusters: their job says what is trained, and when it is over.
+  /// `rounds` must outlive run(). Collective.
+  void set_rounds(Rounds& rounds);
 
-  /// Trains to the last step. Throws Error, the same on every rank, when a loss or gradient is not
-  /// finite, with the step and the first tensor that went wrong.
+  /// Trains to the last step, or until this cluster leaves its job. Throws Error, the same on every
+  /// rank, when a loss or gradient is not finite, with the step and the first tensor that went
+  /// wrong.
   void run();
 
   /// Mean loss over the held-out sequences; nothing when there are none. Collective.
   std::optional<double> evaluate();
 
  private:
-  StepRecord train_step(std::int64_t step);
+  std::optional<Turn> next_turn();
+  StepRecord train_step(const Turn& turn);
+  void finish_record(StepRecord& record, bool last);
   void finish_trace();
   double seconds_waited() const;
-  double run_passes(std::int64_t step);
+  double run_passes(const Turn& turn);
   double run_pass(const Batch& batch);
   Loss run_forward(const Batch& batch);
   double step_optimizer(float lr);
-  Batch load(std::uint64_t position, std::int64_t sequences);
+  Batch load(std::span<const std::uint64_t> positions, std::int64_t first);
   double sum_over_ranks(double value);
   [[noreturn]] void stop_not_finite(std::int64_t step, double loss, double norm);
   std::string first_not_finite();
   void measure_peak();
-  bool is_last(std::int64_t step) const { return step + 1 == last_step_; }
-
   const Grid& grid_;
   Gpt& model_;
   ShardedOptimizer& optimizer_;
@@ -80,7 +79,8 @@ class Trainer {
   std::vector<std::unique_ptr<MetricsSink>> sinks_;
   std::vector<std::int32_t> inputs_;
   std::vector<std::int32_t> targets_;
-  Batch batch_;  // the last one that was loaded
+  std::int64_t next_step_ = 0;  // without rounds
+  Batch batch_;                 // the last one that was loaded
   Rounds* rounds_ = nullptr;
   std::unique_ptr<Trace> trace_;
   std::unique_ptr<StepTrace> step_trace_;

@@ -128,9 +128,72 @@ void add_unavailable_flags(CLI::App& app) {
   add_unavailable(app, "--checkpoint", "use --save-weights FILE.safetensors and --init");
   add_unavailable(app, "--save-every", "use --save-weights FILE.safetensors, at the end of a run");
   add_unavailable(app, "--resume", "use --init FILE.safetensors to start from saved weights");
-  for (const char* flag : {"--cluster", "--coordinator", "--inner-steps", "--codec"}) {
-    add_unavailable(app, flag, "train on the ranks of one mpirun");
+}
+
+void add_job_flags(CLI::App& app, TrainArguments& arguments) {
+  constexpr const char* group = "One of several clusters";
+  const auto add = [&](const char* name, auto& value, const std::string& help) {
+    return app.add_option(name, value, help)->group(group);
+  };
+  auto& job = arguments.job;
+  auto& rounds = arguments.rounds;
+  auto* cluster = add("--cluster", job.cluster, "This cluster's name in the job");
+  auto* coordinator = add("--coordinator", job.coordinator, "HOST:PORT of train_coordinator");
+  cluster->needs(coordinator);
+  coordinator->needs(cluster)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add("--certs", arguments.certificates, "This cluster's directory of trainctl certs");
+  app.add_flag("--plaintext", arguments.plaintext, "No encryption; loopback addresses only")
+      ->group(group);
+  add("--listen", job.listen,
+      "HOST:PORT for other clusters' lane 0, lane l at PORT + l [any port]");
+  add("--advertise", job.advertise, "HOST:PORT of each lane, where others reach it [as --listen]")
+      ->delimiter(',')
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_flag("--outbound-only", job.outbound_only, "Others cannot reach this cluster: dial only")
+      ->group(group);
+  add("--sync", arguments.synchronisation, "rounds (DiLoCo) | every-step")->capture_default_str();
+  add("--inner-steps", rounds.inner_steps, "Steps between exchanges")->capture_default_str();
+  add("--codec", arguments.codec, "none | bf16 | int8 | int4")->capture_default_str();
+  add("--lanes", rounds.lanes, "Ranks of each cluster that exchange, each a part")
+      ->capture_default_str();
+  add("--overlap-rounds", rounds.overlap_steps,
+      "Train on during exchanges; take them over after so many steps")
+      ->capture_default_str();
+  add("--round-seconds", arguments.round_seconds,
+      "End this cluster's inner steps of a round after this time [never]")
+      ->check(CLI::NonNegativeNumber);
+  add("--outer-lr", rounds.outer.lr, "Of Nesterov's momentum on rounds")->capture_default_str();
+  add("--outer-momentum", rounds.outer.momentum, "The same")->capture_default_str();
+  add("--streams", arguments.streams, "TLS streams of a link [by measurement]");
+  add("--bandwidth-kbit", job.bandwidth_kbit, "Of this cluster, to share out work [as the others]");
+  add("--leave-notice", arguments.leave_notice_s, "Seconds from SIGTERM to the end")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add("--coordinator-timeout", arguments.coordinator_timeout_s,
+      "Seconds to wait for a coordinator that is away")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+}
+
+void finish_job(TrainArguments& arguments) {
+  auto& rounds = arguments.rounds;
+  auto& job = arguments.job;
+  rounds.synchronisation = train::synchronisation_from(arguments.synchronisation);
+  rounds.codec = train::wide::codec_of(arguments.codec);
+  rounds.round_time =
+      std::chrono::milliseconds(static_cast<std::int64_t>(arguments.round_seconds * 1000.0));
+  rounds = rounds.checked();
+  job.leave_notice = std::chrono::seconds(arguments.leave_notice_s);
+  job.patience = std::chrono::seconds(arguments.coordinator_timeout_s);
+  if (arguments.streams != 0) job.streams = arguments.streams;
+  if (!arguments.certificates.empty()) job.certificates = arguments.certificates;
+  if (arguments.in_job() && arguments.certificates.empty() == !arguments.plaintext) {
+    throw train::Error(
+        "links between clusters need --certs DIR (launch/trainctl certs), or --plaintext, which "
+        "works on loopback only");
   }
+  // What clusters must have in common beside what the rounds know themselves.
+  job.agreement = fmt::format("seed {} context {}", arguments.seed, arguments.context);
 }
 
 }  // namespace
@@ -147,6 +210,7 @@ std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& 
   add_parallel_flags(app, arguments);
   add_training_flags(app, arguments);
   add_output_flags(app, arguments);
+  add_job_flags(app, arguments);
   add_unavailable_flags(app);
   if (const auto status = parse_arguments(app, job)) return status;
 
@@ -155,5 +219,6 @@ std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& 
   schedule.lr = arguments.adamw.lr;
   schedule.min_lr =
       arguments.min_lr >= 0.0 ? static_cast<float>(arguments.min_lr) : arguments.adamw.lr / 10.0f;
+  finish_job(arguments);
   return std::nullopt;
 }

@@ -39,6 +39,19 @@ struct TrainArguments {
   std::string progress = "auto";
   std::string save_weights;
   std::string init;
+  // One of several clusters.
+  train::JobOptions job;
+  train::RoundOptions rounds;
+  std::string synchronisation = "rounds";
+  std::string codec = "int8";
+  std::string certificates;
+  bool plaintext = false;
+  int streams = 0;  ///< 0: by measurement
+  double round_seconds = 0.0;
+  int leave_notice_s = 30;
+  int coordinator_timeout_s = 3600;
+
+  bool in_job() const { return !job.cluster.empty(); }
 };
 
 /// Fills the arguments; returns the exit status when nothing is left to do.

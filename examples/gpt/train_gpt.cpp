@@ -46,7 +46,9 @@ train::OptimizerOptions optimizer_options(const TrainArguments& arguments) {
   return {.zero = train::zero_from(arguments.zero),
           .bucket_bytes = arguments.bucket_mib << 20,
           .gradient_type = parse_dtype(arguments.gradient_dtype, "--grad-dtype"),
-          .resident_elements = arguments.resident_elements};
+          .resident_elements = arguments.resident_elements,
+          .moments = !arguments.in_job() || arguments.rounds.synchronisation ==
+                                                train::Synchronisation::rounds};
 }
 
 void report_memory(const train::Grid& grid) {
@@ -74,6 +76,21 @@ void add_sinks(const TrainArguments& arguments, const train::Grid& grid, train::
 // A run must not find out at its end that its weights cannot be written.
 void check_writable(const std::string& path) {
   if (!path.empty()) train::AtomicFile{path};
+}
+
+// This cluster's part in a job of several; it lives as long as the trainer runs.
+std::unique_ptr<train::Rounds> join_job(const TrainArguments& arguments, const train::Grid& grid,
+                                        train::ShardedOptimizer& optimizer,
+                                        const train::TokenDataset& data,
+                                        const train::StopSignal& signal) {
+  if (!arguments.in_job()) return nullptr;
+  train::JobOptions job = arguments.job;
+  job.agreement += fmt::format(" tokens {} {}", data.train_tokens(), data.validation_tokens());
+  job.leaves = [&signal] { return signal.received(); };
+  job.on_log = [rank = grid.rank()](const std::string& line) {
+    fmt::print(stderr, "rank {}: {}\n", rank, line);
+  };
+  return std::make_unique<train::Rounds>(grid, optimizer, arguments.rounds, std::move(job));
 }
 
 void announce(const train::Job& job, const TrainArguments& arguments, const train::Gpt& model,
@@ -107,6 +124,10 @@ int train_gpt(train::Job& job) {
   if (start) start->load(model);
   train::ShardedOptimizer optimizer(model, grid, arguments.adamw, optimizer_options(arguments));
   train::Trainer trainer(grid, model, optimizer, data, arguments.trainer);
+  std::optional<train::StopSignal> signal;
+  if (arguments.in_job()) signal.emplace();
+  const auto rounds = join_job(arguments, grid, optimizer, data, *signal);
+  if (rounds) trainer.set_rounds(*rounds);
   if (job.is_root()) check_writable(arguments.save_weights);
   announce(job, arguments, model, data);
   add_sinks(arguments, grid, trainer);
@@ -116,6 +137,7 @@ int train_gpt(train::Job& job) {
   }
   train::reset_memory_peaks(grid.device());
   trainer.run();
+  if (rounds && job.is_root()) fmt::print(stderr, "{}\n", rounds->ending());
   if (arguments.report_memory) report_memory(grid);
   if (!arguments.save_weights.empty()) {
     train::save_weights(arguments.save_weights, config, optimizer.parameters(), grid.world(),

@@ -59,6 +59,11 @@ std::string to_json(const StepRecord& record) {
   add("comm_s", record.comm_s);
   fmt::format_to(std::back_inserter(line), R"(,"wide_bytes_sent":{},"wide_bytes_received":{})",
                  record.wide_bytes_sent, record.wide_bytes_received);
+  if (record.job) {
+    fmt::format_to(
+        std::back_inserter(line), R"(,"round":{},"epoch":{},"clusters":{},"state_hash":"{:016x}")",
+        record.job->round, record.job->epoch, record.job->clusters, record.job->state_hash);
+  }
   if (record.val_loss) add("val_loss", *record.val_loss);
   line += '}';
   return line;

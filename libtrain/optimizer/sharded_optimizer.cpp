@@ -66,9 +66,13 @@ void ShardedOptimizer::make_state(std::size_t bucket) {
   Device& device = model_.device();
   const Tensor values = values_.shard(bucket);
   const DataType type = values.type() == DataType::f64 ? DataType::f64 : DataType::f32;
-  State state{{}, flat(device, values.elements(), type), flat(device, values.elements(), type)};
-  device.ops().fill(state.m, 0.0f);
-  device.ops().fill(state.v, 0.0f);
+  State state;
+  if (options_.moments) {
+    state.m = flat(device, values.elements(), type);
+    state.v = flat(device, values.elements(), type);
+    device.ops().fill(state.m, 0.0f);
+    device.ops().fill(state.v, 0.0f);
+  }
   if (values.type() == DataType::bf16) {
     state.master = flat(device, values.elements(), DataType::f32);
     device.ops().convert(values, state.master);
@@ -115,8 +119,8 @@ double ShardedOptimizer::gradient_norm() {
 }
 
 double ShardedOptimizer::step(float lr) {
+  invariant(options_.moments, "an optimizer without moments does not step");
   reducer_.finish();
-  if (gradients_hook_) gradients_hook_();
   const double norm = gradient_norm();
   if (!std::isfinite(norm)) return norm;
 
@@ -220,6 +224,12 @@ std::vector<LogicalTensor> ShardedOptimizer::state() const {
   add(".v", &State::v);
   add(".master", &State::master);
   return all;
+}
+
+std::vector<bool> ShardedOptimizer::decays() const {
+  std::vector<bool> decays;
+  for (const auto& parameter : model_.parameters()) decays.push_back(parameter->decays());
+  return decays;
 }
 
 std::string ShardedOptimizer::first_not_finite(std::span<const LogicalTensor> tensors) const {

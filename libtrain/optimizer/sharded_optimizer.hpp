@@ -22,6 +22,8 @@ struct OptimizerOptions {
   /// Stage 3 keeps parameters of up to so many elements on every rank: gathering them would cost
   /// more time than they take memory.
   std::int64_t resident_elements = 100'000;
+  /// Off when the parameters are stepped from outside: no memory for moments, and no step().
+  bool moments = true;
 };
 
 /// Sums the gradients over the data group, clips them and steps AdamW, on what of gradients,
@@ -50,6 +52,10 @@ class ShardedOptimizer {
   double step() { return step(config_.lr); }
   double step(float lr);
 
+  /// Waits for the gradients, for who steps the parameters from outside: through gradients(),
+  /// full_precision(), publish_full_precision() and the next begin_step(). Collective.
+  void reduce() { reducer_.finish(); }
+
   std::int64_t steps_done() const { return steps_done_; }
   /// Goes on from state that was brought here from another optimizer after so many steps: fill the
   /// tensors of parameters() and state() first.
@@ -72,9 +78,8 @@ class ShardedOptimizer {
   /// changes them calls publish_full_precision() on all ranks before the next pass.
   std::vector<LogicalTensor> full_precision() const;
   void publish_full_precision();
-  /// Called in each step when this rank's part of gradients() is there, before they are clipped and
-  /// used: it may change them, the same way on all ranks that hold a copy.
-  void on_gradients(std::function<void()> hook) { gradients_hook_ = std::move(hook); }
+  /// Whether weight decay acts on each of parameters(), in their order.
+  std::vector<bool> decays() const;
 
   /// The name of the first parameter, or gradient, that holds a NaN or an infinity on this rank; ""
   /// when none does.
@@ -114,7 +119,6 @@ class ShardedOptimizer {
   UnitPrefetcher prefetcher_;
   std::vector<State> states_;  // by bucket
   std::vector<Counted> counted_;
-  std::function<void()> gradients_hook_;
   std::int64_t steps_done_ = 0;
 };
 

@@ -1,29 +1,79 @@
 #pragma once
 
-#include <cstdint>
-#include <span>
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "collectives/wide/codec/error_feedback.hpp"
+#include "collectives/wide/exchange/link_peers.hpp"
+#include "collectives/wide/protocol/messages.hpp"
 
 namespace train {
 
-/// What left this cluster for others, and came from them, on the wire but for TCP's and IP's
-/// headers.
-struct WideTraffic {
-  std::uint64_t bytes_sent = 0;
-  std::uint64_t bytes_received = 0;
-};
-
-/// One lane's exchange with the same lane of the other clusters. What it returns counts: it throws
-/// Error when this cluster must not go on.
+/// One lane's exchanges with the same lane of other clusters, one attempt at a time, on a thread of
+/// its own. What an attempt sends stays as it is until commit() or forget(): a retry sends the
+/// same.
 class LaneExchange {
  public:
-  virtual ~LaneExchange() = default;
+  struct Options {
+    wide::Codec codec = wide::Codec::int8;
+    std::chrono::milliseconds transfer_max{std::chrono::minutes(10)};
+    /// A link without any stream for so long fails the attempt.
+    std::chrono::milliseconds link_down_max{8'000};
+    /// A failure that may be the echo of another cluster's is said only after this time: until
+    /// then the coordinator has called the attempt off, if it was one.
+    std::chrono::milliseconds echo_max{20'000};
+  };
+  LaneExchange(Options options, std::size_t count);
+  ~LaneExchange();
+  LaneExchange(const LaneExchange&) = delete;
+  LaneExchange& operator=(const LaneExchange&) = delete;
 
-  /// The mean over clusters of `values`, weighted by `tokens`; the same bits everywhere. Blocks.
-  /// Called once per exchange on each rank that carries a lane, in the same order everywhere.
-  virtual void mean(std::span<const float> values, std::uint64_t tokens,
-                    std::span<float> result) = 0;
-  /// Of this lane, so far.
-  virtual WideTraffic traffic() const = 0;
+  /// What the next exchange sends; not to be touched while an attempt runs.
+  std::span<float> values() { return values_; }
+  /// Once the attempt is done: the same bits in all clusters.
+  std::span<const float> mean() const { return mean_; }
+  /// Σ mean², in a fixed order.
+  double mean_squares() const;
+
+  /// Begins an attempt. `links` go to this lane of other clusters, by name.
+  void start(const wide::Start& start, const std::string& self,
+             const std::map<std::string, wide::Link>& links);
+  /// Gives the attempt up, here and towards the others. Returns when its thread has ended.
+  void stop(const std::string& reason);
+
+  enum class Stage : std::uint8_t { idle, running, done, failed };
+  struct Outcome {
+    Stage stage = Stage::idle;
+    std::string peer;   ///< who did not answer; empty: nobody in particular
+    std::string fatal;  ///< not empty: no attempt can help
+  };
+  /// Also looks after the links. Cheap.
+  Outcome poll();
+
+  /// The attempt's result counts: its encodings' losses are carried into the next exchange.
+  void commit();
+  /// The values will not be sent again.
+  void forget();
+  /// As if nothing had ever been exchanged.
+  void reset();
+
+ private:
+  struct Attempt;
+  void run(Attempt& attempt);
+  void fail(Attempt& attempt, std::string peer, std::string fatal);
+
+  Options options_;
+  std::vector<float> values_;
+  std::vector<float> mean_;
+  wide::ErrorFeedback feedback_;
+  bool encoded_ = false;  // the last attempt went through the codec
+  std::unique_ptr<Attempt> attempt_;
 };
 
 }  // namespace train

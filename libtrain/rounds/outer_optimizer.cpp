@@ -1,11 +1,21 @@
 #include "libtrain/rounds/outer_optimizer.hpp"
 
+#include <cmath>
+
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include "collectives/error.hpp"
 
 namespace train {
+namespace {
+
+void check_sizes(std::span<const float> now, std::span<const float> mean, int kept,
+                 std::span<float> next) {
+  const std::size_t all = mean.size() * static_cast<std::size_t>(1 + kept);
+  invariant(now.size() == all && next.size() == all, "an outer state is as long as its lane asks");
+}
+
+}  // namespace
 
 void OuterOptions::validate() const {
   if (!(lr > 0.0f)) throw Error(fmt::format("--outer-lr is {}; it must be above 0", lr));
@@ -14,27 +24,46 @@ void OuterOptions::validate() const {
   }
 }
 
-OuterOptimizer::OuterOptimizer(OuterOptions options, std::size_t count)
-    : options_((options.validate(), options)), parameters_(count), momentum_(count) {}
+OuterNesterov::OuterNesterov(OuterOptions options) : options_((options.validate(), options)) {}
 
-void OuterOptimizer::difference(std::span<const float> local, std::span<float> delta) const {
-  invariant(local.size() == parameters_.size() && delta.size() == local.size(),
-            "a lane's values are as many as its parameters");
-  for (std::size_t i = 0; i < local.size(); ++i) delta[i] = parameters_[i] - local[i];
-}
-
-void OuterOptimizer::step(std::span<const float> mean) {
-  invariant(mean.size() == parameters_.size(), "a lane's mean is as long as the lane");
-  for (std::size_t i = 0; i < mean.size(); ++i) {
-    momentum_[i] = options_.momentum * momentum_[i] + mean[i];
-    parameters_[i] -= options_.lr * (mean[i] + options_.momentum * momentum_[i]);
+void OuterNesterov::step(std::span<const float> now, std::span<const float> mean, const Step&,
+                         std::span<float> next) const {
+  check_sizes(now, mean, kept(), next);
+  const std::size_t count = mean.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    const float momentum = options_.momentum * now[count + i] + mean[i];
+    next[count + i] = momentum;
+    next[i] = now[i] - options_.lr * (mean[i] + options_.momentum * momentum);
   }
 }
 
-std::uint64_t OuterOptimizer::hash() const {
-  const std::uint64_t parameters =
-      XXH3_64bits(parameters_.data(), parameters_.size() * sizeof(float));
-  return XXH3_64bits_withSeed(momentum_.data(), momentum_.size() * sizeof(float), parameters);
+OuterAdamW::OuterAdamW(AdamW config, std::vector<Segment> segments)
+    : config_(config), segments_(std::move(segments)) {}
+
+void OuterAdamW::step(std::span<const float> now, std::span<const float> mean, const Step& step,
+                      std::span<float> next) const {
+  check_sizes(now, mean, kept(), next);
+  const std::size_t count = mean.size();
+  const auto number = static_cast<double>(step.number);
+  const double correction1 = 1.0 - std::pow(static_cast<double>(config_.beta1), number);
+  const double correction2 = 1.0 - std::pow(static_cast<double>(config_.beta2), number);
+  const auto step_size = static_cast<float>(step.lr / correction1);
+  const auto root_variance = static_cast<float>(1.0 / std::sqrt(correction2));
+  const bool clips = config_.clip_norm > 0.0f && step.mean_norm > config_.clip_norm;
+  const float scale = clips ? static_cast<float>(config_.clip_norm / step.mean_norm) : 1.0f;
+  for (const Segment& segment : segments_) {
+    const double weight_decay = segment.decays ? config_.weight_decay : 0.0;
+    const auto decay = static_cast<float>(1.0 - static_cast<double>(step.lr) * weight_decay);
+    for (std::size_t i = segment.begin; i < segment.end; ++i) {
+      const float gradient = mean[i] * scale;
+      const float m = config_.beta1 * now[count + i] + (1.0f - config_.beta1) * gradient;
+      const float v =
+          config_.beta2 * now[2 * count + i] + (1.0f - config_.beta2) * gradient * gradient;
+      next[count + i] = m;
+      next[2 * count + i] = v;
+      next[i] = now[i] * decay - step_size * m / (std::sqrt(v) * root_variance + config_.eps);
+    }
+  }
 }
 
 }  // namespace train

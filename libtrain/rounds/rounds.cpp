@@ -1,110 +1,234 @@
 #include "libtrain/rounds/rounds.hpp"
 
-#include <array>
+#include <chrono>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <xxhash.h>
+
+#include "libtrain/agreement.hpp"
+#include "libtrain/rounds/rounds_lane.hpp"
 
 namespace train {
 namespace {
 
-RoundOptions checked(RoundOptions options) {
-  if (options.inner_steps < 1) {
-    throw Error(fmt::format("--inner-steps is {}; it must be at least 1", options.inner_steps));
-  }
-  return options;
+std::uint64_t milliseconds_of_clock() {
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                        std::chrono::system_clock::now().time_since_epoch())
+                                        .count());
+}
+
+// "host:port" with the port moved on; port 0 stays.
+std::string address_of_lane(const std::string& address, int lane) {
+  const std::size_t colon = address.rfind(':');
+  const int port = colon == std::string::npos ? 0 : std::atoi(address.c_str() + colon + 1);
+  if (port == 0 || lane == 0) return address;
+  return fmt::format("{}:{}", address.substr(0, colon), port + lane);
 }
 
 }  // namespace
 
-Rounds::Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions options,
-               const MakeExchange& make_exchange)
+Rounds::Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions options, JobOptions job)
     : grid_(grid),
       optimizer_(optimizer),
-      options_(checked(options)),
-      exchanged_(options_.synchronisation == Synchronisation::rounds ? optimizer.full_precision()
-                                                                     : optimizer.gradients()),
-      lanes_(grid, exchanged_, options_.lanes),
-      outer_(options_.outer,
-             options_.synchronisation == Synchronisation::rounds ? lanes_.count() : 0),
-      values_(lanes_.count()),
-      mean_(lanes_.count()) {
-  if (lanes_.lane() >= 0) exchange_ = make_exchange(lanes_.lane(), lanes_.count());
-  if (options_.synchronisation == Synchronisation::rounds) {
-    lanes_.collect(exchanged_, outer_.parameters());
-  } else {
-    optimizer_.on_gradients([this] { exchange_gradients(); });
+      options_(options.checked()),
+      job_(std::move(job)),
+      parameters_(optimizer.full_precision()),
+      exchanged_(steps_parameters() ? optimizer.gradients() : parameters_),
+      lanes_(grid, exchanged_, options_.lanes) {
+  for (const LogicalTensor& tensor : exchanged_) {
+    if (tensor.type == DataType::f32) continue;
+    throw Error(fmt::format("clusters exchange f32; the {} of {} are {}",
+                            steps_parameters() ? "gradients" : "parameters", tensor.name,
+                            name_of(tensor.type)));
   }
+  if (lanes_.lane() >= 0) {
+    lane_ = std::make_unique<Lane>(
+        lanes_.count(),
+        LaneExchange::Options{.codec = options_.codec, .transfer_max = job_.transfer_max},
+        outer_optimizer());
+    auto state = std::make_shared<OuterState>();
+    state->values.resize(lane_->count * static_cast<std::size_t>(1 + lane_->outer->kept()));
+    lanes_.collect(parameters_, std::span(state->values).first(lane_->count));
+    lane_->state = std::move(state);
+  } else {
+    lanes_.collect(parameters_, {});
+  }
+  state_.hash = combined_hash(lane_ ? lane_->state->hash() : 0);
 }
 
 Rounds::~Rounds() {
-  optimizer_.on_gradients({});
+  if (leader_) leader_->close();
 }
 
-bool Rounds::step(std::uint64_t tokens) {
-  if (options_.synchronisation == Synchronisation::every_step) {
-    ++rounds_done_;
-    return true;
+std::unique_ptr<OuterOptimizer> Rounds::outer_optimizer() const {
+  if (!steps_parameters()) return std::make_unique<OuterNesterov>(options_.outer);
+  std::vector<OuterAdamW::Segment> segments;
+  const auto decays = optimizer_.decays();
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const auto size =
+        static_cast<std::size_t>(lanes_.layout().layout(i).local_elements(grid_.rank()));
+    if (size > 0) segments.push_back({begin, begin + size, decays[i]});
+    begin += size;
   }
-  tokens_ += tokens;
-  if (++inner_steps_done_ < options_.inner_steps) return false;
-  exchange_parameters();
-  inner_steps_done_ = 0;
-  tokens_ = 0;
-  ++rounds_done_;
-  return true;
+  return std::make_unique<OuterAdamW>(optimizer_.config(), std::move(segments));
 }
 
-void Rounds::exchange_parameters() {
-  lanes_.collect(exchanged_, values_);
-  if (exchange_ != nullptr) {
-    outer_.difference(values_, values_);
-    exchange_lane(tokens_);
-    outer_.step(mean_);
+void Rounds::begin(const RoundPlan& plan) {
+  invariant(leader_ == nullptr && (lane_ == nullptr || !lane_->links), "rounds begin once");
+  plan_ = plan;
+  // All ranks of the cluster wait for its lanes, and hear why one could not listen.
+  std::string failure;
+  try {
+    if (job_.coordinator.empty()) throw Error("no address of the coordinator (--coordinator)");
+    if (grid_.rank() == 0) leader_ = std::make_unique<Leader>();
+    if (lane_) open_lane();
+  } catch (const Error& error) {
+    failure = error.what();
   }
-  lanes_.spread(outer_.parameters(), exchanged_);
-  optimizer_.publish_full_precision();
-  add_up_traffic();
+  if (const std::string said = first_said(grid_.world(), failure); !said.empty()) throw Error(said);
+
+  std::vector<std::string> addresses;
+  for (int lane = 0; lane < options_.lanes && !job_.outbound_only; ++lane) {
+    const bool mine = lanes_.lane() == lane;
+    addresses.push_back(first_said(grid_.world(), mine ? lane_->links->address() : ""));
+  }
+  if (leader_) open_leader(addresses);
 }
 
-void Rounds::exchange_lane(std::uint64_t tokens) {
+void Rounds::open_lane() {
+  const auto lane = static_cast<std::size_t>(lanes_.lane());
+  LaneLinksOptions options;
+  options.cluster = job_.cluster;
+  options.lane = static_cast<std::uint32_t>(lane);
+  options.certificates = job_.certificates;
+  options.streams = job_.streams;
+  options.on_log = [this](const std::string& line) { log(line); };
+  options.towards = job_.coordinator.front();
+  if (!job_.outbound_only) {
+    const char* any_port = job_.certificates ? "0.0.0.0:0" : "127.0.0.1:0";
+    options.listen = job_.listen.empty() ? any_port : address_of_lane(job_.listen, lanes_.lane());
+    if (lane < job_.advertise.size()) options.advertise = job_.advertise[lane];
+  }
+  wide::NodeEvents coordinator;
+  if (leader_) {
+    Leader& leader = *leader_;
+    coordinator.on_up = [&leader](const auto&) {
+      leader.with_client([](auto& client) { client.on_up(); });
+    };
+    coordinator.on_down = [&leader](const auto&, const std::string& why) {
+      leader.with_client([&](auto& client) { client.on_down(why); });
+    };
+    coordinator.on_message = [&leader](const auto&, std::vector<std::byte> bytes) {
+      leader.with_client([&](auto& client) { client.on_message(std::move(bytes)); });
+    };
+  }
+  lane_->links = std::make_unique<LaneLinks>(std::move(options), std::move(coordinator));
+  lane_->links->serve(lane_->state);
+}
+
+void Rounds::open_leader(const std::vector<std::string>& addresses) {
+  wide::MemberClientOptions options;
+  options.member.job = job_hash();
+  options.member.rounds_total = rounds_total(options_, plan_);
+  options.member.self = {job_.cluster, milliseconds_of_clock()};
+  options.member.offer.addresses = addresses;
+  options.member.offer.lanes = static_cast<std::uint32_t>(options_.lanes);
+  options.member.offer.bandwidth_kbit = job_.bandwidth_kbit;
+  // A round ahead, so that a coordinator that is away for some time holds nobody up.
+  const std::int64_t rounds_ahead = options_.overlap_steps > 0 ? 2 : 1;
+  options.member.lease_samples =
+      static_cast<std::uint64_t>(plan_.batch * options_.inner_steps * rounds_ahead);
+  options.member.heartbeat = job_.heartbeat;
+  options.state = state_;
+  options.coordinator = job_.coordinator;
+  options.on_log = [this](const wide::Log& line) { log(line.text); };
+  {
+    const std::lock_guard lock(leader_->mutex);
+    leader_->client = std::make_unique<wide::MemberClient>(std::move(options));
+  }
+  leader_->conductor = std::make_unique<Conductor>(*leader_->client, options_, job_, plan_);
+  leader_->client->start(lane_->links->node());
+}
+
+std::uint64_t Rounds::job_hash() const {
+  std::string all = fmt::format(
+      "{} {} {} {} {} {} {} {} {} {} {} {} {} {}", job_.agreement,
+      static_cast<int>(options_.synchronisation), options_.inner_steps, options_.lanes,
+      wide::name_of(options_.codec), options_.outer.lr, options_.outer.momentum, plan_.steps,
+      plan_.last_step, plan_.context, static_cast<int>(plan_.schedule.kind), plan_.schedule.lr,
+      plan_.schedule.min_lr, plan_.schedule.warmup_steps);
+  if (steps_parameters()) {
+    const AdamW& adamw = optimizer_.config();
+    all += fmt::format(" {} {} {} {} {}", adamw.beta1, adamw.beta2, adamw.eps, adamw.weight_decay,
+                       adamw.clip_norm);
+  }
+  for (const LogicalTensor& tensor : parameters_) {
+    all += fmt::format(" {}", tensor.name);
+    for (int axis = 0; axis < tensor.layout.shape().rank(); ++axis) {
+      all += fmt::format(" {}", tensor.layout.shape()[axis]);
+    }
+  }
+  return XXH3_64bits(all.data(), all.size());
+}
+
+std::optional<Turn> Rounds::next() {
+  if (ended_) return std::nullopt;
   const auto begin = Clock::now();
-  exchange_->mean(values_, tokens, mean_);
-  seconds_waited_ += std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-void Rounds::add_up_traffic() {
-  const WideTraffic own = exchange_ == nullptr ? WideTraffic{} : exchange_->traffic();
-  std::array<std::int64_t, 2> sums{static_cast<std::int64_t>(own.bytes_sent),
-                                   static_cast<std::int64_t>(own.bytes_received)};
-  if (grid_.world().size() > 1) {
-    grid_.world().all_reduce(std::span(sums), std::span(sums), ReduceOp::sum).wait();
+  std::optional<Turn> turn;
+  while (!turn && !ended_) {
+    if (lane_) lane_->links->tick();
+    ClusterStatus status = gather_status(grid_.world(), own_status());
+    traffic_ = status.traffic;
+    if (status.exchange.stage == LaneExchange::Stage::done && !result_hash_) prepare(status);
+    Order order;
+    if (leader_) order = leader_->conductor->decide(status, result_hash_);
+    share(grid_.world(), order);
+    turn = carry_out(order);
   }
-  traffic_ = {static_cast<std::uint64_t>(sums[0]), static_cast<std::uint64_t>(sums[1])};
+  seconds_waited_ += std::chrono::duration<double>(Clock::now() - begin).count();
+  return turn;
 }
 
-void Rounds::exchange_gradients() {
-  lanes_.collect(exchanged_, values_);
-  // Clusters of equal batches count alike.
-  if (exchange_ != nullptr) exchange_lane(1);
-  lanes_.spread(mean_, exchanged_);
-  add_up_traffic();
+RankStatus Rounds::own_status() const {
+  RankStatus status;
+  status.leaves = job_.leaves && job_.leaves();
+  if (lane_ == nullptr) return status;
+  status.has_lane = true;
+  status.exchange = lane_->exchange.poll();
+  status.fetch = lane_->links->fetch_stage();
+  status.links = lane_->links->up();
+  status.traffic = lane_->links->traffic();
+  if (status.exchange.stage == LaneExchange::Stage::done && !result_hash_) {
+    status.mean_squares = lane_->exchange.mean_squares();
+  }
+  return status;
 }
 
-std::uint64_t Rounds::hash() const {
-  std::uint64_t own = lanes_.lane() < 0 ? 0 : outer_.hash();
-  std::vector<std::uint64_t> all(static_cast<std::size_t>(grid_.world().size()));
-  const std::vector<std::size_t> counts(all.size(), sizeof own);
-  grid_.world()
-      .all_gather({&own, sizeof own, DataType::u8},
-                  {all.data(), sizeof own * all.size(), DataType::u8}, counts)
-      .wait();
+void Rounds::trained(std::uint64_t tokens) {
+  if (leader_) leader_->conductor->trained(tokens);
+}
+
+std::uint64_t Rounds::combined_hash(std::uint64_t own) const {
+  std::vector<std::uint64_t> all(static_cast<std::size_t>(grid_.world().size()), own);
+  if (all.size() > 1) {
+    const std::vector<std::size_t> counts(all.size(), sizeof own);
+    grid_.world()
+        .all_gather({&own, sizeof own, DataType::u8},
+                    {all.data(), sizeof own * all.size(), DataType::u8}, counts)
+        .wait();
+  }
   // In the lanes' order, whatever rank carries them.
   std::vector<std::uint64_t> of_lanes;
   for (int lane = 0; lane < lanes_.layout().lanes(); ++lane) {
     of_lanes.push_back(all[static_cast<std::size_t>(lanes_.layout().rank_of(lane))]);
   }
   return XXH3_64bits(of_lanes.data(), of_lanes.size() * sizeof own);
+}
+
+void Rounds::log(const std::string& line) const {
+  if (job_.on_log) job_.on_log(line);
 }
 
 }  // namespace train

@@ -1,78 +1,116 @@
 #pragma once
 
-#include <functional>
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "libtrain/optimizer/sharded_optimizer.hpp"
-#include "libtrain/rounds/lane_exchange.hpp"
+#include "libtrain/rounds/cluster_status.hpp"
 #include "libtrain/rounds/lanes.hpp"
-#include "libtrain/rounds/outer_optimizer.hpp"
+#include "libtrain/rounds/order.hpp"
+#include "libtrain/rounds/round_options.hpp"
+#include "libtrain/rounds/turn.hpp"
 
 namespace train {
 
-/// How clusters keep in step.
-enum class Synchronisation : std::uint8_t {
-  every_step,  ///< gradients are averaged at each step: exact data parallelism
-  rounds,      ///< parameters are, after a round of inner steps (DiLoCo)
-};
-
-struct RoundOptions {
-  Synchronisation synchronisation = Synchronisation::rounds;
-  std::int64_t inner_steps = 100;  ///< of a round
-  int lanes = 1;                   ///< the same in all clusters
-  OuterOptions outer = {};
-};
-
-/// The outer loop of a job of several clusters: every `inner_steps` steps of this cluster's
+/// The outer loop of a job of several clusters. Every round of inner steps of this cluster's
 /// optimizer, its lanes exchange what has changed with those of the other clusters and take the
-/// outer optimizer's step; or the gradients of each step are exchanged. The inner optimizer's state
-/// stays local. Outer parameters and momentum are sharded over the lanes: 8 bytes per parameter.
+/// outer optimizer's step; or the gradients of each step are exchanged, and AdamW runs on the
+/// lanes. What a round makes is applied in all clusters or in none. Clusters come, go and return
+/// meanwhile.
+///
+/// Per parameter of a lane, in bytes: 24 (rounds) or 32 (every step), and 8 more with a codec that
+/// loses something, 4 more with overlap_steps.
 class Rounds {
  public:
-  /// Makes a lane's exchange; called on ranks that carry a lane, with its index and its values.
-  using MakeExchange = std::function<std::unique_ptr<LaneExchange>(int lane, std::size_t count)>;
-
-  /// The outer parameters start as the model's are now: the same in all clusters. Collective over
-  /// the grid; everything passed must outlive the rounds.
-  Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions options,
-         const MakeExchange& make_exchange);
+  /// The outer parameters start as the model's are now. Collective over the grid; everything passed
+  /// must outlive the rounds. Throws Error for options that cannot be.
+  Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions options, JobOptions job);
   ~Rounds();
   Rounds(const Rounds&) = delete;
   Rounds& operator=(const Rounds&) = delete;
 
-  /// After each step of the optimizer, with the tokens that this cluster trained in it. Exchanges
-  /// when the round is over: true then. Collective over the grid.
-  bool step(std::uint64_t tokens);
+  /// Opens this cluster's ends of links and dials the coordinator. Collective; once.
+  void begin(const RoundPlan& plan);
 
-  std::int64_t rounds_done() const { return rounds_done_; }
-  /// Of all this cluster's lanes, up to the last exchange.
+  /// What to train next; nothing when the job is over, or this cluster leaves it. Makes the
+  /// exchanges that are due, and waits while there is nothing to train. Collective. Throws Error,
+  /// the same on every rank, when this cluster cannot go on.
+  std::optional<Turn> next();
+  /// After the inner step that next() asked for: its tokens, over the cluster. In every_step its
+  /// gradients must be reduced, and the optimizer must not step.
+  void trained(std::uint64_t tokens);
+
+  /// Whether the exchange steps the parameters, not this cluster's optimizer.
+  bool steps_parameters() const { return options_.synchronisation == Synchronisation::every_step; }
+  /// Whether all of the job's steps are done; else the cluster has left before.
+  bool finished() const { return finished_; }
+  /// Why next() gave nothing.
+  const std::string& ending() const { return ending_; }
+
+  /// The outer state that this cluster holds, with the hash of its parameters and what belongs to
+  /// them: equal in all clusters after each exchange.
+  const wide::StateInfo& state() const { return state_; }
+  std::uint64_t hash() const { return state_.hash; }
+  /// The epoch, and how many clusters are in it.
+  std::uint64_t epoch() const { return epoch_; }
+  std::int64_t clusters() const { return clusters_; }
+  /// L2 norm of the last mean that was applied.
+  double mean_norm() const { return mean_norm_; }
+  /// Of all this cluster's lanes, up to the last call of next().
   WideTraffic traffic() const { return traffic_; }
-  /// Seconds that training has stood still for exchanges.
+  /// Seconds that training has stood still in next().
   double seconds_waited() const { return seconds_waited_; }
-  /// Of all lanes' outer parameters and momentum; equal in all clusters after each exchange, whose
-  /// number of lanes is the same. Collective over the grid.
-  std::uint64_t hash() const;
 
  private:
-  void exchange_parameters();
-  void exchange_gradients();
-  void exchange_lane(std::uint64_t tokens);
-  void add_up_traffic();
+  struct Lane;
+  struct Leader;
+
+  // rounds.cpp
+  void open_lane();
+  void open_leader(const std::vector<std::string>& addresses);
+  std::uint64_t job_hash() const;
+  std::unique_ptr<OuterOptimizer> outer_optimizer() const;
+  RankStatus own_status() const;
+  std::uint64_t combined_hash(std::uint64_t own) const;
+  void log(const std::string& line) const;
+
+  // round_orders.cpp
+  std::optional<Turn> carry_out(Order& order);
+  void end_round();
+  void run_exchange(const wide::Start& start);
+  void prepare(const ClusterStatus& status);
+  void stop_exchange();
+  void apply(const wide::StateInfo& state);
+  void discard(const std::string& reason);
+  void fetch(const Order& order);
+  void adopt(const wide::StateInfo& state);
+  void use_roster(const Order& order);
+  void spread_outer();
+  void stop(const Order& order);
 
   const Grid& grid_;
   ShardedOptimizer& optimizer_;
   RoundOptions options_;
-  std::vector<LogicalTensor> exchanged_;  // full-precision parameters, or gradients
+  JobOptions job_;
+  RoundPlan plan_;
+  std::vector<LogicalTensor> parameters_;  // in full precision
+  std::vector<LogicalTensor> exchanged_;   // parameters, or gradients
   Lanes lanes_;
-  OuterOptimizer outer_;
-  std::unique_ptr<LaneExchange> exchange_;
-  std::vector<float> values_;  // of this rank's lane, before and after
-  std::vector<float> mean_;
-  std::uint64_t tokens_ = 0;
-  std::int64_t inner_steps_done_ = 0;
-  std::int64_t rounds_done_ = 0;
+  std::unique_ptr<Lane> lane_;      // on ranks that carry one
+  std::unique_ptr<Leader> leader_;  // on the first rank
+  wide::StateInfo state_;
+  std::optional<std::uint64_t> result_hash_;  // of an exchange that is done
+  wide::ExchangeId exchange_;                 // the last one that was run
+  bool froze_ = false;                        // the lanes hold what this round changed
+  std::uint64_t epoch_ = 0;
+  std::int64_t clusters_ = 0;
+  double mean_norm_ = 0.0, result_norm_ = 0.0;
   WideTraffic traffic_;
   double seconds_waited_ = 0.0;
+  bool ended_ = false, finished_ = false;
+  std::string ending_;
 };
 
 }  // namespace train

@@ -51,7 +51,7 @@ ExchangePlan plan_for(int clusters, std::size_t count, unsigned seed) {
   speed.back() += 1;
   plan.owned = owned_by_speed(count, speed);
   plan.chunk_values = codec_block * (1 + random() % 4);
-  plan.chunks_ahead = 1 + random() % 3;
+  plan.bytes_ahead = 1 + random() % 3'000;
   return plan;
 }
 

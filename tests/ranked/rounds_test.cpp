@@ -2,167 +2,41 @@
 
 #include "libtrain/rounds/rounds.hpp"
 
-#include <cstring>
+#include <atomic>
+#include <thread>
 
 #include <doctest/doctest.h>
 
-#include "libtrain/parallel/gather.hpp"
-#include "libtrain/parallel/plan.hpp"
-#include "libtrain/rounds/fixed_exchange.hpp"
-#include "tests/support/group_peers.hpp"
+#include "tests/support/job_of_clusters.hpp"
 #include "tests/support/ranked.hpp"
-#include "tests/support/training.hpp"
 
 using namespace train;
+using training::ClusterOutcome;
+using training::JobOfClusters;
 
 namespace {
 
-struct ClusterForm {
-  GridOptions grid;
-  Zero zero = Zero::stage0;
-
-  int ranks() const { return grid.data * grid.tensor; }
-};
-
-// The clusters that so many ranks make.
-std::vector<ClusterForm> clusters_of(int ranks) {
-  switch (ranks) {
-    case 1:
-      return {{{.data = 1, .tensor = 1}}};
-    case 2:
-      return {{{.data = 1, .tensor = 1}}, {{.data = 1, .tensor = 1}, Zero::stage3}};
-    case 4:
-      return {{{.data = 2, .tensor = 1}, Zero::stage2}, {{.data = 1, .tensor = 2}}};
-    default:
-      return {{{.data = 2, .tensor = 1}, Zero::stage2},
-              {{.data = 1, .tensor = 2}, Zero::stage1},
-              {{.data = 1, .tensor = 1}}};
-  }
+training::Run run_of(std::int64_t steps, std::int64_t batch) {
+  return training::run_of(training::tiny_llama(), steps, batch);
 }
-
-constexpr std::int64_t context = 8;
-
-// Sequences that a model can learn; which ones, only their global index says.
-std::vector<std::int32_t> tokens_of(std::int64_t first, std::int64_t sequences) {
-  std::vector<std::int32_t> tokens(static_cast<std::size_t>(sequences * (context + 1)));
-  const training::PatternSource source(1 << 20, 32);
-  source.read(static_cast<std::uint64_t>(first * (context + 1)), tokens);
-  return tokens;
-}
-
-// One cluster's part of the job.
-class Cluster {
- public:
-  Cluster(Communicator& ranks, const ClusterForm& form, DataType type)
-      : grid_(ranks, form.grid, make_cpu_device(1)),
-        model_(training::tiny_llama(), grid_.device(), {.type = type}) {
-    parallelize(model_, grid_, megatron_plan());
-    optimizer_.emplace(
-        model_, grid_, AdamW{.lr = 1e-2f},
-        OptimizerOptions{.zero = form.zero, .bucket_bytes = 2048, .resident_elements = 20});
-  }
-
-  const Grid& grid() const { return grid_; }
-  ShardedOptimizer& optimizer() { return *optimizer_; }
-
-  // Trains `sequences` from `first` on, its data ranks each on a part; returns the mean loss.
-  double step(std::int64_t first, std::int64_t sequences) {
-    const std::int64_t each = sequences / grid_.data().size();
-    const auto tokens = tokens_of(first + each * grid_.data().rank(), each);
-    std::vector<std::int32_t> inputs;
-    std::vector<std::int32_t> targets;
-    for (std::int64_t i = 0; i < each; ++i) {
-      const auto begin = tokens.begin() + i * (context + 1);
-      inputs.insert(inputs.end(), begin, begin + context);
-      targets.insert(targets.end(), begin + 1, begin + context + 1);
-    }
-    Batch batch;
-    batch.inputs = inputs;
-    batch.targets = targets;
-    batch.sequences = each;
-    batch.context = context;
-    batch.tokens_in_step = sequences * context;
-    Loss loss = model_.loss(batch);
-    loss.backward();
-    optimizer_->step();
-    double sum = loss.value();
-    const std::span<double> place(&sum, 1);
-    grid_.data().all_reduce(place, place, ReduceOp::sum).wait();
-    return sum;
-  }
-
-  // On the cluster's first rank.
-  std::vector<std::byte> parameters() {
-    std::vector<std::byte> all;
-    for (const LogicalTensor& tensor : optimizer_->parameters()) {
-      const auto whole = gather(tensor, grid_.world(), 0);
-      all.insert(all.end(), whole.begin(), whole.end());
-    }
-    return all;
-  }
-
- private:
-  Grid grid_;
-  Gpt model_;
-  std::optional<ShardedOptimizer> optimizer_;
-};
-
-// A job on the ranks of `world`: which cluster this rank is in, and the way between the clusters.
-class JobOfClusters {
- public:
-  JobOfClusters(Communicator& world, int lanes, wide::Codec codec, DataType type = DataType::f32)
-      : world_(world), codec_(codec), forms_(clusters_of(world.size())) {
-    int rank = world.rank();
-    while (rank >= forms_[index_].ranks()) rank -= forms_[index_++].ranks();
-    ranks_ = world.split(static_cast<int>(index_), rank, "cluster");
-    for (int lane = 0; lane < lanes; ++lane) {
-      const bool mine = rank_of_lane(lane, lanes, ranks_->size()) == rank;
-      auto group = world.split(mine ? 0 : -1, static_cast<int>(index_), "lane");
-      if (group != nullptr) lane_ranks_ = std::move(group);
-    }
-    if (lane_ranks_ != nullptr) peers_ = std::make_unique<GroupPeers>(*lane_ranks_);
-    cluster_ = std::make_unique<Cluster>(*ranks_, forms_[index_], type);
-  }
-
-  Cluster& cluster() { return *cluster_; }
-  std::int64_t index() const { return static_cast<std::int64_t>(index_); }
-  std::int64_t clusters() const { return static_cast<std::int64_t>(forms_.size()); }
-  Rounds rounds(const RoundOptions& options) {
-    return {cluster_->grid(), cluster_->optimizer(), options, [this](int, std::size_t count) {
-              return std::make_unique<FixedExchange>(*peers_, codec_, count,
-                                                     [] { return WideTraffic{}; });
-            }};
-  }
-
-  // Every cluster's first rank has the same parameters as the job's first rank.
-  void check_same_parameters() {
-    std::vector<std::byte> own = cluster_->parameters();
-    auto firsts = world_.split(ranks_->rank() == 0 ? 0 : -1, static_cast<int>(index_), "firsts");
-    if (firsts == nullptr) return;
-    std::vector<std::byte> root = own;
-    firsts->broadcast({root.data(), root.size(), DataType::u8}, 0).wait();
-    CHECK(root == own);
-  }
-
-  void check_same_hash(std::uint64_t own) {
-    std::uint64_t root = own;
-    world_.broadcast({&root, sizeof root, DataType::u8}, 0).wait();
-    CHECK(root == own);
-  }
-
- private:
-  Communicator& world_;
-  wide::Codec codec_;
-  std::vector<ClusterForm> forms_;
-  std::size_t index_ = 0;
-  std::unique_ptr<Communicator> ranks_;
-  std::unique_ptr<Communicator> lane_ranks_;
-  std::unique_ptr<GroupPeers> peers_;
-  std::unique_ptr<Cluster> cluster_;
-};
 
 std::vector<int> lane_counts(int ranks) {
   return ranks == 4 ? std::vector<int>{1, 2} : std::vector<int>{1};
+}
+
+// Records are there on a cluster's first rank alone.
+void check_learned(const ClusterOutcome& outcome) {
+  if (outcome.records.empty()) return;
+  const auto mean = [&](std::size_t begin) {
+    double sum = 0.0;
+    for (std::size_t i = begin; i < begin + 10; ++i) sum += outcome.records[i].loss;
+    return sum / 10.0;
+  };
+  CHECK(mean(outcome.records.size() - 10) < 0.95 * mean(0));
+}
+
+void pause(int milliseconds) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
 }
 
 }  // namespace
@@ -170,23 +44,30 @@ std::vector<int> lane_counts(int ranks) {
 TEST_CASE("clusters that average every step's gradients train as one cluster does") {
   ranked([](Communicator& world) {
     for (const int lanes : lane_counts(world.size())) {
-      JobOfClusters job(world, lanes, wide::Codec::none);
-      Rounds rounds =
-          job.rounds({.synchronisation = Synchronisation::every_step, .lanes = lanes, .outer = {}});
+      JobOfClusters job(world);
+      const auto clusters = static_cast<std::int64_t>(job.clusters());
+      const ClusterOutcome outcome =
+          job.train(run_of(20, 4), {.synchronisation = Synchronisation::every_step,
+                                    .lanes = lanes,
+                                    .codec = wide::Codec::none});
+      job.check_same(outcome);
+      CHECK(outcome.finished);
+      CHECK(outcome.state.id.round == 20);
+
       const auto self = world.split(world.rank(), 0, "self");
-      Cluster alone(*self, {}, DataType::f32);
-      for (int step = 0; step < 20; ++step) {
-        const std::int64_t batch = 4 * job.clusters();
-        const double expected = alone.step(step * batch, batch);
-        double loss = job.cluster().step(step * batch + 4 * job.index(), 4);
-        rounds.step(4 * context);
-        // Each cluster's loss is over its own sequences.
-        double sum = loss / job.cluster().grid().world().size();
-        const std::span<double> place(&sum, 1);
-        world.all_reduce(place, place, ReduceOp::sum).wait();
-        CHECK(sum / static_cast<double>(job.clusters()) == doctest::Approx(expected).epsilon(1e-4));
+      const auto alone = training::train_on(*self, run_of(20, 4 * clusters)).records;
+      for (std::size_t step = 0; step < alone.size(); ++step) {
+        const bool first = !outcome.records.empty();
+        if (first) REQUIRE(outcome.records.size() == alone.size());
+        // Each cluster's loss is over its own sequences; its gradient's norm is everybody's.
+        const double sum = job.sum(first ? outcome.records[step].loss : 0.0);
+        CHECK(sum / static_cast<double>(clusters) ==
+              doctest::Approx(alone[step].loss).epsilon(1e-4));
+        if (!first) continue;
+        CHECK(outcome.records[step].grad_norm ==
+              doctest::Approx(alone[step].grad_norm).epsilon(1e-3));
+        CHECK(outcome.records[step].tokens == alone[step].tokens);
       }
-      job.check_same_parameters();
     }
   });
 }
@@ -197,65 +78,101 @@ TEST_CASE("after each round all clusters have the same parameters, with every co
       for (const wide::Codec codec :
            {wide::Codec::none, wide::Codec::bf16, wide::Codec::int8, wide::Codec::int4}) {
         CAPTURE(static_cast<int>(codec));
-        JobOfClusters job(world, lanes, codec);
-        Rounds rounds = job.rounds({.inner_steps = 10, .lanes = lanes, .outer = {}});
-        double first = 0.0;
-        double last = 0.0;
-        for (int step = 0; step < 120; ++step) {
-          last = job.cluster().step(step * 16 + 4 * job.index(), 4);
-          if (step == 0) first = last;
-          if (!rounds.step(4 * context * static_cast<std::uint64_t>(1 + job.index()))) continue;
-          job.check_same_hash(rounds.hash());
-          job.check_same_parameters();
+        JobOfClusters job(world);
+        const ClusterOutcome outcome =
+            job.train(run_of(120, 4 + 2 * static_cast<std::int64_t>(job.index())),
+                      {.inner_steps = 10, .lanes = lanes, .codec = codec});
+        job.check_same(outcome);
+        check_learned(outcome);
+        CHECK(outcome.state.id.round == 12);
+        for (const StepRecord& record : outcome.records) {
+          REQUIRE(record.job.has_value());
+          CHECK(record.job->round == record.step / 10);
+          CHECK(record.job->clusters == static_cast<std::int64_t>(job.clusters()));
         }
-        CHECK(rounds.rounds_done() == 12);
-        CHECK(last < 0.9 * first);
       }
+    }
+  });
+}
+
+TEST_CASE("training goes on during exchanges, and takes them over a stated number of steps later") {
+  ranked([](Communicator& world) {
+    JobOfClusters job(world);
+    const ClusterOutcome outcome =
+        job.train(run_of(120, 4), {.inner_steps = 10, .overlap_steps = 3});
+    job.check_same(outcome);
+    check_learned(outcome);
+    for (const StepRecord& record : outcome.records) {
+      const std::int64_t rounds_over = record.step / 10;
+      const bool late = record.step % 10 < 3 && record.step != 120;
+      CHECK(record.job->round == (late ? std::max<std::int64_t>(rounds_over - 1, 0) : rounds_over));
     }
   });
 }
 
 TEST_CASE("bf16 models exchange their full-precision copies") {
   ranked([](Communicator& world) {
-    JobOfClusters job(world, 1, wide::Codec::int8, DataType::bf16);
-    Rounds rounds = job.rounds({.inner_steps = 3, .lanes = 1, .outer = {}});
-    for (int step = 0; step < 6; ++step) {
-      job.cluster().step(step * 16 + 4 * job.index(), 4);
-      rounds.step(4 * context);
-    }
-    job.check_same_hash(rounds.hash());
-    job.check_same_parameters();
+    JobOfClusters job(world);
+    training::Run run = run_of(6, 4);
+    run.type = DataType::bf16;
+    job.check_same(job.train(run, {.inner_steps = 3}));
   });
 }
 
 TEST_CASE("with one cluster, plain averaging and no codec, rounds change nothing but rounding") {
   ranked([](Communicator& world) {
-    const auto self = world.split(world.rank(), 0, "self");
-    GroupPeers peers(*self);
-    Cluster with(*self, {}, DataType::f32);
-    Cluster without(*self, {}, DataType::f32);
-    Rounds rounds(with.grid(), with.optimizer(),
-                  {.inner_steps = 3, .outer = {.lr = 1.0f, .momentum = 0.0f}},
-                  [&](int, std::size_t count) {
-                    return std::make_unique<FixedExchange>(peers, wide::Codec::none, count,
-                                                           [] { return WideTraffic{}; });
-                  });
-    for (int step = 0; step < 12; ++step) {
-      const double expected = without.step(step * 4, 4);
-      CHECK(with.step(step * 4, 4) == doctest::Approx(expected).epsilon(1e-5));
-      rounds.step(4 * context);
+    if (world.size() > 1) return;
+    JobOfClusters job(world);
+    const auto with = job.train(
+        run_of(12, 4),
+        {.inner_steps = 3, .codec = wide::Codec::none, .outer = {.lr = 1.0f, .momentum = 0.0f}});
+    const auto without = training::train_on(world, run_of(12, 4));
+    REQUIRE(with.records.size() == without.records.size());
+    for (std::size_t step = 0; step < with.records.size(); ++step) {
+      CHECK(with.records[step].loss == doctest::Approx(without.records[step].loss).epsilon(1e-5));
     }
+  });
+}
+
+TEST_CASE("a cluster that is told to leave does, and the others finish") {
+  ranked([](Communicator& world) {
+    if (world.size() == 1) return;
+    JobOfClusters job(world);
+    std::atomic<bool> leaves = false;
+    const bool leaver = job.index() == 1;
+    const ClusterOutcome outcome = job.train(
+        run_of(60, 4), {.inner_steps = 5}, [&] { return leaves.load(); },
+        [&](const StepRecord& record) { leaves = leaver && record.step >= 12; });
+    CHECK(outcome.finished == !leaver);
+    if (leaver) {
+      CHECK(outcome.state.id.round >= 3);
+      CHECK(outcome.state.id.round < 12);
+    } else {
+      CHECK(outcome.state.id.round == 12);
+    }
+  });
+}
+
+TEST_CASE("a cluster that comes late fetches the state and ends with the others") {
+  ranked([](Communicator& world) {
+    if (world.size() == 1) return;
+    wide::CoordinatorConfig config;
+    config.gather_ms = 0;
+    JobOfClusters job(world, config, 1);
+    const bool late = job.index() == 1;
+    if (late) pause(1500);
+    const ClusterOutcome outcome =
+        job.train(run_of(200, 4), {.inner_steps = 5}, {}, [&](const StepRecord&) { pause(25); });
+    CHECK(outcome.finished);
+    job.check_same(outcome);
+    if (late && !outcome.records.empty()) CHECK(outcome.records.front().step > 1);
   });
 }
 
 TEST_CASE("options that cannot be are refused") {
   ranked([](Communicator& world) {
-    JobOfClusters job(world, 1, wide::Codec::none);
-    CHECK_THROWS_WITH_AS(job.rounds({.inner_steps = 0, .outer = {}}),
-                         doctest::Contains("--inner-steps is 0"), Error);
-    CHECK_THROWS_WITH_AS(job.rounds({.lanes = 99, .outer = {}}), doctest::Contains("99 lanes"),
+    JobOfClusters job(world);
+    CHECK_THROWS_WITH_AS(job.train(run_of(2, 4), {.lanes = 99}), doctest::Contains("99 lanes"),
                          Error);
-    CHECK_THROWS_WITH_AS(job.rounds({.outer = {.momentum = 1.0f}}),
-                         doctest::Contains("--outer-momentum"), Error);
   });
 }

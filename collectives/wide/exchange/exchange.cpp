@@ -19,7 +19,7 @@ void check(const ExchangePlan& plan, const Peers& peers, const ErrorFeedback& fe
             "a plan has a part and a weight for each cluster");
   invariant(owned == values && values == mean && values == feedback.count(),
             "the parts of a plan add up to the lane's values");
-  invariant(plan.chunk_values > 0 && plan.chunk_values % codec_block == 0 && plan.chunks_ahead > 0,
+  invariant(plan.chunk_values > 0 && plan.chunk_values % codec_block == 0 && plan.bytes_ahead > 0,
             "chunks are whole blocks");
   invariant(std::accumulate(plan.weights.begin(), plan.weights.end(), std::uint64_t{0}) > 0,
             "somebody trained tokens");
@@ -27,6 +27,19 @@ void check(const ExchangePlan& plan, const Peers& peers, const ErrorFeedback& fe
 
 std::size_t chunks_of(const ExchangePlan& plan, std::size_t cluster) {
   return (plan.owned[cluster] + plan.chunk_values - 1) / plan.chunk_values;
+}
+
+std::size_t most_chunks(const ExchangePlan& plan) {
+  std::size_t most = 0;
+  for (std::size_t i = 0; i < plan.owned.size(); ++i) most = std::max(most, chunks_of(plan, i));
+  return most;
+}
+
+// A window of bytes, not of chunks: codecs make chunks small, but round trips no shorter.
+std::size_t chunks_ahead(const ExchangePlan& plan, Codec codec) {
+  const std::size_t chunk_bytes = encoded_bytes(codec, plan.chunk_values);
+  const std::size_t ahead = (plan.bytes_ahead + chunk_bytes - 1) / chunk_bytes;
+  return std::clamp<std::size_t>(ahead, 1, std::max<std::size_t>(1, most_chunks(plan)));
 }
 
 // One exchange under way.
@@ -41,7 +54,8 @@ class Run {
         mean_(mean),
         clusters_(static_cast<std::size_t>(peers.size())),
         self_(static_cast<std::size_t>(peers.self())),
-        window_(2 * plan.chunks_ahead + 1),
+        ahead_(chunks_ahead(plan, feedback.codec())),
+        window_(2 * ahead_ + 1),
         lanes_(clusters_) {
     std::size_t begin = 0;
     std::uint64_t id = plan.first_id;
@@ -71,17 +85,14 @@ class Run {
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
 
-  // Step s sends chunk s of every part to its owner, sums the chunk that was sent chunks_ahead
-  // steps ago, and takes the sums that others made of the one before that.
+  // Step s sends chunk s of every part to its owner, sums the chunk that was sent ahead_ steps ago,
+  // and takes the sums that others made of the one before that.
   void run() {
-    std::size_t steps = 0;
-    for (std::size_t i = 0; i < clusters_; ++i) steps = std::max(steps, chunks_of(plan_, i));
-    const std::size_t ahead = plan_.chunks_ahead;
-    for (std::size_t step = 0; step < steps + 2 * ahead; ++step) {
+    for (std::size_t step = 0; step < most_chunks(plan_) + 2 * ahead_; ++step) {
       expect(step);
       send_to_owners(step);
-      if (step >= ahead) sum_own(step - ahead);
-      if (step >= 2 * ahead) take_sums(step - 2 * ahead);
+      if (step >= ahead_) sum_own(step - ahead_);
+      if (step >= 2 * ahead_) take_sums(step - 2 * ahead_);
     }
     for (Lane& lane : lanes_) {
       for (Slot& slot : lane.to_owner) wait(slot);
@@ -210,6 +221,7 @@ class Run {
   std::span<float> mean_;
   std::size_t clusters_;
   std::size_t self_;
+  std::size_t ahead_;
   std::size_t window_;
   std::vector<std::size_t> begins_;
   std::vector<std::uint64_t> ids_;

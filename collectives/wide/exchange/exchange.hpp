@@ -20,9 +20,9 @@ struct ExchangePlan {
   /// Transfers take ids from here on, 2 for each chunk of each cluster's part: see ids_needed().
   std::uint64_t first_id = 0;
   std::size_t chunk_values = std::size_t{1} << 18;  ///< a multiple of codec_block
-  /// Chunks that are on their way to each cluster before the first is waited for: what a link holds
-  /// in a round trip, and more.
-  std::size_t chunks_ahead = 16;
+  /// Encoded bytes that are on their way to each cluster before the first chunk is waited for, in
+  /// whole chunks: what a link holds in a round trip, its queues too, and more.
+  std::size_t bytes_ahead = std::size_t{16} << 20;
 };
 
 /// Shares of `count` values in proportion to `speed` (bandwidths, in any unit), in whole blocks.
@@ -45,7 +45,7 @@ std::uint64_t bytes_sent(const ExchangePlan& plan, Codec codec, int cluster);
 /// `values` and `mean` have the lane's values and do not overlap. The feedback is neither committed
 /// nor discarded: a retry after a failure, with whatever clusters are left, sends the same values
 /// again.
-/// Memory: 6 · chunks_ahead chunks per other cluster, encoded. Throws Error when a cluster fails,
+/// Memory: 6 · bytes_ahead per other cluster. Throws Error when a cluster fails,
 /// and NotEncodable; `mean` then holds nothing of use, and no work is under way any more.
 void exchange(Peers& peers, const ExchangePlan& plan, ErrorFeedback& feedback,
               std::span<const float> values, std::span<float> mean);

@@ -7,6 +7,7 @@
 
 #include "collectives/wide/protocol/archive.hpp"
 #include "collectives/wide/protocol/messages.hpp"
+#include "collectives/wide/protocol/state.hpp"
 
 namespace train::wide {
 
@@ -35,7 +36,8 @@ struct Close {
 /// Appends a frame to the journal and makes it durable (fsync). No later action may be carried out
 /// before that: this is what makes a decision irrevocable before anyone hears of it.
 struct Append {
-  Bytes frame;
+  Record record;
+  Bytes frame;  // it, as the journal holds it
 };
 /// Replaces the whole journal by this one (new file, fsync, rename, fsync of the directory), with
 /// the same promise.
@@ -59,7 +61,7 @@ struct BeginRound {
 struct FinishRound {
   std::uint64_t round = 0;
 };
-/// take() may give more now; if `exhausted`, what is leased already is the last there is for now.
+/// take() may give more now; if `exhausted`, it gives what is left, the last there is for now.
 struct LeaseChanged {
   bool exhausted = false;
 };
@@ -88,12 +90,14 @@ struct FetchState {
 };
 /// Stop the fetch that is running: the outer state stays what it is.
 struct StopFetch {};
-/// All samples are trained; the outer state is the result.
+/// All rounds are done, or all samples trained; the outer state is the result. Said once.
 struct JobFinished {};
-/// End the program: released after leave(), or refused by the coordinator.
+/// End the program: released after leave(), too late for a job that is over, or refused by the
+/// coordinator. Only the last is a failure.
 struct Stop {
   bool refused = false;
-  bool last = false;  // nobody else holds the state: keep it
+  bool last = false;      // nobody else holds the state: keep it
+  bool finished = false;  // the job is over; what this cluster holds is not its result
   std::string reason;
 };
 using MemberAction =

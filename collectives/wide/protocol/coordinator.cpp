@@ -69,7 +69,7 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
   if (hello.self.name.empty() || hello.self.name.size() > name_bytes_max) {
     return refuse(fmt::format("a cluster's name has 1 to {} bytes", name_bytes_max));
   }
-  if (state_.committed && hello.job != state_.job) {
+  if (state_.committed && !same_job(hello.job, hello.rounds_total)) {
     return refuse("its model, data, seed or schedule differ from the job's");
   }
   if (state_.committed && hello.committed.id > state_.committed->id) {
@@ -95,6 +95,7 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
   peer.self = hello.self;
   peer.offer = hello.offer;
   peer.job = hello.job;
+  peer.rounds_total = hello.rounds_total;
   peer.session = session;
   peer.lost = false;
   peer.heartbeat = HeartbeatDeadline(config_.heartbeat, now_ms_);
@@ -105,7 +106,8 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
   peer.done.reset();
   peer.failed.reset();
   peer.fetch.reset();
-  peer.released = false;
+  peer.released = peer.told_finished = false;
+  peer.late_by_ms.reset();
   log(fmt::format("cluster {} {} with the state of {}", peer.self.name,
                   is_new ? "connects" : "is back", to_string(hello.committed.id)));
   greet(peer);
@@ -113,8 +115,7 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
 
 /// Everything that the peer may have missed, or that a restart has made it ask again.
 void Coordinator::greet(Peer& peer) {
-  if (state_.committed &&
-      (peer.pending == state_.committed->id || (finished() && holds_committed(peer)))) {
+  if (state_.committed && peer.pending == state_.committed->id) {
     if (!holds_committed(peer)) peer.holds.reset();
     send(peer, Commit{state_.committed_info(), finished()});
   }
@@ -140,8 +141,8 @@ void Coordinator::on(Peer& peer, const Links& links) {
 void Coordinator::on(Peer& peer, const LeaseRequest& request) {
   const EpochMember* member = entry(peer);
   if (member == nullptr || request.epoch < member->since) return;
-  const RangeSet ranges =
-      state_.ledger.propose(std::min(request.samples, lease_samples_max), config_.samples_total);
+  const std::uint64_t samples = finished() ? 0 : std::min(request.samples, lease_samples_max);
+  const RangeSet ranges = state_.ledger.propose(samples, config_.samples_total);
   if (!ranges.empty()) decide(Leased{peer.self.name, ranges});
   send(peer, Lease{state_.epoch, state_.ledger.leased(peer.self.name), ranges.empty()});
 }
@@ -191,8 +192,6 @@ void Coordinator::on(Peer& peer, const Holds& holds) {
                     to_string(state.id), state_.committed->hash);
     warn(fmt::format("cluster {} is wrong: {}; it has to fetch them", peer.self.name, reason));
     if (in_epoch(peer)) peer.dropped = reason;
-  } else if (finished()) {
-    send(peer, Commit{state_.committed_info(), true});
   }
 }
 
@@ -217,7 +216,8 @@ void Coordinator::advance() {
   wake_ms_ = std::numeric_limits<TimeMs>::max();
   int steps = 0;
   while (expire_peers() || adopt_state() || release_leavers() || change_epoch() ||
-         conclude_exchange() || end_inner_steps() || begin_exchange() || assign_fetches()) {
+         conclude_exchange() || end_inner_steps() || begin_exchange() || assign_fetches() ||
+         conclude_job()) {
     invariant(++steps < 10'000, "the coordinator's rules do not come to rest");
     wake_ms_ = std::numeric_limits<TimeMs>::max();
   }
@@ -238,7 +238,7 @@ void Coordinator::decide(const Record& record) {
   const std::string reason = refusal(state_, record);
   invariant(reason.empty(), reason.c_str());
   fold(state_, record);
-  out_.push_back(Append{journal_frame(record)});
+  out_.push_back(Append{record, journal_frame(record)});
   if (++records_ >= config_.compact_after_records) {
     records_ = 0;
     out_.push_back(Compact{journal_frame(state_)});
@@ -268,6 +268,10 @@ Coordinator::Peer* Coordinator::by_session(SessionId session) {
 const EpochMember* Coordinator::entry(const Peer& peer) const {
   const EpochMember* member = state_.member(peer.self.name);
   return member != nullptr && member->self == peer.self ? member : nullptr;
+}
+
+bool Coordinator::same_job(std::uint64_t job, std::uint64_t rounds_total) const {
+  return job == state_.job && rounds_total == state_.rounds_total;
 }
 
 bool Coordinator::holds_committed(const Peer& peer) const {

@@ -17,7 +17,7 @@ namespace train::wide {
 
 struct CoordinatorConfig {
   std::uint64_t clusters_min = 1;   // to begin a job, or to go on from an older state
-  std::uint64_t samples_total = 0;  // the job ends when they are trained; 0: never
+  std::uint64_t samples_total = 0;  // the job ends when they are trained; 0: not by their count
   HeartbeatConfig heartbeat;
   TimeMs gather_ms = 30'000;           // for links between the first members, when a job begins
   TimeMs join_early_ms = 2'000;        // a newcomer this soon after a commit trains that round
@@ -28,6 +28,7 @@ struct CoordinatorConfig {
   TimeMs straggler_ms = 30'000;        // for Ready after a Finish
   TimeMs join_hold_ms = 120'000;       // how long exchanges wait for a newcomer that came too late
   TimeMs rejoin_ms = 1'000;            // before a dropped member enters again; doubles each time
+  TimeMs late_ms = 30'000;             // for who comes after the end to find the last state
   TimeMs leave_margin_ms = 5'000;      // before the end of a notice: go without the round
   std::uint32_t attempts_max = 3;      // of an exchange, before who is in the way is left out
   std::uint64_t compact_after_records = 4096;
@@ -45,14 +46,17 @@ class Coordinator {
   CoordinatorActions tick(TimeMs now_ms);
 
   const State& state() const { return state_; }
-  bool finished() const { return state_.ledger.all_trained(config_.samples_total); }
+  /// The job is over: clusters that come now get its last state, if another one has it, and go.
+  bool finished() const { return state_.finished(config_.samples_total); }
+  /// The job is over, and all members of its last epoch have said that they hold its last state.
+  bool concluded() const;
 
  private:
   /// A cluster: in the epoch, or a newcomer. All of it may be lost in a restart.
   struct Peer {
     Identity self;
     Offer offer;
-    std::uint64_t job = 0;
+    std::uint64_t job = 0, rounds_total = 0;
     SessionId session = 0;  // 0: not connected
     HeartbeatDeadline heartbeat;
     bool lost = false;                  // of the epoch, and silent for too long
@@ -68,6 +72,8 @@ class Coordinator {
     std::optional<TimeMs> leave_by_ms;
     std::uint64_t leave_round = 0;
     bool released = false;
+    bool told_finished = false;
+    std::optional<TimeMs> late_by_ms;  // when to give up on getting it the last state
     // As a newcomer.
     std::optional<Fetch> fetch;
     std::set<std::string> bad_sources;
@@ -98,6 +104,7 @@ class Coordinator {
   bool change_epoch();
   bool release_leavers();  // coordinator_newcomers.cpp
   bool assign_fetches();
+  bool conclude_job();       // coordinator_end.cpp
   bool conclude_exchange();  // coordinator_exchange.cpp
   bool end_inner_steps();
   bool begin_exchange();
@@ -108,6 +115,7 @@ class Coordinator {
   void commit_exchange(std::uint64_t hash);
   std::vector<const Peer*> admissible(std::vector<const Peer*> together);
   bool gathered(std::size_t count);
+  bool holder_expected() const;
   void blame(const std::vector<Conflict>& conflicts, const char* why);
   void drop_disagreeing();
   bool holding_for_newcomer();
@@ -119,6 +127,7 @@ class Coordinator {
   const EpochMember* entry(const Peer& peer) const;  // in the epoch, if it is this incarnation
   bool in_epoch(const Peer& peer) const { return entry(peer) != nullptr; }
   bool exchanging() const { return state_.in_flight.has_value() && !aborted_; }
+  bool same_job(std::uint64_t job, std::uint64_t rounds_total) const;
   bool holds_committed(const Peer& peer) const;
   bool linked(const Peer& a, const Peer& b) const;
   std::vector<Conflict> broken_links(const std::vector<const Peer*>& peers) const;

@@ -112,10 +112,11 @@ void Coordinator::commit_exchange(std::uint64_t hash) {
     peer->ready.reset();
     peer->done.reset();
     peer->drops = 0;
+    peer->told_finished = commit.finished;
     send(*peer, commit);
   }
   log(fmt::format("{} is committed: {:016x}{}", to_string(id), hash,
-                  commit.finished ? ", all samples are trained" : ""));
+                  commit.finished ? ", the last of the job" : ""));
   round_began_ms_ = now_ms_;
   finishing_ = false;
   failures_ = 0;

@@ -11,7 +11,11 @@ namespace train::wide {
 bool Coordinator::expire_peers() {
   for (auto& [name, peer] : peers_) {
     if (peer.lost || !due(peer.heartbeat.deadline_ms())) continue;
-    warn(fmt::format("cluster {} is silent for too long: lost", name));
+    if (peer.told_finished) {
+      log(fmt::format("cluster {} has left", name));
+    } else {
+      warn(fmt::format("cluster {} is silent for too long: lost", name));
+    }
     if (peer.session != 0) close(peer);
     if (in_epoch(peer)) {
       peer.lost = true;
@@ -28,17 +32,14 @@ bool Coordinator::expire_peers() {
 /// Decides which state the job goes on from when no member has the committed one, or there is none
 /// yet. A later commit is given up only after its holders had time to come back.
 bool Coordinator::adopt_state() {
+  if (finished()) return false;  // what has ended stays ended
   std::vector<const Peer*> present;
-  bool holder = false;
   for (const auto& [name, peer] : peers_) {
-    const bool sound_member = in_epoch(peer) && !peer.lost && peer.dropped.empty();
-    holder = holder || sound_member || (holds_committed(peer) && !peer.released) ||
-             (state_.committed && peer.pending == state_.committed->id);
     if (peer.session == 0 || peer.released || peer.leave_by_ms || !peer.holds) continue;
-    if (!refusal(state_, Adopted{peer.job, *peer.holds}).empty()) continue;
+    if (!refusal(state_, Adopted{peer.job, peer.rounds_total, *peer.holds}).empty()) continue;
     present.push_back(&peer);
   }
-  if (holder) {
+  if (holder_expected()) {
     holders_gone_ms_.reset();
     return false;
   }
@@ -57,7 +58,8 @@ bool Coordinator::adopt_state() {
   std::pair<ExchangeId, std::ptrdiff_t> best_rank;
   for (const Peer* peer : present) {
     const auto same = std::count_if(present.begin(), present.end(), [&](const Peer* other) {
-      return other->holds == peer->holds && other->job == peer->job;
+      return other->holds == peer->holds && other->job == peer->job &&
+             other->rounds_total == peer->rounds_total;
     });
     if (const auto rank = std::pair(peer->holds->id, same); best == nullptr || rank > best_rank) {
       best = peer;
@@ -74,13 +76,14 @@ bool Coordinator::adopt_state() {
     log(fmt::format("the job begins with {} clusters from {}", present.size(),
                     to_string(best->holds->id)));
   }
-  decide(Adopted{best->job, *best->holds});
+  decide(Adopted{best->job, best->rounds_total, *best->holds});
   aborted_ = false;
   adopted_ms_ = now_ms_;
   holders_gone_ms_.reset();
   for (auto peer = peers_.begin(); peer != peers_.end();) {
     peer->second.dropped.clear();
-    if (peer->second.session != 0 && peer->second.job != state_.job) {
+    const bool same = same_job(peer->second.job, peer->second.rounds_total);
+    if (peer->second.session != 0 && !same) {
       send(peer->second, Refused{"its model, data, seed or schedule differ from the job's"});
       close(peer->second);
     }

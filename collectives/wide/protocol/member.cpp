@@ -12,8 +12,9 @@ MemberActions Member::connected(TimeMs now_ms) {
   connected_ = true;
   coordinator_ = HeartbeatDeadline(config_.heartbeat, now_ms);
   beat_at_ms_ = now_ms + config_.heartbeat.interval_ms;
-  requested_ = false;
-  Hello hello{config_.job, config_.self, config_.offer, committed_, {}, since_};
+  requested_ = since_ != 0;  // who is in the epoch is told its lease now
+  Hello hello{config_.job, config_.rounds_total, config_.self, config_.offer, committed_, {},
+              since_};
   if (pending_) hello.pending = pending_->id;
   out.push_back(Send{hello});
   out.push_back(Send{Links{links_}});
@@ -124,7 +125,7 @@ void Member::discard(const std::string& reason, MemberActions& out) {
   attempt_ = 1;
   leased_ = {};
   taken_ = {};
-  requested_ = false;
+  requested_ = exhausted_ = false;
   out.push_back(Discard{reason});
   // While a commit is being applied, applied() says it.
   if (!applying_) out.push_back(Send{Holds{committed_}});
@@ -134,6 +135,7 @@ void Member::on(const Lease& lease, MemberActions& out) {
   if (since_ == 0 || lease.epoch < since_) return;
   leased_ = lease.ranges;
   requested_ = false;
+  exhausted_ = lease.exhausted;
   out.push_back(LeaseChanged{lease.exhausted});
 }
 
@@ -148,10 +150,10 @@ Member::Taken Member::take(std::uint64_t count) {
   Taken result;
   if (since_ == 0) return result;
   RangeSet left = available();
+  if (left.size() < count) top_up_lease(std::max(count, config_.lease_samples), result.actions);
+  if (left.size() < count && !exhausted_) return result;
   result.samples = left.take(count);
   taken_.add(result.samples);
-  // Ask while there is still something to train on.
-  if (left.size() < std::max(count, config_.lease_samples / 2)) request_lease(result.actions);
   return result;
 }
 
@@ -160,10 +162,12 @@ void Member::stop_fetch(MemberActions& out) {
   fetching_.reset();
 }
 
-void Member::request_lease(MemberActions& out) {
-  if (requested_ || !connected_) return;
+/// Asks for what is missing to so many samples that are not taken yet.
+void Member::top_up_lease(std::uint64_t untaken, MemberActions& out) {
+  const std::uint64_t left = available().size();
+  if (requested_ || !connected_ || left >= untaken) return;
   requested_ = true;
-  out.push_back(Send{LeaseRequest{epoch_, config_.lease_samples}});
+  out.push_back(Send{LeaseRequest{epoch_, untaken - left}});
 }
 
 void Member::on(const Finish& finish, MemberActions& out) {
@@ -187,6 +191,9 @@ void Member::on(const Start& start, MemberActions& out) {
   attempt_ = id.attempt;
   running_ = id;
   out.push_back(RunExchange{start});
+  // For the next round, while this one is exchanged. All have taken this round's samples by now, so
+  // what each round is trained on lies together.
+  top_up_lease(config_.lease_samples, out);
 }
 
 MemberActions Member::exchange_done(const ExchangeId& id, std::uint64_t hash) {
@@ -210,10 +217,11 @@ void Member::on(const Abort& abort, MemberActions& out) {
 
 void Member::on(const Commit& commit, MemberActions& out) {
   finished_ = commit.finished;
-  if (commit.state.id == committed_.id && !applying_ && finished_) out.push_back(JobFinished{});
+  if (commit.state.id == committed_.id && !applying_ && finished_) tell_finished(out);
   if (applying_ || !pending_ || pending_->id != commit.state.id) return;
   if (pending_->hash != commit.state.hash) {
-    out.push_back(Stop{true, false, "the coordinator commits another result than was agreed on"});
+    const char* reason = "the coordinator commits another result than was agreed on";
+    out.push_back(Stop{true, false, false, reason});
     return;
   }
   applying_ = commit.state;
@@ -232,11 +240,15 @@ MemberActions Member::applied(std::uint64_t hash) {
   attempt_ = 1;
   out.push_back(Send{Holds{committed_}});
   if (finished_) {
-    out.push_back(JobFinished{});
+    tell_finished(out);
   } else if (since_ != 0) {
     begin_round(out);
   }
   return out;
+}
+
+void Member::tell_finished(MemberActions& out) {
+  if (!std::exchange(told_finished_, true)) out.push_back(JobFinished{});
 }
 
 void Member::on(const Fetch& fetch, MemberActions& out) {
@@ -264,11 +276,13 @@ MemberActions Member::leave(std::uint64_t notice_ms) {
 }
 
 void Member::on(const Released& released, MemberActions& out) {
-  out.push_back(Stop{false, released.last, "released"});
+  const char* reason = "released";
+  if (released.finished) reason = "the job is over, and no cluster has its last state for this one";
+  out.push_back(Stop{false, released.last, released.finished, reason});
 }
 
 void Member::on(const Refused& refused, MemberActions& out) {
-  out.push_back(Stop{true, false, refused.reason});
+  out.push_back(Stop{true, false, false, refused.reason});
 }
 
 }  // namespace train::wide

@@ -13,9 +13,10 @@ namespace train::wide {
 
 struct MemberConfig {
   std::uint64_t job = 0;
+  std::uint64_t rounds_total = 0;  // 0: the job does not end by count of rounds
   Identity self;  // the incarnation grows with every start of the cluster (a time will do)
   Offer offer;
-  std::uint64_t lease_samples = 0;  // asked for at a time: about a round's worth
+  std::uint64_t lease_samples = 0;  // untaken ones to have when a round begins
   HeartbeatConfig heartbeat;
 };
 
@@ -37,7 +38,8 @@ class Member {
     RangeSet samples;  // empty: nothing is leased now; LeaseChanged tells when to try again
     MemberActions actions;
   };
-  /// Takes up to `count` leased samples for the next inner step.
+  /// Takes `count` leased samples for the next inner step: all of them or none, but for the last
+  /// ones when nothing is left to lease. Asks for more if they are too few.
   Taken take(std::uint64_t count);
   /// Freezes what was taken and trained since the last call as the input of the round's exchange.
   MemberActions round_finished(std::uint64_t tokens, std::uint32_t inner_steps);
@@ -72,7 +74,8 @@ class Member {
   void drop_attempts_below(std::uint32_t attempt, MemberActions& out);
   void discard(const std::string& reason, MemberActions& out);
   void stop_fetch(MemberActions& out);
-  void request_lease(MemberActions& out);
+  void tell_finished(MemberActions& out);
+  void top_up_lease(std::uint64_t untaken, MemberActions& out);
   void say_position(MemberActions& out) const;
   RangeSet available() const;
 
@@ -93,11 +96,13 @@ class Member {
   std::optional<Fetch> fetching_;
   std::optional<std::uint64_t> notice_ms_;
   bool finished_ = false;
+  bool told_finished_ = false;
 
   // Samples.
   RangeSet leased_;  // all of them, taken or not
   RangeSet taken_;   // since the last round_finished()
   bool requested_ = false;
+  bool exhausted_ = false;
 
   // The round's exchange: first frozen, then running, then pending or failed.
   std::optional<Ready> frozen_;

@@ -15,6 +15,7 @@ namespace train::wide {
 /// The first message of every connection.
 struct Hello {
   std::uint64_t job = 0;  // hash of what all clusters must agree on: model, data, seed, schedule
+  std::uint64_t rounds_total = 0;  // the job ends with this round; 0: never by count of rounds
   Identity self;
   Offer offer;
   StateInfo committed;                // the outer state it holds
@@ -36,7 +37,7 @@ struct Links {
   std::vector<LinkInfo> up;
 };
 
-/// Wants at least `samples` beyond what it has taken already.
+/// Wants `samples` more than it has leased.
 struct LeaseRequest {
   std::uint64_t epoch = 0, samples = 0;
 };
@@ -122,7 +123,7 @@ struct Abort {
 /// The decision: durable before it is sent.
 struct Commit {
   StateInfo state;
-  bool finished = false;  // every sample is trained: the job is over
+  bool finished = false;  // every round is done, or every sample trained: the job is over
 };
 
 /// Get this state from there.
@@ -135,9 +136,11 @@ struct Beat {
   std::uint64_t sequence = 0;
 };
 
-/// Go. With `last`, nobody else holds the state: keep it.
+/// Go. With `last`, nobody else holds the state: keep it. With `finished`, the job is over, and
+/// nobody is left to get its last state from.
 struct Released {
   bool last = false;
+  bool finished = false;
 };
 
 /// Never come back without a change: another job, a state that cannot be, a name taken over.

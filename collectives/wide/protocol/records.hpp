@@ -29,6 +29,7 @@ struct Contribution {
 /// the last commit is gone.
 struct Adopted {
   std::uint64_t job = 0;
+  std::uint64_t rounds_total = 0;
   StateInfo state;
 };
 /// A new epoch; ends an attempt that was running. Leases of those who are out are free again.

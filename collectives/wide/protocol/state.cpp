@@ -18,7 +18,8 @@ std::string refusal_of(const State& state, const Adopted& record) {
   const bool holes_fit =
       position.holes.empty() || position.holes.ranges().back().end <= position.next;
   if (!holes_fit) return "a state with holes beyond its position";
-  if (state.job != 0 && state.job != record.job) return "a state of another job";
+  const bool same_job = state.job == record.job && state.rounds_total == record.rounds_total;
+  if (state.job != 0 && !same_job) return "a state of another job";
   return "";
 }
 
@@ -64,6 +65,7 @@ std::string refusal_of(const State&, const State& record) {
 
 void apply_to(State& state, const Adopted& record) {
   state.job = record.job;
+  state.rounds_total = record.rounds_total;
   state.committed = record.state;
   state.committed->position = {};
   state.epoch = std::max(state.epoch, record.state.id.epoch);
@@ -113,6 +115,11 @@ const EpochMember* State::member(std::string_view name) const {
   const auto found = std::find_if(members.begin(), members.end(),
                                   [&](const EpochMember& m) { return m.self.name == name; });
   return found != members.end() ? &*found : nullptr;
+}
+
+bool State::finished(std::uint64_t samples_total) const {
+  if (committed && rounds_total > 0 && committed->id.round >= rounds_total) return true;
+  return ledger.all_trained(samples_total);
 }
 
 StateInfo State::committed_info() const {

@@ -15,6 +15,7 @@ namespace train::wide {
 /// All that the coordinator must not forget: the fold of the journal's records.
 struct State {
   std::uint64_t job = 0;
+  std::uint64_t rounds_total = 0;      // the job ends with this round; 0: never by count of rounds
   std::optional<StateInfo> committed;  // its position is kept in `ledger`, not here
   std::uint64_t epoch = 0;
   std::vector<EpochMember> members;         // of the epoch, by name
@@ -25,6 +26,8 @@ struct State {
   const EpochMember* member(std::string_view name) const;
   /// The round that is being trained.
   std::uint64_t round() const { return committed ? committed->id.round + 1 : 0; }
+  /// Whether all rounds are done, or all of `samples_total` samples (0: no end) are trained.
+  bool finished(std::uint64_t samples_total) const;
   /// The committed state with its place in the data.
   StateInfo committed_info() const;
 };
@@ -47,7 +50,7 @@ void fields(A& a, Contribution& c) {
 }
 template <typename A>
 void fields(A& a, Adopted& r) {
-  a(r.job, r.state);
+  a(r.job, r.rounds_total, r.state);
 }
 template <typename A>
 void fields(A& a, EpochOpened& r) {
@@ -67,7 +70,7 @@ void fields(A& a, Committed& r) {
 }
 template <typename A>
 void fields(A& a, State& s) {
-  a(s.job, s.committed, s.epoch, s.members, s.attempts, s.in_flight, s.ledger);
+  a(s.job, s.rounds_total, s.committed, s.epoch, s.members, s.attempts, s.in_flight, s.ledger);
 }
 
 }  // namespace train::wide

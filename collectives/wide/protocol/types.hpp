@@ -48,7 +48,7 @@ struct Identity {
 
 /// What a cluster brings.
 struct Offer {
-  std::string address;  // where other clusters reach it; empty if it only dials out
+  std::vector<std::string> addresses;  // of its lanes, in their order; empty if it only dials out
   std::uint32_t lanes = 1;
   std::uint64_t bandwidth_kbit = 0;  // measured, per second, of the whole cluster
   bool operator==(const Offer&) const = default;

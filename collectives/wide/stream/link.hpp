@@ -29,7 +29,7 @@ struct LinkOptions {
   AutoStreams auto_streams{};
   /// Pieces of a transfer, each sent over one stream; the receiving end's value counts. 4 KiB to
   /// 4 MiB.
-  std::size_t chunk_bytes = 512 << 10;
+  std::size_t chunk_bytes = 128 << 10;
 };
 
 /// What crossed a link since it was made, streams that are gone included.

@@ -1,55 +1,11 @@
 // A coordinator, message by message: what the simulator's chances do not pin down.
-#include "collectives/wide/protocol/coordinator.hpp"
-
-#include <optional>
-
 #include <doctest/doctest.h>
+
+#include "tests/wide/protocol/talk.hpp"
 
 using namespace train::wide;
 
 namespace {
-
-/// Speaks for members "a" (session 1) and "b" (session 2).
-struct Talk {
-  Coordinator coordinator{config(), {}, 0};
-  CoordinatorActions last;
-  TimeMs now_ms = 0;
-
-  static CoordinatorConfig config() {
-    CoordinatorConfig config;
-    config.join_early_ms = 0;
-    config.join_hold_ms = 3'000;
-    config.heartbeat = {500, 100'000, 100'000, 6};
-    return config;
-  }
-  void say(SessionId session, const Message& message) {
-    last = coordinator.receive(session, message, now_ms);
-  }
-  void join(SessionId session, const std::string& name, const std::string& peer) {
-    say(session, Hello{1, {name, 1}, {}, {}, {}, 0});
-    say(session, Links{{{peer, 1}}});
-  }
-  /// The last message of this kind to the session in the last answer.
-  template <typename T>
-  std::optional<T> heard(SessionId session) const {
-    std::optional<T> found;
-    for (const CoordinatorAction& action : last) {
-      const auto* send = std::get_if<SendTo>(&action);
-      if (send == nullptr || send->session != session) continue;
-      if (const T* message = std::get_if<T>(&send->message)) found = *message;
-    }
-    return found;
-  }
-  void ready(SessionId session) {
-    const State& state = coordinator.state();
-    say(session,
-        Ready{{state.epoch, state.round(), state.attempts + 1}, 5, 1, state.committed->hash, {}});
-  }
-  void done(SessionId session, std::uint64_t hash) {
-    say(session, Done{coordinator.state().in_flight->id, hash});
-  }
-  void holds(SessionId session) { say(session, Holds{coordinator.state().committed_info()}); }
-};
 
 /// "a" has committed round 1 while "b", which began with nothing, was fetching the state before.
 Talk with_late_newcomer() {
@@ -127,15 +83,15 @@ TEST_CASE("results that differ are not committed") {
 TEST_CASE("strangers are refused") {
   Talk talk;
   talk.join(1, "a", "b");
-  talk.say(2, Hello{2, {"b", 1}, {}, {}, {}, 0});
+  talk.say(2, Hello{2, 0, {"b", 1}, {}, {}, {}, 0});
   REQUIRE(talk.heard<Refused>(2));
   CHECK(talk.heard<Refused>(2)->reason.find("differ") != std::string::npos);
-  talk.say(3, Hello{1, {"b", 1}, {}, {{9, 9, 1}, 5, {}}, {}, 0});
+  talk.say(3, Hello{1, 0, {"b", 1}, {}, {{9, 9, 1}, 5, {}}, {}, 0});
   REQUIRE(talk.heard<Refused>(3));
   CHECK(talk.heard<Refused>(3)->reason.find("journal") != std::string::npos);
-  talk.say(4, Hello{1, {"", 1}, {}, {}, {}, 0});
+  talk.say(4, Hello{1, 0, {"", 1}, {}, {}, {}, 0});
   CHECK(talk.heard<Refused>(4));
-  talk.say(5, Hello{1, {"a", 0}, {}, {}, {}, 0});  // an older process of a connected cluster
+  talk.say(5, Hello{1, 0, {"a", 0}, {}, {}, {}, 0});  // an older process of a connected cluster
   CHECK(talk.heard<Refused>(5));
   CHECK(talk.coordinator.state().members.size() == 1);
 }

@@ -15,7 +15,7 @@ namespace {
 std::vector<Record> life() {
   const EpochMember a{{"a", 1}, 1, 1}, b{{"b", 1}, 1, 1}, late{{"b", 2}, 2, 3};
   return {
-      Adopted{9, {{}, 5, {}}},
+      Adopted{9, 40, {{}, 5, {}}},
       EpochOpened{1, {a, b}},
       Leased{"a", RangeSet({0, 10})},
       Leased{"b", RangeSet({10, 30})},

@@ -52,7 +52,7 @@ class RandomMessages {
       case 9:
         return Leave{below(9'000)};
       case 10:
-        return Directory{id(), {{identity(), {"a:1", 2, 3}, below(3), below(4)}}};
+        return Directory{id(), {{identity(), {{"a:1", "a:2"}, 2, 3}, below(3), below(4)}}};
       case 11:
         return Lease{below(4), ranges(), below(2) == 0};
       case 12:
@@ -68,13 +68,13 @@ class RandomMessages {
       case 17:
         return Beat{below(99)};
       case 18:
-        return Released{below(2) == 0};
+        return Released{below(2) == 0, below(2) == 0};
       default:
         return Refused{"because"};
     }
   }
   Hello hello() {
-    Hello hello{1, identity(), {"here:1", 1, 100}, state(), {}, below(3)};
+    Hello hello{1, 0, identity(), {{"here:1"}, 1, 100}, state(), {}, below(3)};
     if (below(3) == 0) hello.pending = id();
     if (below(2) == 0) hello.committed = {};
     return hello;

@@ -42,6 +42,7 @@ void Checks::durable(const Record& record, const std::map<std::string, Holder>& 
 }
 
 void Checks::committed(const Committed& record, const std::map<std::string, Holder>& living) {
+  require(!state_.finished(samples_total_), "a commit after the end: " + to_string(record.id));
   require(record.id.epoch == state_.epoch, "a commit of a stale epoch: " + to_string(record.id));
   const auto& inputs = inputs_[record.id];
   require(inputs.size() == state_.members.size(), "a commit that not every member took part in");
@@ -118,6 +119,17 @@ void Checks::released(const std::string& name) {
           name + " is released although nobody else ever had the state");
 }
 
+void Checks::too_late(const std::string& name, const std::map<std::string, Holder>& within_reach) {
+  ++too_late_;
+  require(state_.finished(samples_total_), name + " is too late for a job that is not over");
+  for (const auto& [process, holder] : within_reach) {
+    const bool has_it =
+        holder.committed == state_.committed->id && holder.parameters == state_.committed->hash;
+    require(!has_it,
+            name + " is told that it is too late, but could have the last state from " + process);
+  }
+}
+
 void Checks::replayed(const State& state) const {
   Writer ours, theirs;
   ours(state_);
@@ -126,7 +138,12 @@ void Checks::replayed(const State& state) const {
 }
 
 void Checks::finished(const std::map<std::string, Holder>& living) const {
-  require(trained_ == RangeSet({0, samples_total_}), "samples are missing in the end");
+  const bool by_rounds =
+      state_.rounds_total > 0 && state_.committed->id.round >= state_.rounds_total;
+  require(by_rounds || trained_ == RangeSet({0, samples_total_}), "samples are missing in the end");
+  RangeSet counted({0, state_.committed_info().position.next});
+  counted.remove(state_.committed_info().position.holes);
+  require(trained_ == counted, "the ledger counts other samples than were trained");
   for (const auto& [process, holder] : living) {
     require(holder.committed == state_.committed->id && holder.parameters == state_.committed->hash,
             process + " ends with another state");

@@ -52,6 +52,8 @@ class Checks {
   void held(const std::string& name, const ExchangeId& id) { holders_[id].insert(name); }
   /// `name` may go, and others have the committed state.
   void released(const std::string& name);
+  /// `name` may go without the last state, and nobody in its reach has it.
+  void too_late(const std::string& name, const std::map<std::string, Holder>& within_reach);
   /// Parameters may be damaged after a commit. With nobody else left, the job goes on from them.
   void expect_damage(bool damage) { damage_ = damage; }
   void replayed(const State& state) const;
@@ -61,6 +63,7 @@ class Checks {
   std::uint64_t commits() const { return commits_.size() - 1; }
   std::uint64_t rollbacks() const { return rollbacks_; }
   std::uint64_t retries() const { return retries_; }
+  std::uint64_t too_late() const { return too_late_; }
 
  private:
   struct CommitFacts {
@@ -79,7 +82,7 @@ class Checks {
   RangeSet trained_;
   std::map<ExchangeId, std::set<std::string>> holders_;  // names that had it at some time
   bool damage_ = false;
-  std::uint64_t rollbacks_ = 0, retries_ = 0;
+  std::uint64_t rollbacks_ = 0, retries_ = 0, too_late_ = 0;
 };
 
 }  // namespace train::wide::sim

@@ -31,8 +31,9 @@ void World::start_cluster(Cluster& cluster, bool from_checkpoint) {
   say(cluster.name, "starts with the state of " + to_string(state.id));
   MemberConfig config;
   config.job = 7;
+  config.rounds_total = rounds_total_;
   config.self = {cluster.name, cluster.incarnation};
-  config.offer = {"address of " + cluster.name, 1, mix(cluster.name.back()) % 1'000'000};
+  config.offer = {{"address of " + cluster.name}, 1, mix(cluster.name.back()) % 1'000'000};
   config.lease_samples = batch_ * static_cast<std::uint64_t>(inner_steps_);
   config.heartbeat = config_.heartbeat;
   cluster.member.emplace(config, state);
@@ -74,7 +75,7 @@ void World::carry_out(Cluster& cluster, const MemberAction& action) {
     dial(cluster.name);
   } else if (std::holds_alternative<BeginRound>(action)) {
     cluster.training = true;
-    cluster.waiting = cluster.exhausted = false;
+    cluster.waiting = false;
     cluster.steps_done = 0;
     after(cluster.step_ms, cluster, [this, &cluster, order = ++cluster.training_order] {
       if (order == cluster.training_order) train_step(cluster);
@@ -94,7 +95,7 @@ void World::carry_out(Cluster& cluster, const MemberAction& action) {
     apply_exchange(cluster, apply->state);
   } else if (const auto* discard = std::get_if<Discard>(&action)) {
     say(cluster.name, "discards its work: " + discard->reason);
-    cluster.training = false;
+    cluster.training = cluster.exhausted = false;
     ++cluster.training_order;
     cluster.taken = {};
     cluster.frozen = {};
@@ -110,7 +111,8 @@ void World::carry_out(Cluster& cluster, const MemberAction& action) {
     require(!stop_all->refused, cluster.name + " is refused: " + stop_all->reason);
     if (stop_all->last) cluster.checkpoint.emplace(cluster.member->committed(), cluster.parameters);
     kill_cluster(cluster);
-    if (healed_) after(1'000, [this, &cluster] { start_cluster(cluster, true); });
+    if (!healed_ || stop_all->finished) return;
+    after(1'000, [this, &cluster] { start_cluster(cluster, true); });
   } else if (const auto* log = std::get_if<Log>(&action)) {
     say(cluster.name, log->text);
   } else if (const auto* wake = std::get_if<WakeAt>(&action)) {
@@ -124,6 +126,8 @@ void World::carry_out(Cluster& cluster, const MemberAction& action) {
 void World::train_step(Cluster& cluster) {
   if (!cluster.training) return;
   Member::Taken taken = cluster.member->take(batch_);
+  require(taken.samples.size() == batch_ || taken.samples.empty() || cluster.exhausted,
+          cluster.name + " gets a part of a batch");
   carry_out(cluster, std::move(taken.actions));
   if (taken.samples.empty()) {
     if (cluster.exhausted) return end_round(cluster);

@@ -77,7 +77,10 @@ void World::drain_coordinator() {
     if (const auto* send = std::get_if<SendTo>(&next)) {
       const auto* released = std::get_if<Released>(&send->message);
       const auto connection = connections_.find(send->session);
-      if (released && !released->last && connection != connections_.end()) {
+      if (released && released->finished && connection != connections_.end()) {
+        const std::string& name = connection->second.cluster;
+        checks_.too_late(name, within_reach(name));
+      } else if (released && !released->last && connection != connections_.end()) {
         checks_.released(connection->second.cluster);
       }
       transmit(send->session, false, send->message);

@@ -39,6 +39,8 @@ void World::choose_schedule() {
   checks_.expect_damage(damage_percent_ > 0);
   config_.clusters_min = static_cast<std::uint64_t>(random_.between(1, clusters));
   config_.samples_total = samples_total_;
+  if (random_.chance(40)) rounds_total_ = static_cast<std::uint64_t>(random_.between(2, 60));
+  config_.late_ms = 5'000;
   config_.gather_ms = 5'000;
   config_.join_early_ms = random_.chance(50) ? 0 : 500;
   config_.heartbeat = {500, 2'000, 4'000, 6};
@@ -193,11 +195,39 @@ void World::run() {
     after(at, [this] { fault(); });
   }
   after(chaos_ms_, [this] { heal(); });
-  while (!(healed_ && ended())) {
-    require(!healed_ || now_ms_ < healed_ms_ + patience_ms_, "no progress: samples are left");
+  while (!healed_) step();
+  run_to_the_end();
+  if (random_.chance(50)) return_late();
+}
+
+void World::run_to_the_end() {
+  const TimeMs began_ms = now_ms_;
+  while (!ended()) {
+    require(now_ms_ < began_ms + patience_ms_, "no progress: the job does not end");
     step();
   }
   checks_.finished(living());
+}
+
+/// When all is over some go, and some come with what they have; the coordinator may go, too.
+void World::return_late() {
+  say("world", "the job is over; some come late");
+  patience_ms_ = 60'000;
+  if (random_.chance(50)) {
+    kill_coordinator();
+    after(random_.between(50, 3'000), [this] { start_coordinator(); });
+  }
+  for (auto& [name, cluster] : clusters_) {
+    if (random_.chance(50)) kill_cluster(cluster);
+    if (!cluster.up && random_.chance(70)) {
+      after(random_.between(0, 4'000),
+            [this, &c = cluster] { start_cluster(c, random_.chance(50)); });
+    }
+  }
+  bool all_came = false;
+  after(5'000, [&all_came] { all_came = true; });
+  while (!all_came) step();
+  run_to_the_end();
 }
 
 void World::after(TimeMs delay_ms, std::function<void()> run) {

@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   const auto began = std::chrono::steady_clock::now();
-  std::uint64_t failures = 0, events = 0, commits = 0, retries = 0, rollbacks = 0;
+  std::uint64_t failures = 0, events = 0, commits = 0, retries = 0, rollbacks = 0, late = 0;
   for (std::uint64_t seed = options.first; seed < options.first + options.seeds; ++seed) {
     World world(seed, options.verbose);
     try {
@@ -67,9 +67,12 @@ int main(int argc, char** argv) {
     commits += world.checks().commits();
     retries += world.checks().retries();
     rollbacks += world.checks().rollbacks();
+    late += world.checks().too_late();
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-  fmt::print("{} seeds in {:.1f} s: {} events, {} commits, {} retries, {} rollbacks, {} failures\n",
-             options.seeds, took.count(), events, commits, retries, rollbacks, failures);
+  fmt::print(
+      "{} seeds in {:.1f} s: {} events, {} commits, {} retries, {} rollbacks, {} came too late, "
+      "{} failures\n",
+      options.seeds, took.count(), events, commits, retries, rollbacks, late, failures);
   return failures == 0 ? 0 : 1;
 }

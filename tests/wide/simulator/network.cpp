@@ -14,6 +14,7 @@ void World::dial(const std::string& name) {
     if (cluster.session != 0) return;
     if (!coordinator_ || cluster.way != Way::normal) return dial(name);
     cluster.session = ++sessions_;
+    cluster.session_ms = now_ms_;
     connections_[cluster.session].cluster = name;
     say(name, fmt::format("connects, session {}", cluster.session));
     carry_out(cluster, cluster.member->connected(now_ms_));

@@ -76,6 +76,7 @@ class World {
     std::uint64_t incarnation = 0;
     std::optional<Member> member;
     SessionId session = 0;
+    TimeMs session_ms = 0;  // when it began
     Way way = Way::normal;
     TimeMs way_until_ms = 0;
     std::uint64_t wake_order = 0;
@@ -108,6 +109,8 @@ class World {
   void apply_exchange(Cluster& cluster, const StateInfo& state);
   void fetch_state(Cluster& cluster, const Fetch& fetch);
   std::map<std::string, Holder> living() const;
+  /// Those of them that `name` could fetch from, as the coordinator must know by now.
+  std::map<std::string, Holder> within_reach(const std::string& name) const;
 
   // --- faults (faults.cpp)
   void choose_schedule();
@@ -118,6 +121,8 @@ class World {
   Cluster& any_cluster();
   void heal();
   bool ended() const;
+  void run_to_the_end();
+  void return_late();
 
   Random random_;
   const bool verbose_;
@@ -129,6 +134,7 @@ class World {
   std::uint64_t batch_;
   int inner_steps_;
   std::uint64_t samples_total_;
+  std::uint64_t rounds_total_ = 0;
   TimeMs delay_ms_ = 20, jitter_ms_ = 20, chaos_ms_ = 0;
   int fault_gap_ms_ = 1000;
   bool healed_ = false;

@@ -11,6 +11,7 @@
 #include "collectives/wide/stream/io/outgoing.hpp"
 #include "collectives/wide/stream/io/refusals.hpp"
 #include "collectives/wide/stream/io/stream_count.hpp"
+#include "collectives/wide/stream/io/tcp_state.hpp"
 
 namespace train::wide::test {
 namespace {
@@ -169,7 +170,7 @@ TEST_CASE("the count of streams follows what each is worth") {
   // A wire of `wire` bytes/s, of which one stream fills at most `each`.
   const auto settled = [](double wire, double each, int first, int most) {
     StreamCount count(first, most);
-    for (int i = 0; i < 60; ++i) count.measure(std::min(wire, each * count.wanted()));
+    for (int i = 0; i < 60; ++i) count.measure(std::min(wire, each * count.wanted()), true);
     return count.wanted();
   };
   CHECK(settled(100, 1, 4, 16) == 16);  // always faster: up to the cap
@@ -177,6 +178,31 @@ TEST_CASE("the count of streams follows what each is worth") {
   CHECK(settled(6, 1, 4, 16) <= 9);
   CHECK(settled(1, 1, 4, 16) <= 6);  // one try, and no more
   CHECK(settled(1, 1, 8, 4) == 4);
+}
+
+TEST_CASE("a link that is still speeding up is left alone") {
+  StreamCount count(8, 32);
+  for (const double rate : {1.0, 2.0, 4.0, 8.0, 16.0, 20.0}) count.measure(rate, true);
+  CHECK(count.wanted() == 8);
+  count.measure(20.5, false);
+  CHECK(count.wanted() == 8);  // nothing that another stream could make up for
+  count.measure(20.5, true);
+  CHECK(count.wanted() == 8);  // losses may have been chance
+  count.measure(20.5, true);
+  CHECK(count.wanted() == 12);
+  for (int i = 0; i < 62; ++i) count.measure(20.5, true);
+  CHECK(count.wanted() == 12);
+}
+
+TEST_CASE("buffers and losses hold a connection back, other connections' traffic does not") {
+  const auto held_back = [](std::uint64_t buffered_us, std::uint64_t segments_again) {
+    return TcpState{1'000'000, buffered_us, 50'000, segments_again}.is_held_back();
+  };
+  CHECK_FALSE(held_back(0, 0));
+  CHECK_FALSE(held_back(500'000, 4));
+  CHECK(held_back(980'000, 0));
+  CHECK(held_back(0, 12));
+  CHECK_FALSE(TcpState().is_held_back());
 }
 
 TEST_CASE("lines about refusals are thinned") {

@@ -61,6 +61,7 @@ class Link::Impl final : public detail::StreamOwner, public std::enable_shared_f
                        detail::ChunkSink& sink) override;
   void on_chunk_end(detail::Stream& stream, const detail::ChunkSink& sink, bool good) override;
   void on_moved(std::uint64_t wire_sent, std::uint64_t wire_received) override;
+  void on_tcp(const detail::TcpState& change) override;
 
  private:
   struct Open {
@@ -121,6 +122,7 @@ class Link::Impl final : public detail::StreamOwner, public std::enable_shared_f
   Clock::time_point window_began_{};
   std::uint64_t window_bytes_ = 0;
   bool window_busy_ = false;
+  detail::TcpState window_tcp_{};
 
   std::atomic<std::uint64_t> payload_sent_{0}, payload_received_{0}, wire_sent_{0},
       wire_received_{0};

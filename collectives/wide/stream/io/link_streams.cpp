@@ -120,10 +120,14 @@ void Link::Impl::measure(Clock::time_point now) {
   const double seconds = std::chrono::duration<double>(now - window_began_).count();
   if (seconds < 1) return;
   const auto bytes = wire_sent_ + wire_received_;
-  if (window_busy_) count_.measure(static_cast<double>(bytes - window_bytes_) / seconds);
+  if (window_busy_) {
+    count_.measure(static_cast<double>(bytes - window_bytes_) / seconds,
+                   window_tcp_.is_held_back());
+  }
   window_began_ = now;
   window_bytes_ = bytes;
   window_busy_ = busy;
+  window_tcp_ = {};
 }
 
 void Link::Impl::dial(std::size_t number, Clock::time_point now) {

@@ -11,6 +11,8 @@ namespace {
 constexpr std::size_t turn_bytes = 1 << 20;
 /// Bytes per call of the transport.
 constexpr std::size_t step_bytes = 256 << 10;
+/// Between two looks at what the kernel counts.
+constexpr std::chrono::milliseconds tcp_pause{100};
 
 }  // namespace
 
@@ -60,6 +62,12 @@ void Stream::count() {
   owner_->on_moved(sent - counted_sent_, received - counted_received_);
   counted_sent_ = sent;
   counted_received_ = received;
+  const auto now = Clock::now();
+  if (now - tcp_counted_at_ < tcp_pause || !socket_.is_open()) return;
+  tcp_counted_at_ = now;
+  const TcpState tcp = tcp_state_of(socket_.native_handle());
+  owner_->on_tcp(tcp - counted_tcp_);
+  counted_tcp_ = tcp;
 }
 
 void Stream::wait_readable() {

@@ -14,6 +14,7 @@
 #include "collectives/wide/stream/io/frame.hpp"
 #include "collectives/wide/stream/io/incoming.hpp"
 #include "collectives/wide/stream/io/outgoing.hpp"
+#include "collectives/wide/stream/io/tcp_state.hpp"
 #include "collectives/wide/stream/io/transport.hpp"
 
 namespace train::wide::detail {
@@ -47,6 +48,8 @@ class StreamOwner {
   virtual std::string on_chunk(Stream& stream, const FrameHeader& header, ChunkSink& sink) = 0;
   virtual void on_chunk_end(Stream& stream, const ChunkSink& sink, bool good) = 0;
   virtual void on_moved(std::uint64_t wire_sent, std::uint64_t wire_received) = 0;
+  /// What became of TCP's state since the last call.
+  virtual void on_tcp(const TcpState& change) = 0;
   virtual void on_closed(Stream& stream, const std::string& reason) = 0;
 };
 
@@ -109,6 +112,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
 
   std::optional<Sending> sending_;
   std::uint64_t counted_sent_ = 0, counted_received_ = 0;
+  TcpState counted_tcp_{};
+  Clock::time_point tcp_counted_at_{};
 };
 
 }  // namespace train::wide::detail

@@ -1,0 +1,1 @@
+"""trainctl emulate: a job of several clusters on one machine."""

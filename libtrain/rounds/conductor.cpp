@@ -1,0 +1,258 @@
+#include "libtrain/rounds/conductor.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace train {
+namespace {
+
+using std::chrono::milliseconds;
+using Kind = Order::Kind;
+
+// How long the first rank waits for orders at a time: others wait for it meanwhile, and it hears
+// from them only afterwards.
+constexpr milliseconds idle_wait{5};
+constexpr milliseconds exchange_wait{1};
+
+bool same(const std::vector<wide::LinkInfo>& a, const std::vector<wide::LinkInfo>& b) {
+  return std::ranges::equal(a, b, [](const wide::LinkInfo& x, const wide::LinkInfo& y) {
+    // Round trips tell near from far: a small change is no news.
+    const auto far = std::max(x.rtt_us, y.rtt_us);
+    return x.peer == y.peer && far - std::min(x.rtt_us, y.rtt_us) <= 500 + far / 4;
+  });
+}
+
+Order of_kind(Kind kind) {
+  Order order;
+  order.kind = kind;
+  return order;
+}
+
+Order with_text(Kind kind, std::string text) {
+  Order order = of_kind(kind);
+  order.text = std::move(text);
+  return order;
+}
+
+Order with_state(Kind kind, const wide::StateInfo& state) {
+  Order order = of_kind(kind);
+  order.state = state;
+  return order;
+}
+
+}  // namespace
+
+std::uint64_t rounds_total(const RoundOptions& options, const RoundPlan& plan) {
+  return static_cast<std::uint64_t>((plan.last_step + options.inner_steps - 1) /
+                                    options.inner_steps);
+}
+
+Conductor::Conductor(wide::MemberClient& client, RoundOptions options, const JobOptions& job,
+                     const RoundPlan& plan)
+    : client_(client),
+      options_(options),
+      cluster_(job.cluster),
+      patience_(job.patience),
+      leave_notice_(job.leave_notice),
+      plan_(plan),
+      rounds_total_(rounds_total(options, plan)),
+      committed_round_(client.committed().id.round) {}
+
+Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t> result) {
+  if (status.leaves && !leaving_) {
+    leaving_ = true;
+    client_.leave(static_cast<std::uint64_t>(leave_notice_.count()));
+  }
+  if (!same(status.links, links_)) {
+    links_ = status.links;
+    client_.links_changed(links_);
+  }
+  report(status, result);
+  if (after_apply_ && !apply_) return *std::exchange(after_apply_, std::nullopt);
+  if (!fatal_.empty()) return with_text(Kind::refuse, fatal_);
+  if (fetching_ && status.fetch == LaneLinks::FetchStage::done) {
+    return with_state(Kind::adopt, *fetching_);
+  }
+  if (auto order = roster()) return *order;
+  if (apply_ && !holds_apply()) return with_state(Kind::apply, *apply_);
+  const bool busy = (in_round() || runs_ahead()) && !starved_;
+  auto until = Clock::now() + (busy ? milliseconds(0) : running_ ? exchange_wait : idle_wait);
+  while (const auto order = client_.next(until)) {
+    if (auto translated = translate(*order)) return *translated;
+    until = Clock::now();
+  }
+  if (auto order = train()) return *order;
+  if (auto order = lost_patience()) return *order;
+  return {};
+}
+
+void Conductor::report(const ClusterStatus& status, std::optional<std::uint64_t> result) {
+  if (running_) {
+    if (!status.exchange.fatal.empty()) {
+      fatal_ = fmt::format("{}: {}. Lower --lr or clip harder (--clip)", wide::to_string(*running_),
+                           status.exchange.fatal);
+    } else if (status.exchange.stage == LaneExchange::Stage::failed) {
+      client_.exchange_failed(*running_, status.exchange.peer);
+      running_.reset();
+    } else if (status.exchange.stage == LaneExchange::Stage::done && result) {
+      client_.exchange_done(*running_, *result);
+      running_.reset();
+    }
+  }
+  if (fetching_ && status.fetch == LaneLinks::FetchStage::failed) {
+    client_.fetch_failed(fetching_->id);
+    fetching_.reset();
+  }
+}
+
+std::optional<Order> Conductor::roster() {
+  auto roster = client_.roster();
+  if (roster.version == roster_version_) return std::nullopt;
+  roster_version_ = roster.version;
+  Order order = of_kind(Kind::roster);
+  order.number = roster.epoch;
+  order.peers = std::move(roster.peers);
+  return order;
+}
+
+std::optional<Order> Conductor::translate(const wide::MemberOrder& order) {
+  if (std::holds_alternative<wide::BeginRound>(order)) {
+    if (!begun_ && steps_ == 0) round_began_ = Clock::now();
+    begun_ = true;
+    exhausted_ = starved_ = false;
+  } else if (std::holds_alternative<wide::FinishRound>(order)) {
+    finish_ = in_round();
+  } else if (const auto* lease = std::get_if<wide::LeaseChanged>(&order)) {
+    exhausted_ = lease->exhausted;
+    starved_ = false;
+  } else if (const auto* run = std::get_if<wide::RunExchange>(&order)) {
+    running_ = run->start.id;
+    Order made = of_kind(Kind::run_exchange);
+    made.start = run->start;
+    return made;
+  } else if (const auto* stop = std::get_if<wide::StopExchange>(&order)) {
+    running_.reset();
+    Order made = of_kind(Kind::stop_exchange);
+    made.state.id = stop->id;
+    return made;
+  } else if (const auto* apply = std::get_if<wide::ApplyExchange>(&order)) {
+    apply_ = apply->state;
+    if (!holds_apply()) return with_state(Kind::apply, *apply_);
+  } else if (const auto* discard = std::get_if<wide::Discard>(&order)) {
+    begin_anew();
+    return after_apply(with_text(Kind::discard, discard->reason));
+  } else if (const auto* fetch = std::get_if<wide::FetchState>(&order)) {
+    fetching_ = fetch->fetch.state;
+    Order made = with_state(Kind::fetch, *fetching_);
+    made.text = fetch->fetch.source.name;
+    return made;
+  } else if (std::holds_alternative<wide::StopFetch>(order)) {
+    fetching_.reset();
+    return of_kind(Kind::stop_fetch);
+  } else if (std::holds_alternative<wide::JobFinished>(order)) {
+    Order made = with_text(Kind::stop, "the job is finished");
+    made.number = 1;
+    return made;
+  } else if (const auto* end = std::get_if<wide::Stop>(&order)) {
+    if (end->refused) {
+      return with_text(Kind::refuse, fmt::format("cluster {} cannot take part in the job: {}",
+                                                 cluster_, end->reason));
+    }
+    return after_apply(with_text(
+        Kind::stop, end->last ? "released, as the last that has the job's state" : end->reason));
+  }
+  return std::nullopt;
+}
+
+// A commit that was put off stands: it comes first.
+Order Conductor::after_apply(Order order) {
+  if (!apply_) return order;
+  after_apply_ = std::move(order);
+  return with_state(Kind::apply, *apply_);
+}
+
+void Conductor::begin_anew() {
+  begun_ = frozen_ = finish_ = starved_ = false;
+  steps_ = 0;
+  tokens_ = 0;
+  running_.reset();
+}
+
+bool Conductor::runs_ahead() const {
+  return frozen_ && steps_ < options_.overlap_steps && round() <= rounds_total_ && !exhausted_;
+}
+
+bool Conductor::holds_apply() const {
+  return runs_ahead();
+}
+
+std::int64_t Conductor::steps_of(std::uint64_t round) const {
+  const std::int64_t before = (static_cast<std::int64_t>(round) - 1) * options_.inner_steps;
+  return std::clamp<std::int64_t>(plan_.last_step - before, 0, options_.inner_steps);
+}
+
+bool Conductor::round_is_over() const {
+  if (finish_ || steps_ >= steps_of(round())) return true;
+  return options_.round_time.count() > 0 && steps_ > 0 &&
+         Clock::now() - round_began_ >= options_.round_time;
+}
+
+std::optional<Order> Conductor::train() {
+  if (in_round() && round_is_over()) return end_round();
+  if (!in_round() && !runs_ahead()) return std::nullopt;
+  Order order = of_kind(Kind::train);
+  order.samples = client_.take(static_cast<std::uint64_t>(plan_.batch));
+  starved_ = order.samples.empty();
+  if (starved_) {
+    if (exhausted_ && in_round()) return end_round();
+    return std::nullopt;
+  }
+  order.number = (round() - 1) * static_cast<std::uint64_t>(options_.inner_steps) +
+                 static_cast<std::uint64_t>(steps_);
+  return order;
+}
+
+Order Conductor::end_round() {
+  Order order = of_kind(Kind::end_round);
+  client_.round_finished(tokens_, static_cast<std::uint32_t>(steps_));
+  begun_ = finish_ = false;
+  frozen_ = true;
+  steps_ = 0;
+  tokens_ = 0;
+  round_began_ = Clock::now();
+  return order;
+}
+
+std::optional<Order> Conductor::lost_patience() const {
+  const auto since = client_.disconnected_since();
+  if (!since || Clock::now() - *since < patience_) return std::nullopt;
+  return with_text(
+      Kind::refuse,
+      fmt::format("cluster {} has not reached the coordinator for {} s: start it again with the "
+                  "same --journal, or wait longer (--coordinator-timeout)",
+                  cluster_, std::chrono::duration_cast<std::chrono::seconds>(patience_).count()));
+}
+
+void Conductor::trained(std::uint64_t tokens) {
+  ++steps_;
+  tokens_ += tokens;
+}
+
+void Conductor::applied(const wide::StateInfo& state, std::uint64_t hash) {
+  apply_.reset();
+  frozen_ = false;
+  committed_round_ = state.id.round;
+  client_.applied(hash);
+}
+
+void Conductor::adopted(const wide::StateInfo& state, std::uint64_t hash) {
+  fetching_.reset();
+  if (hash != state.hash) return client_.fetch_failed(state.id);
+  begin_anew();
+  committed_round_ = state.id.round;
+  client_.fetched(state.id, hash);
+}
+
+}  // namespace train

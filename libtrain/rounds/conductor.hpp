@@ -1,0 +1,73 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "collectives/wide/service/member_client.hpp"
+#include "libtrain/rounds/cluster_status.hpp"
+#include "libtrain/rounds/order.hpp"
+#include "libtrain/rounds/round_options.hpp"
+
+namespace train {
+
+/// Decides what a cluster's ranks do next, on its first rank: between what the protocol orders and
+/// what the ranks report. Counts inner steps and takes samples for them.
+class Conductor {
+ public:
+  Conductor(wide::MemberClient& client, RoundOptions options, const JobOptions& job,
+            const RoundPlan& plan);
+
+  /// `result`: the hash of the outer state that an exchange which is done would give.
+  Order decide(const ClusterStatus& status, std::optional<std::uint64_t> result);
+
+  // What became of orders.
+  void trained(std::uint64_t tokens);
+  void applied(const wide::StateInfo& state, std::uint64_t hash);
+  void adopted(const wide::StateInfo& state, std::uint64_t hash);
+
+ private:
+  void report(const ClusterStatus& status, std::optional<std::uint64_t> result);
+  std::optional<Order> translate(const wide::MemberOrder& order);
+  std::optional<Order> roster();
+  std::optional<Order> train();
+  Order end_round();
+  Order after_apply(Order order);
+  void begin_anew();
+  bool in_round() const { return begun_ && !frozen_; }
+  bool runs_ahead() const;
+  bool round_is_over() const;
+  bool holds_apply() const;
+  std::uint64_t round() const { return committed_round_ + (frozen_ ? 2 : 1); }
+  std::int64_t steps_of(std::uint64_t round) const;
+  std::optional<Order> lost_patience() const;
+
+  wide::MemberClient& client_;
+  RoundOptions options_;
+  std::string cluster_;
+  std::chrono::milliseconds patience_, leave_notice_;
+  RoundPlan plan_;
+  std::uint64_t rounds_total_;
+
+  std::uint64_t committed_round_;
+  bool begun_ = false;   // the protocol lets this round be trained, and finished
+  bool frozen_ = false;  // a round is over, and its exchange not applied yet
+  bool finish_ = false;  // the round is to end early
+  bool exhausted_ = false;
+  bool starved_ = false;  // wants samples, has none
+  std::int64_t steps_ = 0;
+  std::uint64_t tokens_ = 0;
+  Clock::time_point round_began_{};
+  std::optional<wide::ExchangeId> running_;  // and its end was not reported yet
+  std::optional<wide::StateInfo> apply_;     // not applied yet
+  std::optional<Order> after_apply_;
+  std::optional<wide::StateInfo> fetching_;
+  std::uint64_t roster_version_ = 0;
+  std::vector<wide::LinkInfo> links_;
+  bool leaving_ = false;
+  std::string fatal_;
+};
+
+/// Rounds that the job's steps make.
+std::uint64_t rounds_total(const RoundOptions& options, const RoundPlan& plan);
+
+}  // namespace train

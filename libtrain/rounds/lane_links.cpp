@@ -1,0 +1,295 @@
+#include "libtrain/rounds/lane_links.hpp"
+
+#include <algorithm>
+#include <random>
+
+#include <fmt/format.h>
+
+#include "collectives/error.hpp"
+#include "collectives/wide/protocol/archive.hpp"
+#include "collectives/wide/stream/local_address.hpp"
+
+namespace train {
+namespace {
+
+using std::chrono::milliseconds;
+
+// What lanes say to each other beside transfers: a kind, then its fields.
+enum class Kind : std::uint8_t { ping = 1, pong = 2, fetch = 3, refuse_fetch = 4 };
+
+constexpr milliseconds ping_gap{5'000};
+// Before both ends of a link dial: an address need not be one that can be reached.
+constexpr milliseconds second_dial_after{5'000};
+constexpr std::chrono::minutes fetch_max{30};
+
+struct LaneMessage {
+  std::uint8_t kind = 0;
+  std::uint64_t number = 0;  // a time in µs, or a transfer
+  wide::ExchangeId id;       // of fetch
+};
+template <typename Archive>
+void fields(Archive& archive, LaneMessage& message) {
+  archive(message.kind, message.number, message.id);
+}
+
+wide::Bytes bytes_of(Kind kind, std::uint64_t number, const wide::ExchangeId& id = {}) {
+  wide::Writer writer;
+  LaneMessage message{static_cast<std::uint8_t>(kind), number, id};
+  fields(writer, message);
+  return writer.bytes;
+}
+
+std::uint64_t microseconds() {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(Clock::now().time_since_epoch())
+          .count());
+}
+
+// Transfers of states have ids apart from those of exchanges, and from those of earlier processes.
+std::uint64_t first_transfer() {
+  std::random_device device;
+  return std::uint64_t{1} << 63 | std::uint64_t{device()} << 24;
+}
+
+}  // namespace
+
+LaneLinks::LaneLinks(LaneLinksOptions options, ForeignEvents foreign)
+    : options_(std::move(options)), foreign_(std::move(foreign)), next_transfer_(first_transfer()) {
+  wide::NodeOptions node;
+  if (options_.certificates) {
+    node.tls = wide::TlsFiles::in(*options_.certificates);
+  } else {
+    node.plaintext = true;
+  }
+  node.name = options_.cluster;
+  node.lane = options_.lane;
+  node.events.on_log = options_.on_log;
+  node.events.on_up = [this](const wide::PeerName& peer) {
+    if (peer.cluster != "coordinator") return on_up(peer, true);
+    if (foreign_.on_up) foreign_.on_up(peer);
+  };
+  node.events.on_down = [this](const wide::PeerName& peer, const std::string& reason) {
+    if (peer.cluster != "coordinator") return on_up(peer, false);
+    if (foreign_.on_down) foreign_.on_down(peer, reason);
+  };
+  node.events.on_message = [this](const wide::PeerName& peer, std::vector<std::byte> bytes) {
+    if (peer.cluster != "coordinator") return on_message(peer, std::move(bytes));
+    if (foreign_.on_message) foreign_.on_message(peer, std::move(bytes));
+  };
+  node_ = std::make_unique<wide::Node>(std::move(node));
+  if (options_.listen.empty()) return;
+  const std::uint16_t port = node_->listen(options_.listen);
+  address_ =
+      !options_.advertise.empty()
+          ? options_.advertise
+          : fmt::format("{}:{}", wide::reachable_host(options_.listen, options_.towards), port);
+}
+
+LaneLinks::~LaneLinks() {
+  stop_fetch();
+  node_.reset();
+}
+
+void LaneLinks::on_up(const wide::PeerName& peer, bool up) {
+  const std::lock_guard lock(mutex_);
+  const auto other = others_.find(peer.cluster);
+  if (other == others_.end() || peer.lane != options_.lane) return;
+  other->second.up = up;
+  other->second.ping_at = Clock::now();
+}
+
+void LaneLinks::use(const std::vector<wide::Directory::Peer>& others) {
+  const std::lock_guard lock(mutex_);
+  for (auto at = others_.begin(); at != others_.end();) {
+    const bool stays =
+        std::ranges::any_of(others, [&](const auto& peer) { return peer.self.name == at->first; });
+    if (!stays && at->second.link) {
+      const wide::LinkTraffic traffic = at->second.link->traffic();
+      before_.bytes_sent += traffic.wire_sent;
+      before_.bytes_received += traffic.wire_received;
+      at->second.link->close("it is no cluster of the job any more");
+    }
+    at = stays ? std::next(at) : others_.erase(at);
+  }
+  for (const wide::Directory::Peer& peer : others) {
+    if (peer.self.name == options_.cluster) continue;
+    Other& other = others_[peer.self.name];
+    const bool same = other.link && other.peer.self == peer.self && other.peer.offer == peer.offer;
+    other.peer = peer;
+    if (!same) connect(other, false);
+  }
+}
+
+void LaneLinks::connect(Other& other, bool may_dial) {
+  const auto& addresses = other.peer.offer.addresses;
+  const bool reachable = addresses.size() > options_.lane;
+  const bool dials =
+      reachable && (address_.empty() || other.peer.self.name < options_.cluster || may_dial);
+  wide::LinkOptions options;
+  options.streams = options_.streams;
+  if (dials) options.addresses = {addresses[options_.lane]};
+  other.dialled = dials || !reachable;
+  other.link = node_->link({other.peer.self.name, options_.lane}, options);
+  if (other.link->streams() > 0) other.up = true;
+}
+
+void LaneLinks::tick() {
+  const std::lock_guard lock(mutex_);
+  const auto now = Clock::now();
+  forget_ended();
+  for (auto& [name, other] : others_) {
+    if (other.up) {
+      other.down_since.reset();
+      if (now < other.ping_at) continue;
+      other.ping_at = now + ping_gap;
+      post(other, bytes_of(Kind::ping, microseconds()));
+    } else {
+      if (!other.down_since) other.down_since = now;
+      if (!other.dialled && now - *other.down_since > second_dial_after) connect(other, true);
+    }
+  }
+}
+
+void LaneLinks::post(Other& other, const wide::Bytes& message) {
+  try {
+    other.link->post(message);
+  } catch (const Error&) {
+    // The link is closed, or nobody listens: that shows elsewhere.
+  }
+}
+
+std::vector<wide::LinkInfo> LaneLinks::up() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<wide::LinkInfo> links;
+  for (const auto& [name, other] : others_) {
+    if (other.up) links.push_back({name, other.rtt_us});
+  }
+  return links;
+}
+
+std::map<std::string, wide::Link> LaneLinks::links() const {
+  const std::lock_guard lock(mutex_);
+  std::map<std::string, wide::Link> links;
+  for (const auto& [name, other] : others_) {
+    if (other.link) links.emplace(name, *other.link);
+  }
+  return links;
+}
+
+void LaneLinks::on_message(const wide::PeerName& peer, std::vector<std::byte> bytes) {
+  LaneMessage message;
+  wide::Reader reader(bytes);
+  fields(reader, message);
+  if (!reader.complete() || peer.lane != options_.lane) return;
+  const std::lock_guard lock(mutex_);
+  const auto other = others_.find(peer.cluster);
+  if (other == others_.end() || !other->second.link) return;
+  switch (static_cast<Kind>(message.kind)) {
+    case Kind::ping:
+      return post(other->second, bytes_of(Kind::pong, message.number));
+    case Kind::pong:
+      other->second.rtt_us = static_cast<std::uint32_t>(
+          std::min<std::uint64_t>(microseconds() - message.number, UINT32_MAX));
+      return;
+    case Kind::fetch:
+      return answer_fetch(peer.cluster, message.id, message.number);
+    case Kind::refuse_fetch:
+      if (fetching_ && fetching_->transfer_id == message.number) fetching_->failed = true;
+      return;
+  }
+}
+
+void LaneLinks::answer_fetch(const std::string& cluster, const wide::ExchangeId& id,
+                             std::uint64_t transfer) {
+  Other& other = others_.at(cluster);
+  if (served_ == nullptr || served_->id != id) {
+    return post(other, bytes_of(Kind::refuse_fetch, transfer));
+  }
+  try {
+    serving_.push_back({other.link->send(transfer, std::as_bytes(std::span(served_->values)),
+                                         Clock::now() + fetch_max),
+                        served_});
+  } catch (const Error&) {
+    // The link is closed: the newcomer notices.
+  }
+}
+
+void LaneLinks::serve(OuterStateVersion state) {
+  const std::lock_guard lock(mutex_);
+  served_ = std::move(state);
+}
+
+void LaneLinks::forget_ended() {
+  std::erase_if(serving_, [](Serving& serving) {
+    try {
+      return serving.transfer.done();
+    } catch (const Error&) {
+      return true;
+    }
+  });
+}
+
+void LaneLinks::fetch(const std::string& source, const wide::ExchangeId& id, std::size_t count) {
+  stop_fetch();
+  const std::lock_guard lock(mutex_);
+  fetching_.emplace();
+  fetching_->source = source;
+  fetching_->transfer_id = next_transfer_++;
+  const auto other = others_.find(source);
+  if (other == others_.end() || !other->second.link) {
+    fetching_->failed = true;
+    return;
+  }
+  fetching_->state = std::make_shared<OuterState>();
+  fetching_->state->id = id;
+  fetching_->state->values.resize(count);
+  try {
+    fetching_->transfer = other->second.link->receive(
+        fetching_->transfer_id, std::as_writable_bytes(std::span(fetching_->state->values)),
+        Clock::now() + fetch_max);
+    other->second.link->post(bytes_of(Kind::fetch, fetching_->transfer_id, id));
+  } catch (const Error&) {
+    fetching_->failed = true;
+  }
+}
+
+LaneLinks::FetchStage LaneLinks::fetch_stage() {
+  const std::lock_guard lock(mutex_);
+  if (!fetching_) return FetchStage::none;
+  if (fetching_->failed) return FetchStage::failed;
+  try {
+    return fetching_->transfer->done() ? FetchStage::done : FetchStage::running;
+  } catch (const Error&) {
+    return FetchStage::failed;
+  }
+}
+
+OuterStateVersion LaneLinks::take_fetched() {
+  const std::lock_guard lock(mutex_);
+  OuterStateVersion state = std::move(fetching_->state);
+  fetching_.reset();
+  return state;
+}
+
+void LaneLinks::stop_fetch() {
+  std::optional<Fetching> stopped;
+  {
+    const std::lock_guard lock(mutex_);
+    stopped.swap(fetching_);
+  }
+  if (stopped && stopped->transfer) stopped->transfer->cancel();
+}
+
+WideTraffic LaneLinks::traffic() const {
+  const std::lock_guard lock(mutex_);
+  WideTraffic all = before_;
+  for (const auto& [name, other] : others_) {
+    if (!other.link) continue;
+    const wide::LinkTraffic traffic = other.link->traffic();
+    all.bytes_sent += traffic.wire_sent;
+    all.bytes_received += traffic.wire_received;
+  }
+  return all;
+}
+
+}  // namespace train

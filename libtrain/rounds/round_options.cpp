@@ -1,0 +1,37 @@
+#include "libtrain/rounds/round_options.hpp"
+
+#include <fmt/format.h>
+
+#include "collectives/error.hpp"
+
+namespace train {
+
+Synchronisation synchronisation_from(const std::string& text) {
+  if (text == "rounds") return Synchronisation::rounds;
+  if (text == "every-step") return Synchronisation::every_step;
+  throw Error(fmt::format("--sync {} is unknown; there are rounds and every-step", text));
+}
+
+RoundOptions RoundOptions::checked() const {
+  RoundOptions options = *this;
+  if (inner_steps < 1) {
+    throw Error(fmt::format("--inner-steps is {}; it must be at least 1", inner_steps));
+  }
+  outer.validate();
+  if (synchronisation == Synchronisation::every_step) {
+    options.inner_steps = 1;
+    if (overlap_steps != 0) {
+      throw Error("--overlap-rounds needs --sync rounds: every step waits for its own exchange");
+    }
+  }
+  if (overlap_steps < 0 || (overlap_steps > 0 && overlap_steps >= options.inner_steps)) {
+    throw Error(fmt::format("--overlap-rounds is {}; it must be below the {} --inner-steps",
+                            overlap_steps, options.inner_steps));
+  }
+  if (round_time < std::chrono::milliseconds(0)) {
+    throw Error("--round-seconds must not be negative");
+  }
+  return options;
+}
+
+}  // namespace train

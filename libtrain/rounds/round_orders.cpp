@@ -1,0 +1,184 @@
+// What the ranks of a cluster do on the first rank's orders.
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "libtrain/rounds/rounds_lane.hpp"
+
+namespace train {
+
+std::optional<Turn> Rounds::carry_out(Order& order) {
+  switch (order.kind) {
+    case Order::Kind::idle:
+      break;
+    case Order::Kind::train:
+      return Turn{static_cast<std::int64_t>(order.number), std::move(order.samples)};
+    case Order::Kind::end_round:
+      end_round();
+      break;
+    case Order::Kind::run_exchange:
+      run_exchange(order.start);
+      break;
+    case Order::Kind::stop_exchange:
+      if (order.state.id == exchange_) stop_exchange();
+      break;
+    case Order::Kind::apply:
+      apply(order.state);
+      break;
+    case Order::Kind::discard:
+      discard(order.text);
+      break;
+    case Order::Kind::fetch:
+      fetch(order);
+      break;
+    case Order::Kind::stop_fetch:
+      if (lane_) lane_->links->stop_fetch();
+      break;
+    case Order::Kind::adopt:
+      adopt(order.state);
+      break;
+    case Order::Kind::roster:
+      use_roster(order);
+      break;
+    case Order::Kind::stop:
+      stop(order);
+      break;
+    case Order::Kind::refuse:
+      throw Error(order.text);
+  }
+  return std::nullopt;
+}
+
+// What this round changed is from now on what the exchange sends, however often it is tried.
+void Rounds::end_round() {
+  froze_ = true;
+  lanes_.collect(exchanged_, lane_ ? lane_->exchange.values() : std::span<float>());
+  if (steps_parameters()) optimizer_.begin_step();
+  if (lane_ == nullptr || steps_parameters()) return;
+  const std::span<float> values = lane_->exchange.values();
+  if (options_.overlap_steps > 0) lane_->snapshot.assign(values.begin(), values.end());
+  const std::span<const float> outer = lane_->parameters();
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = outer[i] - values[i];
+}
+
+void Rounds::run_exchange(const wide::Start& start) {
+  exchange_ = start.id;
+  result_hash_.reset();
+  if (lane_ == nullptr) return;
+  lane_->result.reset();
+  // Who came in the middle of a round only listens: its weight is zero.
+  if (!froze_) std::ranges::fill(lane_->exchange.values(), 0.0f);
+  lane_->exchange.start(start, job_.cluster, lane_->links->links());
+}
+
+void Rounds::prepare(const ClusterStatus& status) {
+  result_norm_ = std::sqrt(status.mean_squares);
+  std::uint64_t own = 0;
+  if (lane_) {
+    OuterOptimizer::Step step;
+    step.number = static_cast<std::int64_t>(exchange_.round);
+    step.lr = plan_.schedule.at(step.number - 1);
+    step.mean_norm = result_norm_;
+    lane_->result = std::make_shared<OuterState>();
+    lane_->result->id = exchange_;
+    lane_->result->values.resize(lane_->state->values.size());
+    lane_->outer->step(lane_->state->values, lane_->exchange.mean(), step, lane_->result->values);
+    own = lane_->result->hash();
+  }
+  result_hash_ = combined_hash(own);
+}
+
+void Rounds::stop_exchange() {
+  result_hash_.reset();
+  if (lane_ == nullptr) return;
+  lane_->result.reset();
+  lane_->exchange.stop("the attempt was called off");
+}
+
+void Rounds::apply(const wide::StateInfo& state) {
+  state_ = state;
+  mean_norm_ = result_norm_;
+  result_hash_.reset();
+  const bool ran_ahead = options_.overlap_steps > 0 && froze_;
+  std::vector<float> now(ran_ahead && lane_ ? lane_->count : 0);
+  if (ran_ahead) lanes_.collect(exchanged_, now);
+  std::uint64_t own = 0;
+  if (lane_) {
+    invariant(lane_->result != nullptr && lane_->result->id == state.id,
+              "only what was agreed on is applied");
+    lane_->exchange.commit();
+    lane_->state = std::move(lane_->result);
+    lane_->links->serve(lane_->state);
+    own = lane_->state->hash();
+  }
+  if (ran_ahead) {
+    // What was trained since the exchange took its values stays on top of what it made.
+    const std::span<const float> outer = lane_ ? lane_->parameters() : std::span<const float>();
+    for (std::size_t i = 0; i < now.size(); ++i) now[i] = outer[i] + (now[i] - lane_->snapshot[i]);
+    lanes_.spread(now, parameters_);
+    optimizer_.publish_full_precision();
+  } else {
+    spread_outer();
+  }
+  froze_ = false;
+  state_.hash = combined_hash(own);
+  if (leader_) leader_->conductor->applied(state, state_.hash);
+}
+
+void Rounds::discard(const std::string& reason) {
+  log(fmt::format("cluster {} goes back to {}: {}", job_.cluster, wide::to_string(state_.id),
+                  reason));
+  froze_ = false;
+  result_hash_.reset();
+  if (lane_) {
+    lane_->result.reset();
+    lane_->exchange.forget();
+  }
+  if (steps_parameters()) optimizer_.begin_step();
+  spread_outer();
+}
+
+void Rounds::spread_outer() {
+  lanes_.spread(lane_ ? lane_->parameters() : std::span<const float>(), parameters_);
+  optimizer_.publish_full_precision();
+}
+
+void Rounds::fetch(const Order& order) {
+  log(fmt::format("cluster {} fetches the state of {} from {}", job_.cluster,
+                  wide::to_string(order.state.id), order.text));
+  if (lane_) lane_->links->fetch(order.text, order.state.id, lane_->state->values.size());
+}
+
+void Rounds::adopt(const wide::StateInfo& state) {
+  OuterStateVersion fetched = lane_ ? lane_->links->take_fetched() : nullptr;
+  const std::uint64_t hash = combined_hash(fetched ? fetched->hash() : 0);
+  if (hash == state.hash) {
+    state_ = state;
+    froze_ = false;
+    if (lane_) {
+      lane_->exchange.reset();
+      lane_->state = std::move(fetched);
+      lane_->links->serve(lane_->state);
+    }
+    spread_outer();
+  } else {
+    log(fmt::format("what cluster {} fetched has hash {:016x}, the state of {} has {:016x}",
+                    job_.cluster, hash, wide::to_string(state.id), state.hash));
+  }
+  if (leader_) leader_->conductor->adopted(state, hash);
+}
+
+void Rounds::use_roster(const Order& order) {
+  epoch_ = order.number;
+  clusters_ = std::ranges::count_if(order.peers, [](const auto& peer) { return peer.since != 0; });
+  if (lane_) lane_->links->use(order.peers);
+}
+
+void Rounds::stop(const Order& order) {
+  ended_ = true;
+  finished_ = order.number == 1;
+  ending_ = order.text;
+}
+
+}  // namespace train

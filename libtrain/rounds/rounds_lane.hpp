@@ -1,0 +1,46 @@
+#pragma once
+
+#include <functional>
+#include <mutex>
+
+#include "libtrain/rounds/conductor.hpp"
+#include "libtrain/rounds/rounds.hpp"
+
+namespace train {
+
+/// What a rank that carries a lane has.
+struct Rounds::Lane {
+  Lane(std::size_t count_, const LaneExchange::Options& options, std::unique_ptr<OuterOptimizer> o)
+      : count(count_), outer(std::move(o)), exchange(options, count_) {}
+
+  std::size_t count;
+  std::unique_ptr<OuterOptimizer> outer;
+  LaneExchange exchange;
+  OuterStateVersion state;
+  std::shared_ptr<OuterState> result;  // what the exchange that is done would make
+  std::vector<float> snapshot;         // the parameters as the exchange took them, to run ahead
+  std::unique_ptr<LaneLinks> links;    // from begin() on; goes first
+
+  std::span<const float> parameters() const { return std::span(state->values).first(count); }
+};
+
+/// What the first rank has. Its lane's node brings the coordinator's messages, on a thread of the
+/// node, for as long as the client is there.
+struct Rounds::Leader {
+  void with_client(const std::function<void(wide::MemberClient&)>& use) {
+    const std::lock_guard lock(mutex);
+    if (client) use(*client);
+  }
+  void close() {
+    conductor.reset();
+    if (client) client->stop();
+    const std::lock_guard lock(mutex);
+    client.reset();
+  }
+
+  std::mutex mutex;
+  std::unique_ptr<wide::MemberClient> client;
+  std::unique_ptr<Conductor> conductor;
+};
+
+}  // namespace train

@@ -1,0 +1,29 @@
+#include "libtrain/rounds/round_options.hpp"
+
+#include <doctest/doctest.h>
+
+#include "collectives/error.hpp"
+
+using namespace train;
+
+TEST_CASE("options of rounds that cannot be are refused with the flag's name") {
+  const auto refused = [](RoundOptions options, const char* flag) {
+    CHECK_THROWS_WITH_AS(static_cast<void>(options.checked()), doctest::Contains(flag), Error);
+  };
+  refused({.inner_steps = 0}, "--inner-steps is 0");
+  refused({.outer = {.momentum = 1.0f}}, "--outer-momentum");
+  refused({.inner_steps = 10, .overlap_steps = 10}, "--overlap-rounds is 10");
+  refused({.inner_steps = 10, .overlap_steps = -1}, "--overlap-rounds is -1");
+  refused({.synchronisation = Synchronisation::every_step, .overlap_steps = 1}, "--overlap-rounds");
+  refused({.round_time = std::chrono::milliseconds(-1)}, "--round-seconds");
+  CHECK_THROWS_WITH_AS(synchronisation_from("sometimes"), doctest::Contains("--sync sometimes"),
+                       Error);
+}
+
+TEST_CASE("every step is a round of one") {
+  const RoundOptions options{.synchronisation = synchronisation_from("every-step")};
+  CHECK(options.checked().inner_steps == 1);
+  CHECK(RoundOptions{.synchronisation = synchronisation_from("rounds"), .inner_steps = 7}
+            .checked()
+            .inner_steps == 7);
+}

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "collectives/wide/protocol/coordinator.hpp"
+
+namespace train::wide {
+
+/// A coordinator, and what members say to it, message by message. Members have the state of the
+/// seed unless they say otherwise.
+struct Talk {
+  explicit Talk(State state = {}) : coordinator(config(), std::move(state), 0) {}
+
+  Coordinator coordinator;
+  CoordinatorActions last;
+  TimeMs now_ms = 0;
+  std::uint64_t rounds_total = 0;
+  bool heard_refusal = false;
+
+  static CoordinatorConfig config() {
+    CoordinatorConfig config;
+    config.join_early_ms = 0;
+    config.join_hold_ms = 3'000;
+    config.heartbeat = {500, 10'000'000, 10'000'000, 6};
+    return config;
+  }
+  void say(SessionId session, const Message& message) {
+    last = coordinator.receive(session, message, now_ms);
+    heard_refusal = heard_refusal || heard<Refused>(session).has_value();
+  }
+  void join(SessionId session, const std::string& name, const std::string& peer,
+            const StateInfo& state = {}) {
+    say(session, Hello{1, rounds_total, {name, 1}, {}, state, {}, 0});
+    const CoordinatorActions first = last;
+    say(session, Links{{{peer, 1}}});
+    last.insert(last.begin(), first.begin(), first.end());
+  }
+  void pass(TimeMs ms) { last = coordinator.tick(now_ms += ms); }
+  /// The last message of this kind to the session in the last answer.
+  template <typename T>
+  std::optional<T> heard(SessionId session) const {
+    std::optional<T> found;
+    for (const CoordinatorAction& action : last) {
+      const auto* send = std::get_if<SendTo>(&action);
+      if (send == nullptr || send->session != session) continue;
+      if (const T* message = std::get_if<T>(&send->message)) found = *message;
+    }
+    return found;
+  }
+  bool heard_commit_of_the_end(SessionId session) const {
+    const auto commit = heard<Commit>(session);
+    return commit && commit->finished;
+  }
+  void ready(SessionId session) {
+    const State& state = coordinator.state();
+    say(session,
+        Ready{{state.epoch, state.round(), state.attempts + 1}, 5, 1, state.committed->hash, {}});
+  }
+  void done(SessionId session, std::uint64_t hash) {
+    say(session, Done{coordinator.state().in_flight->id, hash});
+  }
+  void holds(SessionId session) { say(session, Holds{coordinator.state().committed_info()}); }
+};
+
+}  // namespace train::wide
