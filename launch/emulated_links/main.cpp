@@ -40,7 +40,7 @@ std::vector<std::string> fields_of(const std::string& port) {
 
 // A wire does not wait until a busy machine has time for it. Where that is not allowed it waits.
 void run_before_others() {
-  const sched_param priority{.sched_priority = 1};
+  const sched_param priority{.sched_priority = 10};
   ::sched_setscheduler(0, SCHED_RR, &priority);
 }
 
