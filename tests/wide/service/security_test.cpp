@@ -184,9 +184,7 @@ TEST_CASE("a cluster of the job that breaks the rules of the protocol") {
   }
   SUBCASE("it says so in more than a line") {
     said += "it says that it is \"aws?2026?[31mthe job is lost\", which it cannot prove";
-    attack = [](BadCluster& gcp) {
-      gcp.say(protocol_hello("aws\n2026\x1b[31mthe job is lost"));
-    };
+    attack = [](BadCluster& gcp) { gcp.say(protocol_hello("aws\n2026\x1b[31mthe job is lost")); };
   }
   SUBCASE("it says nothing that can be read") {
     said += "it sent not a frame";
