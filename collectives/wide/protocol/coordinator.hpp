@@ -50,6 +50,8 @@ class Coordinator {
   bool finished() const { return state_.finished(config_.samples_total); }
   /// The job is over, and all members of its last epoch have said that they hold its last state.
   bool concluded() const;
+  /// The job is over, and whoever is connected knows it, with its last state or without.
+  bool everyone_told() const;
 
  private:
   /// A cluster: in the epoch, or a newcomer. All of it may be lost in a restart.

@@ -40,6 +40,13 @@ bool Coordinator::conclude_job() {
   return false;
 }
 
+bool Coordinator::everyone_told() const {
+  return finished() && std::all_of(peers_.begin(), peers_.end(), [](const auto& entry) {
+           const Peer& peer = entry.second;
+           return peer.session == 0 || peer.told_finished || peer.released;
+         });
+}
+
 bool Coordinator::concluded() const {
   if (!finished() || state_.members.empty()) return false;
   return std::all_of(state_.members.begin(), state_.members.end(), [&](const EpochMember& member) {
