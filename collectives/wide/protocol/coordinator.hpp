@@ -66,6 +66,7 @@ class Coordinator {
     std::optional<ExchangeId> pending;  // said in its Hello
     std::vector<LinkInfo> links;
     // As a member.
+    TimeMs entered_ms = 0;
     std::optional<Ready> ready;
     std::optional<std::uint64_t> done;
     std::optional<std::string> failed;  // who did not answer
