@@ -29,11 +29,6 @@ std::string describe(const train::SaveEvent& event) {
 
 std::unique_ptr<train::CheckpointStore> open_store(const TrainArguments& arguments) {
   if (arguments.checkpoint.empty()) return nullptr;
-  if (arguments.in_job()) {
-    throw train::Error(
-        "--checkpoint works on the ranks of one mpirun in this version, not with "
-        "--cluster");
-  }
   return std::make_unique<train::CheckpointStore>(
       arguments.checkpoint,
       train::StoreOptions{.layout = train::checkpoint_layout_from(arguments.checkpoint_layout),
@@ -80,11 +75,21 @@ train::CheckpointSaver::OnEvent checkpoint_log(const TrainArguments& arguments, 
 
 std::unique_ptr<train::TrainingCheckpoints> attach_checkpoints(
     const TrainArguments& arguments, train::CheckpointStore* store, const train::Grid& grid,
-    train::ShardedOptimizer& optimizer, train::RunState run, train::Trainer& trainer, bool resume) {
+    train::ShardedOptimizer& optimizer, train::RunState run, train::Rounds* rounds,
+    train::Trainer& trainer, bool resume) {
   if (store == nullptr) return nullptr;
   auto checkpoints = std::make_unique<train::TrainingCheckpoints>(
       *store, grid.world(), optimizer, std::move(run), arguments.save_every,
       checkpoint_log(arguments, grid.rank()));
+  if (rounds != nullptr) {
+    checkpoints->set_job(
+        {.step = [rounds] { return rounds->steps_committed(); },
+         .sequences = [rounds] { return rounds->state().position.next; },
+         .tensors = [rounds] { return rounds->outer_tensors(); },
+         .describe = [rounds] { return rounds->outer_state(); },
+         .resume = [rounds](const std::string& described,
+                            auto tensors) { rounds->resume(described, tensors); }});
+  }
   if (resume) {
     const auto sequences =
         checkpoints->resume([](const std::string& what) { say("warning: " + what); });

@@ -27,4 +27,5 @@ train::CheckpointSaver::OnEvent checkpoint_log(const TrainArguments& arguments, 
 /// store.
 std::unique_ptr<train::TrainingCheckpoints> attach_checkpoints(
     const TrainArguments& arguments, train::CheckpointStore* store, const train::Grid& grid,
-    train::ShardedOptimizer& optimizer, train::RunState run, train::Trainer& trainer, bool resume);
+    train::ShardedOptimizer& optimizer, train::RunState run, train::Rounds* rounds,
+    train::Trainer& trainer, bool resume);

@@ -162,11 +162,11 @@ int train_gpt(train::Job& job) {
   std::optional<train::StopSignal> signal;
   if (arguments.in_job()) signal.emplace();
   const auto rounds = join_job(arguments, grid, optimizer, data, *signal);
-  if (rounds) trainer.set_rounds(*rounds);
   const auto checkpoints = attach_checkpoints(
       arguments, store.get(), grid, optimizer,
       {.config = config, .tokenizer = data.tokenizer(), .seed = arguments.seed, .more = {}},
-      trainer, run.has_value());
+      rounds.get(), trainer, run.has_value());
+  if (rounds) trainer.set_rounds(*rounds);
   if (job.is_root()) check_writable(arguments.save_weights);
   announce(job, arguments, model, data);
   add_sinks(arguments, grid, run.has_value(), trainer);

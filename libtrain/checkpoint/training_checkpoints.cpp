@@ -40,17 +40,62 @@ TrainingCheckpoints::TrainingCheckpoints(CheckpointStore& store, Communicator& w
 
 std::optional<std::uint64_t> TrainingCheckpoints::resume(
     const std::function<void(const std::string&)>& warn) {
-  const auto extra = resume_training(store_, world_, optimizer_, {.fall_back = true, .warn = warn});
+  const CheckpointStore::LoadOptions options{.fall_back = true, .warn = warn};
+  const auto extra =
+      job_ ? resume_job(options) : resume_training(store_, world_, optimizer_, options);
   if (!extra) return std::nullopt;
   return RunState::from_json(*extra, store_.directory()).sequences;
 }
 
+std::optional<std::string> TrainingCheckpoints::resume_job(
+    const CheckpointStore::LoadOptions& options) {
+  const std::vector<LogicalTensor> outer = job_->tensors();
+  std::string extra;
+  std::string described;
+  const auto loaded = store_.load_newest(
+      world_,
+      [&](CheckpointReader& checkpoint) {
+        extra = checkpoint.extra();
+        const RunState run = RunState::from_json(extra, checkpoint.directory());
+        const auto state = run.more.find(job_key);
+        if (state == run.more.end()) {
+          throw Error(fmt::format(
+              "{} is of a run on one cluster: start a job from its parameters with --init",
+              checkpoint.directory().string()));
+        }
+        described = state->second;
+        load_training_state(checkpoint, optimizer_, world_.rank());
+        for (const LogicalTensor& tensor : outer) {
+          checkpoint.load(outer_part, tensor, world_.rank());
+        }
+      },
+      options);
+  if (loaded.empty()) return std::nullopt;
+  optimizer_.publish_full_precision();
+  job_->resume(described, outer);
+  saved_step_ = job_->step();
+  return extra;
+}
+
+// The first exchange past a multiple of save_every, and what the job has at its end.
+bool TrainingCheckpoints::job_is_due(bool last) const {
+  const std::int64_t step = job_->step();
+  if (step <= saved_step_) return false;
+  return last || (save_every_ > 0 && step / save_every_ > saved_step_ / save_every_);
+}
+
 void TrainingCheckpoints::after_step(std::uint64_t sequences, bool last) {
   saver_.poll();
-  const bool due = save_every_ > 0 && optimizer_.steps_done() % save_every_ == 0;
-  if (!due && !last) return;
-  run_.sequences = sequences;
+  const bool due = job_ ? job_is_due(last)
+                        : last || (save_every_ > 0 && optimizer_.steps_done() % save_every_ == 0);
+  if (!due) return;
+  run_.sequences = job_ ? job_->sequences() : sequences;
   CheckpointContents contents = training_state(optimizer_);
+  if (job_) {
+    contents.step = saved_step_ = job_->step();
+    contents.parts.push_back({outer_part, job_->tensors()});
+    run_.more[job_key] = job_->describe();
+  }
   contents.extra = run_.to_json();
   saver_.request(std::move(contents));
 }

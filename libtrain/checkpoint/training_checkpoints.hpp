@@ -1,7 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "libtrain/checkpoint/run_state.hpp"
 #include "libtrain/checkpoint/saver.hpp"
@@ -14,6 +18,19 @@ namespace train {
 /// checkpoints are there and none can be read.
 std::optional<RunState> saved_run(const CheckpointStore& store, Communicator& world);
 
+/// What a cluster of a job of several adds to its checkpoints, which are of the job's exchanges.
+/// Any one cluster's checkpoint restarts the whole job.
+struct JobState {
+  std::function<std::int64_t()> step;                   ///< of the schedule, at the last exchange
+  std::function<std::uint64_t()> sequences;             ///< that the job has begun with, likewise
+  std::function<std::vector<LogicalTensor>()> tensors;  ///< the outer state: copies
+  std::function<std::string()> describe;                ///< which state that is: JSON
+  /// Goes on from such tensors. Collective.
+  std::function<void(const std::string& described, std::span<const LogicalTensor>)> resume;
+};
+
+inline constexpr const char* job_key = "job";  ///< of what describe() says, in RunState::more
+
 /// Saves a run between its steps, as the trainer asks.
 class TrainingCheckpoints {
  public:
@@ -22,6 +39,8 @@ class TrainingCheckpoints {
   TrainingCheckpoints(CheckpointStore& store, Communicator& world, ShardedOptimizer& optimizer,
                       RunState run, std::int64_t save_every, CheckpointSaver::OnEvent on_event);
 
+  /// Before resume().
+  void set_job(JobState job) { job_ = std::move(job); }
   /// Goes on from the store's newest checkpoint that is whole; `warn` hears of those that are not
   /// (rank 0). Returns where in the sample order the run is; nothing when the store holds none.
   /// Collective; throws Error on every rank when there are checkpoints and none loads.
@@ -35,11 +54,16 @@ class TrainingCheckpoints {
   void finish() { saver_.finish(); }
 
  private:
+  std::optional<std::string> resume_job(const CheckpointStore::LoadOptions& options);
+  bool job_is_due(bool last) const;
+
   CheckpointStore& store_;
   Communicator& world_;
   ShardedOptimizer& optimizer_;
   RunState run_;
   std::int64_t save_every_;
+  std::optional<JobState> job_;
+  std::int64_t saved_step_ = 0;  // in a job
   CheckpointSaver saver_;
 };
 

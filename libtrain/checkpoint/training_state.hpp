@@ -13,6 +13,7 @@ namespace train {
 /// Names of a checkpoint's parts.
 inline constexpr const char* model_part = "model";
 inline constexpr const char* optimizer_part = "optimizer";
+inline constexpr const char* outer_part = "outer";  ///< in jobs of several clusters
 
 /// Parameters (part "model"), and moments and full-precision copies (part "optimizer") after so
 /// many steps as the optimizer has done. Collective in that all ranks pass the same.

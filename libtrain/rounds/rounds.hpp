@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,6 +32,15 @@ class Rounds {
   Rounds(const Rounds&) = delete;
   Rounds& operator=(const Rounds&) = delete;
 
+  /// The outer state for a checkpoint: parameters under their names, what the outer optimizer keeps
+  /// beside them as NAME.outer1, …; copies, with layouts over the grid's world.
+  std::vector<LogicalTensor> outer_tensors() const;
+  /// Which state that is: JSON.
+  std::string outer_state() const;
+  /// Before begin(): goes on from such a state, with the tensors of outer_tensors() filled anew.
+  /// Collective; throws Error when they are not that state's.
+  void resume(const std::string& outer_state, std::span<const LogicalTensor> tensors);
+
   /// Opens this cluster's ends of links and dials the coordinator. Collective; once.
   void begin(const RoundPlan& plan);
 
@@ -52,6 +62,8 @@ class Rounds {
   /// The outer state that this cluster holds, with the hash of its parameters and what belongs to
   /// them: equal in all clusters after each exchange.
   const wide::StateInfo& state() const { return state_; }
+  /// Steps of the schedule that this state has behind it.
+  std::int64_t steps_committed() const;
   std::uint64_t hash() const { return state_.hash; }
   /// The epoch, and how many clusters are in it.
   std::uint64_t epoch() const { return epoch_; }
@@ -76,6 +88,9 @@ class Rounds {
   std::uint64_t combined_hash(std::uint64_t own) const;
   void log(const std::string& line) const;
 
+  // round_checkpoint.cpp
+  int kept() const { return steps_parameters() ? 2 : 1; }
+
   // round_orders.cpp
   std::optional<Turn> carry_out(Order& order);
   void end_round();
@@ -94,7 +109,7 @@ class Rounds {
   ShardedOptimizer& optimizer_;
   RoundOptions options_;
   JobOptions job_;
-  RoundPlan plan_;
+  RoundPlan plan_{.last_step = std::numeric_limits<std::int64_t>::max()};
   std::vector<LogicalTensor> parameters_;  // in full precision
   std::vector<LogicalTensor> exchanged_;   // parameters, or gradients
   Lanes lanes_;

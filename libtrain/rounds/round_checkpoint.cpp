@@ -1,0 +1,104 @@
+// The outer state in checkpoints.
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "libtrain/rounds/rounds_lane.hpp"
+
+namespace train {
+namespace {
+
+using nlohmann::json;
+
+json json_of(const wide::StateInfo& state) {
+  json holes = json::array();
+  for (const wide::Range& range : state.position.holes.ranges()) {
+    holes.push_back({range.begin, range.end});
+  }
+  return {{"epoch", state.id.epoch},
+          {"round", state.id.round},
+          {"attempt", state.id.attempt},
+          {"hash", fmt::format("{:016x}", state.hash)},
+          {"next_sample", state.position.next},
+          {"untrained", holes}};
+}
+
+wide::StateInfo state_from(const std::string& text) {
+  try {
+    const json from = json::parse(text);
+    wide::StateInfo state;
+    state.id.epoch = from.at("epoch").get<std::uint64_t>();
+    state.id.round = from.at("round").get<std::uint64_t>();
+    state.id.attempt = from.at("attempt").get<std::uint32_t>();
+    state.hash = std::stoull(from.at("hash").get<std::string>(), nullptr, 16);
+    state.position.next = from.at("next_sample").get<std::uint64_t>();
+    for (const json& range : from.at("untrained")) {
+      state.position.holes.add(
+          {range.at(0).get<std::uint64_t>(), range.at(1).get<std::uint64_t>()});
+    }
+    return state;
+  } catch (const std::exception& error) {
+    throw Error(fmt::format("a checkpoint's state of the job cannot be read: {}", error.what()));
+  }
+}
+
+}  // namespace
+
+std::vector<LogicalTensor> Rounds::outer_tensors() const {
+  Tensor values;
+  if (lane_) {
+    const auto& from = lane_->state->values;
+    values = Tensor(grid_.device().memory(MemoryUse::optimizer_state),
+                    {static_cast<std::int64_t>(from.size())}, DataType::f32);
+    std::ranges::copy(from, values.span<float>().begin());
+  }
+  std::vector<LogicalTensor> tensors;
+  std::int64_t begin = 0;  // in the lane, where one array follows the other
+  for (int array = 0; array <= kept(); ++array) {
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      LogicalTensor tensor;
+      tensor.name = parameters_[i].name;
+      if (array > 0) tensor.name += fmt::format(".outer{}", array);
+      tensor.layout = lanes_.layout().layout(i);
+      const std::int64_t size = tensor.layout.local_elements(grid_.rank());
+      if (size > 0) tensor.local = values.slice(begin, {size});
+      begin += size;
+      tensors.push_back(std::move(tensor));
+    }
+  }
+  return tensors;
+}
+
+std::string Rounds::outer_state() const {
+  return json_of(state_).dump();
+}
+
+std::int64_t Rounds::steps_committed() const {
+  return std::min(plan_.last_step,
+                  static_cast<std::int64_t>(state_.id.round) * options_.inner_steps);
+}
+
+void Rounds::resume(const std::string& outer_state, std::span<const LogicalTensor> tensors) {
+  invariant(leader_ == nullptr, "a job is resumed before it begins");
+  const wide::StateInfo state = state_from(outer_state);
+  auto loaded = std::make_shared<OuterState>();
+  loaded->id = state.id;
+  for (const LogicalTensor& tensor : tensors) {
+    if (!tensor.local.defined()) continue;
+    const auto part = tensor.local.span<float>();
+    loaded->values.insert(loaded->values.end(), part.begin(), part.end());
+  }
+  const std::uint64_t hash = combined_hash(lane_ ? loaded->hash() : 0);
+  if (hash != state.hash) {
+    throw Error(fmt::format(
+        "the outer state of {} in the checkpoint has hash {:016x}, not {:016x}: it was saved with "
+        "another number of --lanes, or is not what it says",
+        wide::to_string(state.id), hash, state.hash));
+  }
+  state_ = state;
+  if (lane_) lane_->state = std::move(loaded);
+  spread_outer();
+}
+
+}  // namespace train
