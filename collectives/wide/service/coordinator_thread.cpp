@@ -270,7 +270,9 @@ bool CoordinatorThread::job_is_over() {
   } else if (!quiet_since_) {
     quiet_since_ = now;
   }
-  return now >= *finished_at_ + linger_ || (quiet_since_ && now >= *quiet_since_ + quiet_max);
+  if (quiet_since_ && now >= *quiet_since_ + quiet_max) return true;
+  // Members hear of the end even if nobody is to be waited for, and a late one may be fetching.
+  return now >= *finished_at_ + std::max(linger_, quiet_max) && coordinator_.everyone_told();
 }
 
 }  // namespace train::wide

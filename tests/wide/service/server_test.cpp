@@ -143,6 +143,23 @@ TEST_CASE("a peer that sends faster than anyone can read takes no more memory th
   CHECK(lines.count(refused) == 1);
 }
 
+TEST_CASE("a coordinator does not end before everyone knows that the job is over") {
+  ServiceJob job(3);
+  job.linger = std::chrono::milliseconds(0);
+  job.start_coordinator();
+  job.start_cluster("aws");
+  job.start_cluster("gcp");
+  for (const auto& cluster : job.clusters) {
+    REQUIRE(cluster->wait_end(in_seconds(60)) == End::finished);
+  }
+  // Its fetch takes longer than the coordinator would wait for nobody.
+  TestCluster& late = job.start_cluster("lambda", {.fetch = std::chrono::seconds(4)});
+  CHECK(job.server->wait(in_seconds(60)));
+  CHECK(late.wait_end(in_seconds(10)) == End::finished);
+  CHECK(late.fetches() == 1);
+  job.check_end();
+}
+
 TEST_CASE("a coordinator with nobody to wait for ends when its time for late clusters is over") {
   ServiceJob job(2);
   job.start_coordinator();

@@ -83,8 +83,7 @@ struct ServiceJob {
     server = std::make_unique<CoordinatorServer>(std::move(options));
     port = server->ports().front();
   }
-  TestCluster& start_cluster(const std::string& name) {
-    TestClusterOptions options;
+  TestCluster& start_cluster(const std::string& name, TestClusterOptions options = {}) {
     options.name = name;
     options.coordinator_port = port;
     options.certificates = certificates;

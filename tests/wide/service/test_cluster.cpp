@@ -169,6 +169,7 @@ void TestCluster::on(const Discard&) {
 
 void TestCluster::on(const FetchState& order) {
   fetching_ = order.fetch;
+  fetched_at_ = Clock::now() + options_.fetch;
 }
 
 void TestCluster::on(const StopFetch&) {
@@ -176,6 +177,7 @@ void TestCluster::on(const StopFetch&) {
 }
 
 void TestCluster::fetch() {
+  if (Clock::now() < fetched_at_) return;
   const Fetch order = *std::exchange(fetching_, std::nullopt);
   const auto fetched = plane_.fetch(order);
   if (!fetched) return client_.fetch_failed(order.state.id);
