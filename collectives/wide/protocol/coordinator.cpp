@@ -197,6 +197,7 @@ void Coordinator::on(Peer& peer, const Holds& holds) {
                     to_string(state.id), state_.committed->hash);
     warn(fmt::format("cluster {} is wrong: {}; it has to fetch them", peer.self.name, reason));
     if (in_epoch(peer)) peer.dropped = reason;
+    peer.told_finished = false;
   }
 }
 

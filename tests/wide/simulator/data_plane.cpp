@@ -127,9 +127,9 @@ std::map<std::string, Holder> World::within_reach(const std::string& name) const
   std::erase_if(holders, [&](const auto& entry) {
     const Cluster& cluster = clusters_.at(entry.second.name);
     const auto connection = connections_.find(cluster.session);
-    const bool settled = connection != connections_.end() && connection->second.open &&
-                         !connection->second.silent && cluster.way == Way::normal &&
-                         now_ms_ > cluster.way_until_ms + 1'500 &&
+    const bool settled = !cluster.leaving && connection != connections_.end() &&
+                         connection->second.open && !connection->second.silent &&
+                         cluster.way == Way::normal && now_ms_ > cluster.way_until_ms + 1'500 &&
                          now_ms_ > cluster.session_ms + 1'500;
     return cluster.name == name || !settled || !link_up(name, cluster.name);
   });

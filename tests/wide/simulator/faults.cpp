@@ -110,6 +110,7 @@ void World::fault(int kind, Cluster& cluster) {
     case leave:
       if (!cluster.up) break;
       say(name, "wants to leave");
+      cluster.leaving = true;
       carry_out(cluster,
                 cluster.member->leave(static_cast<std::uint64_t>(random_.between(200, 8'000))));
       break;
@@ -128,8 +129,9 @@ void World::delicate(Cluster* cluster) {
                    : random_.chance(50)                     ? kill_member
                                                             : cut_way;
   const std::string name = cluster != nullptr ? cluster->name : any_cluster().name;
-  after(random_.chance(50) ? 0 : random_.between(0, 100),
-        [this, kind, name] { fault(kind, clusters_.at(name)); });
+  after(random_.chance(50) ? 0 : random_.between(0, 100), [this, kind, name] {
+    if (!healed_) fault(kind, clusters_.at(name));
+  });
 }
 
 /// The end of all faults, but perhaps of two: everything else comes back, and then the job has to

@@ -86,7 +86,7 @@ class World {
     Input frozen;
     RangeSet taken;
     int steps_done = 0;
-    bool training = false, waiting = false, exhausted = false, finished = false;
+    bool training = false, waiting = false, exhausted = false, finished = false, leaving = false;
     std::uint64_t training_order = 0, fetch_order = 0;
     TimeMs step_ms = 100;
     std::set<ExchangeId> running;
