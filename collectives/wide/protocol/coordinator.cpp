@@ -108,6 +108,7 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
   peer.fetch.reset();
   peer.released = peer.told_finished = false;
   peer.late_by_ms.reset();
+  peer.late_alone_by_ms.reset();
   log(fmt::format("cluster {} {} with the state of {}", peer.self.name,
                   is_new ? "connects" : "is back", to_string(hello.committed.id)));
   greet(peer);

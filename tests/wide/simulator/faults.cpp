@@ -41,6 +41,7 @@ void World::choose_schedule() {
   config_.samples_total = samples_total_;
   if (random_.chance(40)) rounds_total_ = static_cast<std::uint64_t>(random_.between(2, 60));
   config_.late_ms = 5'000;
+  config_.late_alone_ms = 2'000;
   config_.gather_ms = 5'000;
   config_.join_early_ms = random_.chance(50) ? 0 : 500;
   config_.heartbeat = {500, 2'000, 4'000, 6};
