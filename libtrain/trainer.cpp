@@ -92,23 +92,25 @@ void Trainer::set_rounds(Rounds& rounds) {
 std::optional<Turn> Trainer::next_turn() {
   if (rounds_ != nullptr) return rounds_->next();
   if (next_step_ >= last_step_) return std::nullopt;
-  const std::int64_t first = next_step_ * options_.batch;
-  const wide::Range samples{static_cast<std::uint64_t>(first),
-                            static_cast<std::uint64_t>(first + options_.batch)};
-  return Turn{next_step_++, samples};
+  const std::uint64_t first = next_sequence_;
+  next_sequence_ += static_cast<std::uint64_t>(options_.batch);
+  return Turn{next_step_++, wide::Range{first, next_sequence_}};
 }
 
 void Trainer::run() {
   if (options_.measure_mfu) measure_peak();
   next_step_ = optimizer_.steps_done();
+  next_sequence_ = resumed_at_.value_or(static_cast<std::uint64_t>(next_step_ * options_.batch));
   std::int64_t steps_run = 0;
   std::optional<Turn> turn = next_turn();
   while (turn) {
     const auto start = Clock::now();
     const double waited_before = seconds_waited();
     StepRecord record = train_step(*turn);
+    const std::uint64_t sequences = next_sequence_;
     // Exchanges that are due after this step belong to it.
     turn = next_turn();
+    if (checkpoints_ != nullptr) checkpoints_->after_step(sequences, !turn);
     record.step_s = seconds_since(start);
     record.comm_s = seconds_waited() - waited_before;
     if (++steps_run >= trace_steps_ || !turn) finish_trace();
@@ -118,6 +120,7 @@ void Trainer::run() {
   }
   finish_trace();
   for (const auto& sink : sinks_) sink->finish();
+  if (checkpoints_ != nullptr) checkpoints_->finish();
 }
 
 StepRecord Trainer::train_step(const Turn& turn) {
@@ -131,7 +134,7 @@ StepRecord Trainer::train_step(const Turn& turn) {
   StepRecord record;
   record.step = turn.step + 1;
   record.step_tokens = tokens;
-  record.tokens = record.step * options_.batch * context_;
+  record.tokens = static_cast<std::int64_t>(next_sequence_) * context_;
   record.loss = loss;
   record.lr = lr;
   record.grad_norm = norm;
@@ -192,6 +195,7 @@ Loss Trainer::run_forward(const Batch& batch) {
 }
 
 double Trainer::step_optimizer(float lr) {
+  if (checkpoints_ != nullptr) checkpoints_->before_update();
   const TraceScope scope(trace_.get(), "compute", "optimizer");
   if (rounds_ == nullptr || !rounds_->steps_parameters()) return optimizer_.step(lr);
   optimizer_.reduce();

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "libtrain/checkpoint/training_checkpoints.hpp"
 #include "libtrain/data/token_dataset.hpp"
 #include "libtrain/metrics/sink.hpp"
 #include "libtrain/model/gpt.hpp"
@@ -46,6 +47,12 @@ class Trainer {
   /// `rounds` must outlive run(). Collective.
   void set_rounds(Rounds& rounds);
 
+  /// Saves between steps from now on. `checkpoints` must outlive run().
+  void set_checkpoints(TrainingCheckpoints& checkpoints) { checkpoints_ = &checkpoints; }
+  /// Goes on behind so many sequences of the sample order, whatever batches they were read in; the
+  /// optimizer knows the step.
+  void resume_at(std::uint64_t sequences) { resumed_at_ = sequences; }
+
   /// Trains to the last step, or until this cluster leaves its job. Throws Error, the same on every
   /// rank, when a loss or gradient is not finite, with the step and the first tensor that went
   /// wrong.
@@ -79,9 +86,12 @@ class Trainer {
   std::vector<std::unique_ptr<MetricsSink>> sinks_;
   std::vector<std::int32_t> inputs_;
   std::vector<std::int32_t> targets_;
-  std::int64_t next_step_ = 0;  // without rounds
-  Batch batch_;                 // the last one that was loaded
+  std::int64_t next_step_ = 0;  // without rounds, as the next two
+  std::uint64_t next_sequence_ = 0;
+  std::optional<std::uint64_t> resumed_at_;
+  Batch batch_;  // the last one that was loaded
   Rounds* rounds_ = nullptr;
+  TrainingCheckpoints* checkpoints_ = nullptr;
   std::unique_ptr<Trace> trace_;
   std::unique_ptr<StepTrace> step_trace_;
   std::int64_t trace_steps_ = 0;

@@ -16,18 +16,6 @@ std::optional<int> parse_arguments(CLI::App& app, const train::Job& job) {
   }
 }
 
-void add_unavailable(CLI::App& app, const std::string& name, const std::string& instead) {
-  app.add_option_function<std::vector<std::string>>(
-         name,
-         [name, instead](const std::vector<std::string>&) {
-           throw train::Error(
-               fmt::format("{} is not available in this version; {}", name, instead));
-         },
-         "")
-      ->expected(0, 1)
-      ->group("");
-}
-
 train::DataType parse_dtype(const std::string& name, const char* flag) {
   if (name == "f32") return train::DataType::f32;
   if (name == "bf16") return train::DataType::bf16;

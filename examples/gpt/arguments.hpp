@@ -11,8 +11,5 @@
 /// Returns the exit status when nothing is left to do: rank 0 has printed the help.
 std::optional<int> parse_arguments(CLI::App& app, const train::Job& job);
 
-/// A flag of DESIGN that later versions have: given, it is refused with what to do instead.
-void add_unavailable(CLI::App& app, const std::string& name, const std::string& instead);
-
 /// f32 or bf16; the message names the flag.
 train::DataType parse_dtype(const std::string& name, const char* flag = "--dtype");

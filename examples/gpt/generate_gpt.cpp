@@ -1,6 +1,7 @@
 // Writes text with a model that train_gpt saved.
 //
 //   build/bin/generate_gpt --weights model.safetensors --prompt "Once" --tokens 200
+//   build/bin/generate_gpt --checkpoint runs/a --prompt "Once" --tokens 200
 //
 // Prints the prompt and what the model adds, as it comes. --temperature 0 is deterministic.
 
@@ -9,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "examples/gpt/arguments.hpp"
+#include "examples/gpt/starting_weights.hpp"
 #include "libtrain/train.hpp"
 
 namespace {
@@ -26,14 +28,17 @@ struct GenerateArguments {
 std::optional<int> parse(const train::Job& job, GenerateArguments& arguments) {
   CLI::App app("Writes text with a trained GPT.", "generate_gpt");
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  app.add_option("--weights", arguments.weights, "A file that train_gpt --save-weights wrote")
-      ->required();
+  auto* group = app.add_option_group("model", "What to write with: one of");
+  group->add_option("--weights", arguments.weights, "A file that train_gpt --save-weights wrote");
+  group->add_option("--checkpoint", arguments.weights,
+                    "A checkpoint, or a directory of them: the newest");
+  group->require_option(1);
   app.add_option("--prompt", arguments.prompt, "The text's beginning");
   app.add_option("--tokens", arguments.tokens, "Tokens to add")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--tokenizer", arguments.tokenizer,
-                 "bytes | gpt2:FILE | hf:tokenizer.json [the one in the weights file]");
+                 "bytes | gpt2:FILE | hf:tokenizer.json [the one that was saved]");
   app.add_option("--temperature", arguments.sampling.temperature, "0: always the likeliest token")
       ->capture_default_str();
   app.add_option("--top-k", arguments.sampling.top_k, "Among the K likeliest tokens; 0: all")
@@ -47,12 +52,11 @@ std::optional<int> parse(const train::Job& job, GenerateArguments& arguments) {
       ->capture_default_str();
   app.add_option("--device", arguments.grid.device, "cpu")->capture_default_str();
   app.add_option("--threads", arguments.grid.threads, "[all cores]");
-  add_unavailable(app, "--checkpoint", "use --weights FILE.safetensors");
   return parse_arguments(app, job);
 }
 
 std::shared_ptr<const train::Tokenizer> choose_tokenizer(const GenerateArguments& arguments,
-                                                         const train::WeightsFile& weights) {
+                                                         const StartingWeights& weights) {
   auto tokenizer = arguments.tokenizer.empty() ? weights.tokenizer()
                                                : train::make_tokenizer(arguments.tokenizer);
   if (tokenizer == nullptr) {
@@ -78,7 +82,7 @@ int generate_gpt(train::Job& job) {
   GenerateArguments arguments;
   if (const auto status = parse(job, arguments)) return *status;
   arguments.sampling.validate();
-  const train::WeightsFile weights(arguments.weights);
+  StartingWeights weights(arguments.weights);
   const auto tokenizer = choose_tokenizer(arguments, weights);
   const train::Grid grid = job.grid(arguments.grid);
   train::Gpt model(weights.config(), grid.device(), {parse_dtype(arguments.dtype)});

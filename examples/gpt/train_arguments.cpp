@@ -42,7 +42,8 @@ void add_model_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--bias", arguments.bias, "Biases in linear layers and layer norms [true]");
   app.add_option("--dtype", arguments.dtype, "f32 | bf16 (with f32 master weights)")
       ->capture_default_str();
-  app.add_option("--init", arguments.init, "Start from the weights of this safetensors file");
+  app.add_option("--init", arguments.init,
+                 "Start from the weights of this safetensors file, or checkpoint");
   app.add_option("--seed", arguments.seed, "Of weights, dropout and sample order")
       ->capture_default_str();
 }
@@ -124,10 +125,29 @@ void add_output_flags(CLI::App& app, TrainArguments& arguments) {
                  "Write weights, configuration and tokenizer to this safetensors file at the end");
 }
 
-void add_unavailable_flags(CLI::App& app) {
-  add_unavailable(app, "--checkpoint", "use --save-weights FILE.safetensors and --init");
-  add_unavailable(app, "--save-every", "use --save-weights FILE.safetensors, at the end of a run");
-  add_unavailable(app, "--resume", "use --init FILE.safetensors to start from saved weights");
+void add_checkpoint_flags(CLI::App& app, TrainArguments& arguments) {
+  constexpr const char* group = "Checkpoints";
+  const auto add = [&](const char* name, auto& value, const std::string& help) {
+    return app.add_option(name, value, help)->group(group);
+  };
+  auto* checkpoint = add("--checkpoint", arguments.checkpoint,
+                         "Directory for checkpoints; one is saved after the last step");
+  add("--save-every", arguments.save_every, "Steps between checkpoints [after the last step only]")
+      ->check(CLI::NonNegativeNumber)
+      ->needs(checkpoint);
+  app.add_flag("--resume", arguments.resume,
+               "Go on with the newest whole checkpoint, if there is one, on any grid")
+      ->group(group)
+      ->needs(checkpoint);
+  add("--keep", arguments.keep, "Newest checkpoints that stay; 0: all")
+      ->needs(checkpoint)
+      ->capture_default_str();
+  add("--keep-every", arguments.keep_every, "Those of every so many steps stay for ever [none]")
+      ->needs(checkpoint);
+  add("--checkpoint-layout", arguments.checkpoint_layout,
+      "sharded (a file per rank) | single (one file that all ranks write)")
+      ->needs(checkpoint)
+      ->capture_default_str();
 }
 
 void add_job_flags(CLI::App& app, TrainArguments& arguments) {
@@ -211,8 +231,11 @@ std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& 
   add_training_flags(app, arguments);
   add_output_flags(app, arguments);
   add_job_flags(app, arguments);
-  add_unavailable_flags(app);
+  add_checkpoint_flags(app, arguments);
   if (const auto status = parse_arguments(app, job)) return status;
+  arguments.seed_given = app.count("--seed") > 0;
+  arguments.dropout_given = app.count("--dropout") > 0;
+  arguments.model_given = app.count("--model") > 0;
 
   auto& schedule = arguments.trainer.schedule;
   schedule.kind = train::Schedule::parse_kind(arguments.schedule);

@@ -16,9 +16,12 @@ struct TrainArguments {
   std::int64_t context = 0;     ///< 0: the model's
   std::int64_t vocabulary = 0;  ///< 0: the tokenizer's, or the model's
   float dropout = 0.0f;
+  bool dropout_given = false;
+  bool model_given = false;
   bool bias = true;
   std::string dtype = "f32";
   std::uint64_t seed = 1;
+  bool seed_given = false;
   train::GridOptions grid;
   train::AdamW adamw;
   train::TrainerOptions trainer;
@@ -39,6 +42,12 @@ struct TrainArguments {
   std::string progress = "auto";
   std::string save_weights;
   std::string init;
+  std::string checkpoint;
+  std::string checkpoint_layout = "sharded";
+  std::int64_t save_every = 0;
+  bool resume = false;
+  int keep = train::StoreOptions{}.keep;
+  std::int64_t keep_every = 0;
   // One of several clusters.
   train::JobOptions job;
   train::RoundOptions rounds;

@@ -2,12 +2,15 @@
 //
 //   mpirun -np 2 build/bin/train_gpt --data text.txt --model nano --steps 500 --batch 16
 //          --save-weights model.safetensors
+//   mpirun -np 2 build/bin/train_gpt … --checkpoint runs/a --save-every 100 --resume
 //
 // Shows a line with step, loss, tokens/s and the time left; `--help` lists the flags.
 
 #include <fmt/format.h>
 
 #include "examples/gpt/arguments.hpp"
+#include "examples/gpt/checkpoint_arguments.hpp"
+#include "examples/gpt/starting_weights.hpp"
 #include "examples/gpt/train_arguments.hpp"
 
 namespace {
@@ -47,8 +50,8 @@ train::OptimizerOptions optimizer_options(const TrainArguments& arguments) {
           .bucket_bytes = arguments.bucket_mib << 20,
           .gradient_type = parse_dtype(arguments.gradient_dtype, "--grad-dtype"),
           .resident_elements = arguments.resident_elements,
-          .moments = !arguments.in_job() || arguments.rounds.synchronisation ==
-                                                train::Synchronisation::rounds};
+          .moments = !arguments.in_job() ||
+                     arguments.rounds.synchronisation == train::Synchronisation::rounds};
 }
 
 void report_memory(const train::Grid& grid) {
@@ -58,15 +61,17 @@ void report_memory(const train::Grid& grid) {
   std::fflush(stdout);
 }
 
-void add_sinks(const TrainArguments& arguments, const train::Grid& grid, train::Trainer& trainer) {
+void add_sinks(const TrainArguments& arguments, const train::Grid& grid, bool resumed,
+               train::Trainer& trainer) {
   if (grid.rank() != 0) return;
   train::ConsoleOptions console;
   console.progress = train::progress_from(arguments.progress);
   console.steps_total = arguments.trainer.steps;
   trainer.add_sink(std::make_unique<train::ConsoleSink>(console));
   if (!arguments.metrics.empty()) {
-    trainer.add_sink(std::make_unique<train::JsonlSink>(arguments.metrics,
-                                                        train::JsonlSink::Existing::truncate));
+    using Existing = train::JsonlSink::Existing;
+    trainer.add_sink(std::make_unique<train::JsonlSink>(
+        arguments.metrics, resumed ? Existing::append : Existing::truncate));
   }
   if (!arguments.tensorboard.empty()) {
     trainer.add_sink(std::make_unique<train::TensorBoardSink>(arguments.tensorboard));
@@ -105,17 +110,47 @@ void announce(const train::Job& job, const TrainArguments& arguments, const trai
   std::fflush(stdout);
 }
 
+std::shared_ptr<const train::Tokenizer> saved_tokenizer(const std::optional<StartingWeights>& start,
+                                                        const std::optional<train::RunState>& run) {
+  if (run) return run->tokenizer;
+  return start ? start->tokenizer() : nullptr;
+}
+
+train::GptConfig choose_config(const TrainArguments& arguments, const train::TokenDataset& data,
+                               const std::optional<StartingWeights>& start,
+                               const std::optional<train::RunState>& run) {
+  train::GptConfig config;
+  if (run && !arguments.model_given) {
+    config = run->config;
+  } else {
+    config = start ? start->config() : new_config(arguments, data);
+  }
+  config.dropout = arguments.dropout;
+  if (!run) return config;
+  train::GptConfig saved = run->config;
+  saved.dropout = config.dropout;
+  if (config != saved) {
+    throw train::Error(fmt::format(
+        "the run in {} trains another model than --model {} and the flags beside it; leave them "
+        "out, or choose another --checkpoint. Its model: {}",
+        arguments.checkpoint, arguments.model, run->config.to_json()));
+  }
+  return config;
+}
+
 int train_gpt(train::Job& job) {
   TrainArguments arguments;
   if (const auto status = parse_train_arguments(job, arguments)) return *status;
   job.world().set_timeout(std::chrono::seconds(arguments.timeout_s));
   const train::Grid grid = job.grid(arguments.grid);
 
-  std::optional<train::WeightsFile> start;
+  const auto store = open_store(arguments);
+  const std::optional<train::RunState> run = find_run(store.get(), arguments, grid.world());
+  if (run) go_on_with(*run, arguments);
+  std::optional<StartingWeights> start;
   if (!arguments.init.empty()) start.emplace(arguments.init);
-  train::TokenDataset data = open_dataset(arguments, start ? start->tokenizer() : nullptr);
-  train::GptConfig config = start ? start->config() : new_config(arguments, data);
-  config.dropout = arguments.dropout;
+  train::TokenDataset data = open_dataset(arguments, saved_tokenizer(start, run));
+  const train::GptConfig config = choose_config(arguments, data, start, run);
 
   train::Gpt model(
       config, grid.device(),
@@ -128,9 +163,13 @@ int train_gpt(train::Job& job) {
   if (arguments.in_job()) signal.emplace();
   const auto rounds = join_job(arguments, grid, optimizer, data, *signal);
   if (rounds) trainer.set_rounds(*rounds);
+  const auto checkpoints = attach_checkpoints(
+      arguments, store.get(), grid, optimizer,
+      {.config = config, .tokenizer = data.tokenizer(), .seed = arguments.seed, .more = {}},
+      trainer, run.has_value());
   if (job.is_root()) check_writable(arguments.save_weights);
   announce(job, arguments, model, data);
-  add_sinks(arguments, grid, trainer);
+  add_sinks(arguments, grid, run.has_value(), trainer);
   if (!arguments.trace.empty()) {
     trainer.add_trace(std::make_unique<train::Trace>(grid.world(), arguments.trace),
                       arguments.trace_steps);

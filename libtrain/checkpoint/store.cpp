@@ -90,8 +90,9 @@ void clean(const fs::path& directory) {
   }
 }
 
-std::string gibibytes(std::uint64_t bytes) {
-  return fmt::format("{:.3f} GiB", static_cast<double>(bytes) / (std::uint64_t{1} << 30));
+std::string readable(std::uint64_t bytes) {
+  const auto mib = static_cast<double>(bytes) / (std::uint64_t{1} << 20);
+  return mib < 1024 ? fmt::format("{:.1f} MiB", mib) : fmt::format("{:.3f} GiB", mib / 1024);
 }
 
 void point_latest(const fs::path& directory, const std::string& name) {
@@ -183,7 +184,7 @@ void CheckpointStore::require_space(std::uint64_t bytes) const {
   if (space.available >= needed) return;
   throw Error(
       fmt::format("it needs {}, and {} has {} free; free some, lower --keep, or save elsewhere",
-                  gibibytes(needed), directory_.string(), gibibytes(space.available)));
+                  readable(needed), directory_.string(), readable(space.available)));
 }
 
 void CheckpointStore::publish(const fs::path& partial, const fs::path& final,

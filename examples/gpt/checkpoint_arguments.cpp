@@ -1,0 +1,98 @@
+#include "examples/gpt/checkpoint_arguments.hpp"
+
+#include <fmt/format.h>
+
+namespace {
+
+void say(const std::string& line) {
+  fmt::print(stderr, "{}\n", line);
+}
+
+std::string describe(const train::SaveEvent& event) {
+  using Kind = train::SaveEvent::Kind;
+  switch (event.kind) {
+    case Kind::requested:
+      return fmt::format("checkpoint of step {}: requested", event.step);
+    case Kind::durable:
+      return fmt::format("checkpoint of step {}: durable in {} ({:.1f} MB after {:.2f} s)",
+                         event.step, event.directory.string(),
+                         static_cast<double>(event.bytes) / 1e6, event.seconds);
+    case Kind::failed:
+      return "warning: " + event.message;
+    case Kind::warning:
+      return fmt::format("warning: checkpoint of step {}: {}", event.step, event.message);
+  }
+  train::unreachable("unknown SaveEvent::Kind");
+}
+
+}  // namespace
+
+std::unique_ptr<train::CheckpointStore> open_store(const TrainArguments& arguments) {
+  if (arguments.checkpoint.empty()) return nullptr;
+  if (arguments.in_job()) {
+    throw train::Error(
+        "--checkpoint works on the ranks of one mpirun in this version, not with "
+        "--cluster");
+  }
+  return std::make_unique<train::CheckpointStore>(
+      arguments.checkpoint,
+      train::StoreOptions{.layout = train::checkpoint_layout_from(arguments.checkpoint_layout),
+                          .keep = arguments.keep,
+                          .keep_every = arguments.keep_every});
+}
+
+std::optional<train::RunState> find_run(const train::CheckpointStore* store,
+                                        const TrainArguments& arguments,
+                                        train::Communicator& world) {
+  if (store == nullptr) return std::nullopt;
+  auto run = train::saved_run(*store, world);
+  if (run && !arguments.resume) {
+    throw train::Error(
+        fmt::format("{} holds checkpoints of a run: go on with it with --resume, or choose another "
+                    "--checkpoint",
+                    arguments.checkpoint));
+  }
+  if (run && !arguments.init.empty()) {
+    throw train::Error(fmt::format("--init {} and the run in {} exclude each other", arguments.init,
+                                   arguments.checkpoint));
+  }
+  return run;
+}
+
+void go_on_with(const train::RunState& run, TrainArguments& arguments) {
+  if (arguments.seed_given && arguments.seed != run.seed) {
+    throw train::Error(
+        fmt::format("--seed {}: the run in {} was begun with --seed {}; its data "
+                    "are read in that order",
+                    arguments.seed, arguments.checkpoint, run.seed));
+  }
+  arguments.seed = run.seed;
+  if (!arguments.dropout_given) arguments.dropout = run.config.dropout;
+}
+
+train::CheckpointSaver::OnEvent checkpoint_log(const TrainArguments& arguments, int rank) {
+  return [rank, quiet = arguments.progress == "none"](const train::SaveEvent& event) {
+    using Kind = train::SaveEvent::Kind;
+    const bool bad = event.kind == Kind::failed || event.kind == Kind::warning;
+    if (rank == 0 && (bad || !quiet)) say(describe(event));
+  };
+}
+
+std::unique_ptr<train::TrainingCheckpoints> attach_checkpoints(
+    const TrainArguments& arguments, train::CheckpointStore* store, const train::Grid& grid,
+    train::ShardedOptimizer& optimizer, train::RunState run, train::Trainer& trainer, bool resume) {
+  if (store == nullptr) return nullptr;
+  auto checkpoints = std::make_unique<train::TrainingCheckpoints>(
+      *store, grid.world(), optimizer, std::move(run), arguments.save_every,
+      checkpoint_log(arguments, grid.rank()));
+  if (resume) {
+    const auto sequences =
+        checkpoints->resume([](const std::string& what) { say("warning: " + what); });
+    if (sequences) trainer.resume_at(*sequences);
+    if (grid.rank() == 0 && arguments.progress != "none") {
+      say(fmt::format("goes on after step {} of {}", optimizer.steps_done(), arguments.checkpoint));
+    }
+  }
+  trainer.set_checkpoints(*checkpoints);
+  return checkpoints;
+}

@@ -1,0 +1,204 @@
+// A run that ends and goes on is the run that never ended: bit for bit on the same grid, up to
+// rounding on another, and no sample is read twice or left out.
+
+#include <algorithm>
+#include <mutex>
+#include <numeric>
+
+#include <doctest/doctest.h>
+
+#include "libtrain/checkpoint/training_checkpoints.hpp"
+#include "tests/support/checkpoints.hpp"
+#include "tests/support/ranked.hpp"
+
+using namespace train;
+using checkpoints::SharedDirectory;
+using training::Outcome;
+using training::Run;
+
+namespace {
+
+// Remembers where it was read.
+class RecordingSource final : public TokenSource {
+ public:
+  explicit RecordingSource(std::int32_t vocabulary) : pattern_(4000, vocabulary) {}
+
+  std::uint64_t size() const override { return pattern_.size(); }
+  std::int32_t vocabulary_bound() const override { return pattern_.vocabulary_bound(); }
+  std::string name() const override { return pattern_.name(); }
+  std::string place(std::uint64_t position) const override { return pattern_.place(position); }
+  void read(std::uint64_t begin, std::span<std::int32_t> out) const override {
+    pattern_.read(begin, out);
+    const std::lock_guard lock(mutex_);
+    begins_.push_back(static_cast<std::int64_t>(begin));
+  }
+  std::vector<std::int64_t> begins() const { return begins_; }
+
+ private:
+  training::PatternSource pattern_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::int64_t> begins_;
+};
+
+// Trains to `stop_at`, from the newest checkpoint if there is one, and saves every 5 steps.
+struct Piece {
+  Outcome outcome;
+  std::vector<std::int64_t> begins;  // where this rank read
+  std::vector<std::byte> state;      // what this rank holds at the end
+};
+
+Piece train_piece(Communicator& world, const Run& run, CheckpointStore& store,
+                  std::int64_t stop_at) {
+  Run part = run;
+  part.trainer.stop_at = stop_at;
+  const Grid grid(world, part.grid, make_cpu_device(1));
+  const auto saved = saved_run(store, world);
+  Gpt model(part.config, grid.device(), {part.type, saved ? saved->seed : 1, part.recompute});
+  parallelize(model, grid, megatron_plan(part.sequence_parallel));
+  ShardedOptimizer optimizer(model, grid, part.adamw, part.optimizer);
+  const auto source = std::make_shared<RecordingSource>(part.config.vocabulary);
+  TokenDataset data(source, {});
+  Trainer trainer(grid, model, optimizer, data, part.trainer);
+  TrainingCheckpoints checkpoints(
+      store, world, optimizer, {.config = part.config, .tokenizer = nullptr, .seed = 1, .more = {}},
+      5, {});
+  if (saved) trainer.resume_at(checkpoints.resume({}).value());
+  trainer.set_checkpoints(checkpoints);
+  Piece piece;
+  if (world.rank() == 0) {
+    trainer.add_sink(std::make_unique<training::CollectingSink>(piece.outcome.records));
+  }
+  trainer.run();
+  piece.begins = source->begins();
+  for (const CheckpointPart& of : training_state(optimizer).parts) {
+    for (const LogicalTensor& tensor : of.tensors) {
+      if (!tensor.local.defined()) continue;
+      const std::size_t at = piece.state.size();
+      piece.state.resize(at + tensor.local.bytes());
+      tensor.local.copy_to_host(std::span(piece.state).subspan(at));
+    }
+  }
+  return piece;
+}
+
+std::vector<GridOptions> grids_of(int ranks) {
+  std::vector<GridOptions> grids;
+  for (int tensor = 1; tensor <= ranks; ++tensor) {
+    if (ranks % tensor == 0) grids.push_back({.data = ranks / tensor, .tensor = tensor});
+  }
+  return grids;
+}
+
+Run run_with_everything(DataType type) {
+  GptConfig config = training::tiny_llama();
+  config.dropout = 0.2f;
+  Run run = training::run_of(config, 20, 12);
+  run.trainer.micro_batch = 1;
+  run.type = type;
+  run.recompute = Recompute::attention;
+  return run;
+}
+
+}  // namespace
+
+TEST_CASE("the same grid goes on bit for bit, with dropout and passes that add up") {
+  ranked([](Communicator& world) {
+    const SharedDirectory scratch(world);
+    int next = 0;
+    for (const DataType type : {DataType::f32, DataType::bf16}) {
+      for (const GridOptions& grid : grids_of(world.size())) {
+        for (const Zero zero : {Zero::stage0, Zero::stage2, Zero::stage3}) {
+          CAPTURE(grid.tensor);
+          CAPTURE(static_cast<int>(zero));
+          Run run = run_with_everything(type);
+          run.grid = grid;
+          run.optimizer.zero = zero;
+          CheckpointStore whole(scratch / std::to_string(next++));
+          CheckpointStore parts(scratch / std::to_string(next++));
+          const Piece through = train_piece(world, run, whole, 20);
+          train_piece(world, run, parts, 7);
+          const Piece rest = train_piece(world, run, parts, 20);
+          CHECK(rest.state == through.state);
+          if (world.rank() != 0) continue;
+          REQUIRE(rest.outcome.records.size() == 13);
+          for (std::size_t i = 0; i < 13; ++i) {
+            CHECK(rest.outcome.records[i].loss == through.outcome.records[i + 7].loss);
+            CHECK(rest.outcome.records[i].tokens == through.outcome.records[i + 7].tokens);
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("another grid goes on with the same losses up to rounding") {
+  ranked([](Communicator& world) {
+    const SharedDirectory scratch(world);
+    Run run = run_with_everything(DataType::f32);
+    CheckpointStore whole(scratch / "whole");
+    run.grid = {.data = world.size(), .tensor = 1};
+    run.optimizer.zero = Zero::stage3;
+    const Piece through = train_piece(world, run, whole, 20);
+    int next = 0;
+    for (const GridOptions& grid : grids_of(world.size())) {
+      for (const Zero zero : {Zero::stage0, Zero::stage1, Zero::stage3}) {
+        CheckpointStore parts(scratch / std::to_string(next++));
+        Run first = run;
+        train_piece(world, first, parts, 9);
+        Run second = run;
+        second.grid = grid;
+        second.optimizer.zero = zero;
+        const Piece rest = train_piece(world, second, parts, 20);
+        if (world.rank() != 0) continue;
+        REQUIRE(rest.outcome.records.size() == 11);
+        for (std::size_t i = 0; i < 11; ++i) {
+          const double expected = through.outcome.records[i + 9].loss;
+          CHECK(rest.outcome.records[i].loss == doctest::Approx(expected).epsilon(1e-4));
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("every sample is read once, though ranks and batch change") {
+  ranked([](Communicator& world) {
+    const SharedDirectory scratch(world);
+    CheckpointStore store(scratch / "run");
+    std::vector<std::int64_t> begins;
+    std::int64_t sequences = 0;
+    const auto go_on = [&](int ranks, std::int64_t batch, std::int64_t steps, std::int64_t stop) {
+      const auto group = world.split(world.rank() < ranks ? 0 : -1, world.rank(), "part");
+      sequences += batch * steps;
+      if (group != nullptr) {
+        Run run = training::run_of(training::tiny_gpt2(), 30, batch);
+        run.optimizer.zero = Zero::stage1;
+        const auto read = train_piece(*group, run, store, stop).begins;
+        begins.insert(begins.end(), read.begin(), read.end());
+      }
+      world.barrier().wait();
+    };
+    go_on(world.size(), 6 * world.size(), 7, 7);
+    go_on(1, 5, 10, 17);
+    go_on(world.size(), 2 * world.size(), 13, 30);
+    // All ranks' reads.
+    std::vector<std::size_t> counts(static_cast<std::size_t>(world.size()), 0);
+    std::vector<std::int64_t> each(counts.size()), own(counts.size());
+    own[static_cast<std::size_t>(world.rank())] = static_cast<std::int64_t>(begins.size());
+    world.all_reduce(std::span(own), std::span(each), ReduceOp::sum).wait();
+    std::ranges::copy(each, counts.begin());
+    std::vector<std::int64_t> all(static_cast<std::size_t>(sequences));
+    REQUIRE(std::accumulate(each.begin(), each.end(), std::int64_t{0}) == sequences);
+    world.all_gather(std::span(begins), std::span(all), counts).wait();
+    // 4000 tokens make 499 samples of 8: less than two epochs.
+    const std::int64_t samples = 3999 / 8;
+    std::ranges::sort(all);
+    std::size_t seen = 0;
+    for (std::size_t i = 0; i < all.size();) {
+      std::size_t times = 0;
+      for (const std::int64_t begin = all[i]; i < all.size() && all[i] == begin; ++i) ++times;
+      CHECK(times <= static_cast<std::size_t>((sequences + samples - 1) / samples));
+      ++seen;
+    }
+    CHECK(seen == static_cast<std::size_t>(std::min(sequences, samples)));
+  });
+}
