@@ -108,6 +108,7 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
   peer.fetch.reset();
   peer.released = peer.told_finished = false;
   peer.late_by_ms.reset();
+  peer.late_alone_by_ms.reset();
   log(fmt::format("cluster {} {} with the state of {}", peer.self.name,
                   is_new ? "connects" : "is back", to_string(hello.committed.id)));
   greet(peer);
@@ -197,6 +198,7 @@ void Coordinator::on(Peer& peer, const Holds& holds) {
                     to_string(state.id), state_.committed->hash);
     warn(fmt::format("cluster {} is wrong: {}; it has to fetch them", peer.self.name, reason));
     if (in_epoch(peer)) peer.dropped = reason;
+    peer.told_finished = false;
   }
 }
 

@@ -29,6 +29,7 @@ struct CoordinatorConfig {
   TimeMs join_hold_ms = 120'000;       // how long exchanges wait for a newcomer that came too late
   TimeMs rejoin_ms = 1'000;            // before a dropped member enters again; doubles each time
   TimeMs late_ms = 30'000;             // for who comes after the end to find the last state
+  TimeMs late_alone_ms = 2'000;        // the same, when nobody seems to have it any more
   TimeMs leave_margin_ms = 5'000;      // before the end of a notice: go without the round
   std::uint32_t attempts_max = 3;      // of an exchange, before who is in the way is left out
   std::uint64_t compact_after_records = 4096;
@@ -76,7 +77,8 @@ class Coordinator {
     std::uint64_t leave_round = 0;
     bool released = false;
     bool told_finished = false;
-    std::optional<TimeMs> late_by_ms;  // when to give up on getting it the last state
+    std::optional<TimeMs> late_by_ms;        // when to give up on getting it the last state
+    std::optional<TimeMs> late_alone_by_ms;  // the same, while nobody has it
     // As a newcomer.
     std::optional<Fetch> fetch;
     std::set<std::string> bad_sources;

@@ -34,8 +34,14 @@ bool Coordinator::conclude_job() {
     const bool undecided = !peer.holds || peer.pending == state_.committed->id;
     if (undecided || peer.leave_by_ms) continue;
     if (!peer.late_by_ms) peer.late_by_ms = now_ms_ + config_.late_ms;
+    if (fetching || holder_expected()) {
+      peer.late_alone_by_ms.reset();
+    } else if (!peer.late_alone_by_ms) {
+      peer.late_alone_by_ms = now_ms_ + config_.late_alone_ms;
+    }
     if (fetching) continue;
-    if (holder_expected() && !due(*peer.late_by_ms)) continue;
+    const bool alone = peer.late_alone_by_ms && due(*peer.late_alone_by_ms);
+    if (!alone && !due(*peer.late_by_ms)) continue;
     warn(fmt::format("cluster {} came too late: the job is over, and it cannot get the state of {}",
                      name, to_string(state_.committed->id)));
     peer.released = true;

@@ -234,13 +234,14 @@ MemberActions Member::applied(std::uint64_t hash) {
   MemberActions out;
   if (frozen_) leased_.remove(frozen_->used);
   committed_ = *std::exchange(applying_, std::nullopt);
+  const bool as_agreed = committed_.hash == hash;
   committed_.hash = hash;
   pending_.reset();
   frozen_.reset();
   attempt_ = 1;
   out.push_back(Send{Holds{committed_}});
   if (finished_) {
-    tell_finished(out);
+    if (as_agreed) tell_finished(out);  // else the coordinator has it fetched
   } else if (since_ != 0) {
     begin_round(out);
   }

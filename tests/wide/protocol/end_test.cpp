@@ -1,4 +1,6 @@
 // A job that is over, and clusters that come to it after that.
+#include <algorithm>
+
 #include <doctest/doctest.h>
 
 #include "collectives/wide/protocol/member.hpp"
@@ -59,10 +61,12 @@ TEST_CASE("who comes when nobody has the last state any more is let go") {
   talk.join(2, "b", "a");
   CHECK_FALSE(talk.heard<Released>(2));  // a may come back yet
   talk.pass(15'000);                     // but it does not
+  talk.pass(2'000);
   REQUIRE(talk.heard<Released>(2));
   CHECK(talk.heard<Released>(2)->finished);
   // Nor does the job go back to what b has, however long it waits.
   talk.join(3, "c", "b");
+  talk.pass(2'000);
   CHECK(talk.heard<Released>(3));
   talk.pass(1'000'000);
   CHECK(talk.coordinator.finished());
@@ -87,6 +91,56 @@ TEST_CASE("a fetch that is under way is waited for") {
   CHECK_FALSE(talk.heard<Released>(2));
   talk.holds(2);
   CHECK(talk.heard_commit_of_the_end(2));
+}
+
+TEST_CASE("who applied the last commit wrongly fetches before it hears of the end") {
+  Talk talk;
+  talk.rounds_total = 2;
+  talk.join(1, "a", "b");
+  talk.ready(1);
+  talk.done(1, 11);
+  talk.holds(1);
+  talk.join(2, "b", "a");
+  talk.holds(2);
+  for (const SessionId id : {1, 2}) talk.ready(id);
+  for (const SessionId id : {1, 2}) talk.done(id, 22);
+  CHECK(talk.heard_commit_of_the_end(2));
+  talk.holds(1);
+  StateInfo wrong = talk.coordinator.state().committed_info();
+  wrong.hash = 23;
+  talk.say(2, Holds{wrong});
+  talk.say(2, Holds{wrong});  // after it has discarded its work, for what that is worth
+  REQUIRE(talk.heard<Fetch>(2));
+  CHECK_FALSE(talk.heard_commit_of_the_end(2));
+  talk.holds(2);
+  CHECK(talk.heard_commit_of_the_end(2));
+}
+
+TEST_CASE("a member says that the job is over when it holds what was agreed on") {
+  MemberConfig config;
+  config.self = {"b", 1};
+  Member member(config, {});
+  member.connected(0);
+  member.receive(Directory{{1, 1, 1}, {{{"b", 1}, {}, 1, 1}}}, 1);
+  member.round_finished(1, 1);
+  member.receive(Start{{1, 1, 1}, {{{"b", 1}, 1, 0}}}, 1);
+  member.exchange_done({1, 1, 1}, 7);
+  member.receive(Commit{{{1, 1, 1}, 7, {}}, true}, 1);
+  const auto finishes = [](const MemberActions& actions) {
+    return std::any_of(actions.begin(), actions.end(), [](const MemberAction& action) {
+      return std::holds_alternative<JobFinished>(action);
+    });
+  };
+  SUBCASE("at once") {
+    CHECK(finishes(member.applied(7)));
+  }
+  SUBCASE("after it got it anew") {
+    CHECK_FALSE(finishes(member.applied(8)));
+    member.receive(Directory{{2, 1, 1}, {}}, 1);
+    member.receive(Fetch{{{1, 1, 1}, 7, {}}, {"a", 1}}, 1);
+    CHECK_FALSE(finishes(member.fetched({1, 1, 1}, 7)));
+    CHECK(finishes(member.receive(Commit{{{1, 1, 1}, 7, {}}, true}, 1)));
+  }
 }
 
 TEST_CASE("another count of rounds is another job") {

@@ -84,6 +84,7 @@ void World::apply_exchange(Cluster& cluster, const StateInfo& state) {
             cluster.process() + " is to apply what it does not have: " + to_string(state.id));
     checks_.applied(cluster.process(), state, cluster.parameters, result->second);
     cluster.parameters = result->second;
+    cluster.parameters_ms = now_ms_;
     cluster.results.erase(result);
     if (!healed_ && random_.chance(damage_percent_)) {
       say(cluster.name, "damages its parameters");
@@ -116,6 +117,7 @@ void World::fetch_state(Cluster& cluster, const Fetch& fetch) {
             return;
           }
           cluster.parameters = snapshot;
+          cluster.parameters_ms = now_ms_;
           checks_.held(cluster.name, fetch.state.id);
           say(cluster.name, "has fetched " + to_string(fetch.state.id));
           carry_out(cluster, cluster.member->fetched(fetch.state.id, snapshot));
@@ -123,15 +125,19 @@ void World::fetch_state(Cluster& cluster, const Fetch& fetch) {
 }
 
 std::map<std::string, Holder> World::within_reach(const std::string& name) const {
+  constexpr TimeMs settled_ms = 1'500;
   std::map<std::string, Holder> holders = living();
   std::erase_if(holders, [&](const auto& entry) {
     const Cluster& cluster = clusters_.at(entry.second.name);
     const auto connection = connections_.find(cluster.session);
-    const bool settled = connection != connections_.end() && connection->second.open &&
-                         !connection->second.silent && cluster.way == Way::normal &&
-                         now_ms_ > cluster.way_until_ms + 1'500 &&
-                         now_ms_ > cluster.session_ms + 1'500;
-    return cluster.name == name || !settled || !link_up(name, cluster.name);
+    if (cluster.name == name || cluster.leaving || cluster.way != Way::normal) return true;
+    if (connection == connections_.end() || connection->second.silent) return true;
+    const auto link = links_up_ms_.find(std::minmax(name, cluster.name));
+    if (!link_up(name, cluster.name)) return true;
+    const TimeMs settled_since =
+        std::max({cluster.session_ms, cluster.way_until_ms, cluster.parameters_ms,
+                  link != links_up_ms_.end() ? link->second : 0});
+    return now_ms_ <= settled_since + settled_ms;
   });
   return holders;
 }

@@ -41,6 +41,7 @@ void World::choose_schedule() {
   config_.samples_total = samples_total_;
   if (random_.chance(40)) rounds_total_ = static_cast<std::uint64_t>(random_.between(2, 60));
   config_.late_ms = 5'000;
+  config_.late_alone_ms = 2'000;
   config_.gather_ms = 5'000;
   config_.join_early_ms = random_.chance(50) ? 0 : 500;
   config_.heartbeat = {500, 2'000, 4'000, 6};
@@ -110,6 +111,7 @@ void World::fault(int kind, Cluster& cluster) {
     case leave:
       if (!cluster.up) break;
       say(name, "wants to leave");
+      cluster.leaving = true;
       carry_out(cluster,
                 cluster.member->leave(static_cast<std::uint64_t>(random_.between(200, 8'000))));
       break;
@@ -128,8 +130,9 @@ void World::delicate(Cluster* cluster) {
                    : random_.chance(50)                     ? kill_member
                                                             : cut_way;
   const std::string name = cluster != nullptr ? cluster->name : any_cluster().name;
-  after(random_.chance(50) ? 0 : random_.between(0, 100),
-        [this, kind, name] { fault(kind, clusters_.at(name)); });
+  after(random_.chance(50) ? 0 : random_.between(0, 100), [this, kind, name] {
+    if (!healed_) fault(kind, clusters_.at(name));
+  });
 }
 
 /// The end of all faults, but perhaps of two: everything else comes back, and then the job has to

@@ -117,6 +117,7 @@ void World::set_link(const std::string& a, const std::string& b, bool up) {
   const LinkKey key = std::minmax(a, b);
   if (up ? links_down_.erase(key) == 0 : !links_down_.insert(key).second) return;
   say(a + "-" + b, up ? "link is back" : "link is cut");
+  links_up_ms_[key] = now_ms_;
   if (!up) {
     fail_exchanges(a, b);
     fail_exchanges(b, a);

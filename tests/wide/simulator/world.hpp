@@ -83,10 +83,11 @@ class World {
     std::uint64_t seen_epoch = 0;
     // What it computes.
     std::uint64_t parameters = 0;
+    TimeMs parameters_ms = 0;  // since when
     Input frozen;
     RangeSet taken;
     int steps_done = 0;
-    bool training = false, waiting = false, exhausted = false, finished = false;
+    bool training = false, waiting = false, exhausted = false, finished = false, leaving = false;
     std::uint64_t training_order = 0, fetch_order = 0;
     TimeMs step_ms = 100;
     std::set<ExchangeId> running;
@@ -148,6 +149,7 @@ class World {
   std::map<SessionId, Connection> connections_;
   SessionId sessions_ = 0;
   std::set<LinkKey> links_down_;
+  std::map<LinkKey, TimeMs> links_up_ms_;  // those that were down before
 
   std::optional<Coordinator> coordinator_;
   std::uint64_t coordinator_life_ = 0;
