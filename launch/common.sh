@@ -8,22 +8,23 @@ fail() {
   exit 1
 }
 
+# missing_packages LIST …
 missing_packages() {
-  while read -r package; do
+  cat -- "$@" | while read -r package; do
     case $package in '' | '#'*) continue ;; esac
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
       printf ' %s' "$package"
-  done <launch/packages.txt
+  done
 }
 
-# Installs what launch/packages.txt lists and the system lacks: as root, or through sudo. Who may
-# not install is told the command; who has everything is not asked for anything.
+# ensure_packages LIST …: installs what these files list and the system lacks, as root or through
+# sudo. Who may not install is told the command; who has everything is not asked for anything.
 ensure_packages() {
   if ! command -v dpkg-query >/dev/null; then
-    say "not a Debian system: going on with what is here (launch/packages.txt lists the needs)"
+    say "not a Debian system: going on with what is here ($* lists the needs)"
     return
   fi
-  packages=$(missing_packages)
+  packages=$(missing_packages "$@")
   [ -n "$packages" ] || return 0
   options="-y --no-install-recommends -o DPkg::Lock::Timeout=300"
   if [ "$(id -u)" = 0 ]; then

@@ -6,6 +6,7 @@
 //
 // Says "ready" on standard output, then answers the commands of commands.hpp, and ends with its
 // standard input.
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
+#include <sched.h>
 
 #include "launch/emulated_links/forwarder.hpp"
 
@@ -34,6 +36,12 @@ std::vector<std::string> fields_of(const std::string& port) {
     throw std::invalid_argument("--port takes NAME,NAMESPACE,ADDRESS, not \"" + port + "\"");
   }
   return fields;
+}
+
+// A wire does not wait until a busy machine has time for it. Where that is not allowed it waits.
+void run_before_others() {
+  const sched_param priority{.sched_priority = 10};
+  ::sched_setscheduler(0, SCHED_RR, &priority);
 }
 
 void run(const Options& options) {
@@ -58,6 +66,7 @@ void run(const Options& options) {
     }
   }
   Forwarder forwarder(network, commands, std::move(devices));
+  run_before_others();
   std::puts("ready");
   std::fflush(stdout);
   forwarder.run();

@@ -10,7 +10,8 @@ class GroupPeers final : public train::wide::Peers {
 
   int size() const override { return group_.size(); }
   int self() const override { return group_.rank(); }
-  train::Work send(int cluster, std::uint64_t id, std::span<const std::byte> bytes) override {
+  train::Work send(int cluster, std::uint64_t id, std::span<const std::byte> bytes,
+                   Priority /*all come in order*/) override {
     return group_.send({bytes.data(), bytes.size(), train::DataType::u8}, cluster, tag_of(id));
   }
   train::Work receive(int cluster, std::uint64_t id, std::span<std::byte> bytes) override {

@@ -172,7 +172,9 @@ class Run {
       const Chunk chunk = chunk_of(owner, step);
       Slot& slot = reuse(lanes_[owner].to_owner, step, chunk.count);
       feedback_.encode(chunk.begin, values_.subspan(chunk.begin, chunk.count), slot.bytes);
-      slot.works[0] = peers_.send(static_cast<int>(owner), chunk.id, slot.bytes);
+      // Others wait for these before they go on; for sums nobody waits until the end.
+      slot.works[0] =
+          peers_.send(static_cast<int>(owner), chunk.id, slot.bytes, Peers::Priority::high);
     }
   }
 
@@ -193,7 +195,8 @@ class Run {
     quantise(codec, sum, out.bytes);
     for (std::size_t other = 0; other < clusters_; ++other) {
       if (other == self_) continue;
-      out.works[other] = peers_.send(static_cast<int>(other), chunk.id + 1, out.bytes);
+      out.works[other] =
+          peers_.send(static_cast<int>(other), chunk.id + 1, out.bytes, Peers::Priority::low);
     }
   }
 

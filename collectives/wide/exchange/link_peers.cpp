@@ -28,10 +28,12 @@ LinkPeers::LinkPeers(int clusters, int self, std::map<int, Link> links,
             "there is a link to every other cluster");
 }
 
-Work LinkPeers::send(int cluster, std::uint64_t id, std::span<const std::byte> bytes) {
+Work LinkPeers::send(int cluster, std::uint64_t id, std::span<const std::byte> bytes,
+                     Priority priority) {
   const std::lock_guard lock(mutex_);
   require_going();
-  return keep(cluster, links_.at(cluster).send(id_base_ + id, bytes, Clock::now() + timeout_));
+  return keep(cluster, links_.at(cluster).send(id_base_ + id, bytes, Clock::now() + timeout_,
+                                               {.is_urgent = priority == Priority::high}));
 }
 
 Work LinkPeers::receive(int cluster, std::uint64_t id, std::span<std::byte> bytes) {

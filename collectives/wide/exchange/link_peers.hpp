@@ -23,7 +23,8 @@ class LinkPeers final : public Peers {
 
   int size() const override { return clusters_; }
   int self() const override { return self_; }
-  Work send(int cluster, std::uint64_t id, std::span<const std::byte> bytes) override;
+  Work send(int cluster, std::uint64_t id, std::span<const std::byte> bytes,
+            Priority priority) override;
   Work receive(int cluster, std::uint64_t id, std::span<std::byte> bytes) override;
 
   /// Gives up what is under way, here and at the other ends, and everything that comes later. Safe

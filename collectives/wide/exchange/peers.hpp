@@ -15,14 +15,18 @@ class Peers {
   Peers(const Peers&) = delete;
   Peers& operator=(const Peers&) = delete;
 
+  enum class Priority { high, low };
+
   /// Clusters in the epoch, in the order that all of them agree on, and this one's place.
   virtual int size() const = 0;
   virtual int self() const = 0;
 
   /// Bulk data. The bytes must live until the work is done; what is sent to a cluster is received
   /// there under the same id and of the same size, in any order. The work throws Error when the
-  /// cluster cannot be reached by the deadline, or when the exchange was called off.
-  virtual Work send(int cluster, std::uint64_t id, std::span<const std::byte> bytes) = 0;
+  /// cluster cannot be reached by the deadline, or when the exchange was called off. What has high
+  /// priority may overtake the rest.
+  virtual Work send(int cluster, std::uint64_t id, std::span<const std::byte> bytes,
+                    Priority priority) = 0;
   virtual Work receive(int cluster, std::uint64_t id, std::span<std::byte> bytes) = 0;
 
  protected:

@@ -151,9 +151,14 @@ void Coordinator::on(Peer& peer, const Ready& ready) {
   const EpochMember* member = entry(peer);
   if (member == nullptr || ready.next.epoch < member->since) return;
   if (ready.next.round != state_.round() || finished()) return;
-  if (ready.used.ranges().size() > used_ranges_max ||
-      !state_.ledger.leased(peer.self.name).contains(ready.used)) {
+  RangeSet left = state_.ledger.leased(peer.self.name);
+  if (ready.used.ranges().size() > used_ranges_max || !left.contains(ready.used)) {
     peer.dropped = "it trained on samples that it has not leased";
+    return;
+  }
+  left.remove(ready.used);
+  if (left.ranges().size() > used_ranges_max) {
+    peer.dropped = "it leaves its samples in too many pieces";
     return;
   }
   if (ready.state_hash != state_.committed->hash) {

@@ -50,6 +50,8 @@ class Coordinator {
   bool finished() const { return state_.finished(config_.samples_total); }
   /// The job is over, and all members of its last epoch have said that they hold its last state.
   bool concluded() const;
+  /// The job is over, and whoever is connected knows it, with its last state or without.
+  bool everyone_told() const;
 
  private:
   /// A cluster: in the epoch, or a newcomer. All of it may be lost in a restart.
@@ -64,6 +66,7 @@ class Coordinator {
     std::optional<ExchangeId> pending;  // said in its Hello
     std::vector<LinkInfo> links;
     // As a member.
+    TimeMs entered_ms = 0;
     std::optional<Ready> ready;
     std::optional<std::uint64_t> done;
     std::optional<std::string> failed;  // who did not answer

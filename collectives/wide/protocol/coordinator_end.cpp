@@ -21,6 +21,9 @@ bool Coordinator::holder_expected() const {
 /// to get it. Nobody goes back behind the end for them.
 bool Coordinator::conclude_job() {
   if (!finished()) return false;
+  // Whoever fetches now is a source soon.
+  const bool fetching = std::any_of(peers_.begin(), peers_.end(),
+                                    [](const auto& entry) { return entry.second.fetch; });
   for (auto& [name, peer] : peers_) {
     if (peer.session == 0 || peer.released) continue;
     if (holds_committed(peer)) {
@@ -29,8 +32,9 @@ bool Coordinator::conclude_job() {
       continue;
     }
     const bool undecided = !peer.holds || peer.pending == state_.committed->id;
-    if (undecided || peer.fetch || peer.leave_by_ms) continue;
+    if (undecided || peer.leave_by_ms) continue;
     if (!peer.late_by_ms) peer.late_by_ms = now_ms_ + config_.late_ms;
+    if (fetching) continue;
     if (holder_expected() && !due(*peer.late_by_ms)) continue;
     warn(fmt::format("cluster {} came too late: the job is over, and it cannot get the state of {}",
                      name, to_string(state_.committed->id)));
@@ -38,6 +42,13 @@ bool Coordinator::conclude_job() {
     send(peer, Released{false, true});
   }
   return false;
+}
+
+bool Coordinator::everyone_told() const {
+  return finished() && std::all_of(peers_.begin(), peers_.end(), [](const auto& entry) {
+           const Peer& peer = entry.second;
+           return peer.session == 0 || peer.told_finished || peer.released;
+         });
 }
 
 bool Coordinator::concluded() const {

@@ -176,6 +176,8 @@ bool Coordinator::end_inner_steps() {
   bool dropped = false;
   for (Peer* peer : members) {
     if (peer->session == 0 || peer->ready || !peer->dropped.empty()) continue;
+    // Who has only just entered has only just heard of it.
+    if (!due(peer->entered_ms + config_.straggler_ms)) continue;
     peer->dropped = "it does not end its round";
     dropped = true;
   }

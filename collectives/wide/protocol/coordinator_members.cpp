@@ -189,6 +189,7 @@ void Coordinator::open_epoch(std::vector<EpochMember> members) {
     const bool left = was != before.end() && !in_epoch(peer->second);
     if (left) leave_epoch(peer->second);
     if (in_epoch(peer->second)) {
+      if (was == before.end()) peer->second.entered_ms = now_ms_;
       peer->second.stale_fetches = 0;
       peer->second.bad_sources.clear();
     }

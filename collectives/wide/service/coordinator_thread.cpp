@@ -19,6 +19,14 @@ constexpr std::size_t queued_bytes_max = 16 << 20;
 /// A member that heard of the end but whose link broke just then comes back within this time.
 constexpr milliseconds quiet_max{2000};
 
+/// Peers' words end up in lines for people, where they may neither begin a line nor move a cursor.
+std::string readable(std::string text) {
+  for (char& letter : text) {
+    if (static_cast<unsigned char>(letter) < ' ' || letter == '\x7f') letter = '?';
+  }
+  return text;
+}
+
 TimeMs now_ms() {
   return std::chrono::duration_cast<milliseconds>(Clock::now().time_since_epoch()).count();
 }
@@ -219,14 +227,19 @@ void CoordinatorThread::carry_out(const SendTo& send) {
   if (const auto* refused = std::get_if<Refused>(&send.message)) {
     events_.cluster("refused", place->peer.cluster, refused->reason);
   }
-  post(place->peer, place->number, encode(send.message));
+  try {
+    post(place->peer, place->number, encode(send.message));
+  } catch (const Error& error) {  // too long
+    log(Log::Level::warning, fmt::format("{}: {}", place->peer.to_string(), error.what()));
+    queue(Down{place->peer, error.what()});
+  }
 }
 
 void CoordinatorThread::post(const PeerName& peer, std::uint64_t number,
                              std::span<const std::byte> content) {
   try {
     node_->link(peer).post(with_number(number, content));
-  } catch (const Error& error) {
+  } catch (const Error& error) {  // it does not read
     log(Log::Level::warning, error.what());
     queue(Down{peer, error.what()});
   }
@@ -238,7 +251,7 @@ void CoordinatorThread::complain(const PeerName& peer, const std::string& what) 
 }
 
 void CoordinatorThread::log(Log::Level level, const std::string& text) {
-  if (on_log_) on_log_({level, text});
+  if (on_log_) on_log_({level, readable(text)});
 }
 
 /// Whether there is nothing left to do: the job is over, and whoever could ask has been told, or
@@ -257,7 +270,9 @@ bool CoordinatorThread::job_is_over() {
   } else if (!quiet_since_) {
     quiet_since_ = now;
   }
-  return now >= *finished_at_ + linger_ || (quiet_since_ && now >= *quiet_since_ + quiet_max);
+  if (quiet_since_ && now >= *quiet_since_ + quiet_max) return true;
+  // Members hear of the end even if nobody is to be waited for, and a late one may be fetching.
+  return now >= *finished_at_ + std::max(linger_, quiet_max) && coordinator_.everyone_told();
 }
 
 }  // namespace train::wide

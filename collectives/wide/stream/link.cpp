@@ -91,8 +91,7 @@ void Link::Impl::post(std::span<const std::byte> message) {
 
 Transfer Link::Impl::send(std::uint64_t id, std::span<const std::byte> memory, Deadline deadline,
                           const SendOptions& options) {
-  const auto ready = std::min(options.ready_bytes.value_or(memory.size()), memory.size());
-  const auto transfer = std::make_shared<detail::Outgoing>(id, memory, ready, deadline);
+  const auto transfer = std::make_shared<detail::Outgoing>(id, memory, options, deadline);
   const std::weak_ptr<detail::Outgoing> weak_transfer = transfer;
   transfer->on_cancel = [link = weak_from_this(), weak_transfer] {
     const auto self = link.lock();

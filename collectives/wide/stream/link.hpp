@@ -44,6 +44,8 @@ struct LinkTraffic {
 struct SendOptions {
   /// How much of the memory is filled already; Transfer::release() says when more is.
   std::optional<std::size_t> ready_bytes{};
+  /// Its chunks go before those of transfers that are not, of the same link, whichever came first.
+  bool is_urgent = false;
 };
 
 /// All that passes between this node and one peer, over several parallel streams. Made by Node;

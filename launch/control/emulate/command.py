@@ -41,7 +41,7 @@ def add_to(commands):
     add("--loss", default="0", metavar="PART", help="of packets, as 0.01%% (default: 0)")
     add("--fault", action="append", default=[], metavar="WORDS", help="may be repeated: see below")
     add("--extra", action="append", default=[], metavar="\"c2: FLAGS\"",
-        help="flags for one cluster's program alone; may be repeated")
+        help="flags for one cluster's program, or the coordinator, alone; may be repeated")
     add("--clusters-min", type=int, metavar="N",
         help="how many begin the job (default: all that are there at first)")
     add("--dir", type=pathlib.Path, default=pathlib.Path("runs/emulated"),
@@ -76,7 +76,7 @@ class Plan:
         self.clusters_min = options.clusters_min or at_first
         if not 1 <= self.clusters_min <= len(names):
             raise Failure(f"--clusters-min is 1 to {len(names)}, not {self.clusters_min}")
-        self.extra = _extra(options, names)
+        self.extra = _extra(options, names + [fault_words.COORDINATOR])
         words = options.program
         self.program = words[1:] if words[:1] == ["--"] else words
         if not self.program:
@@ -184,7 +184,8 @@ def _job(plan, listens, networks, scratch, emulated):
     coordinator = processes.Coordinator(
         [str(plan.programs / "train_coordinator"), "--listen", listens[center],
          "--journal", str(directory / "journal"), *identity(center),
-         "--events", str(directory / "events.jsonl"), "--clusters-min", str(plan.clusters_min)],
+         "--events", str(directory / "events.jsonl"), "--clusters-min", str(plan.clusters_min),
+         *plan.extra[center]],
         directory, networks[center])
 
     def cluster(name):

@@ -172,17 +172,14 @@ class Job:
         return lambda: self.links.say(f"rate {where} {before}")
 
     def _end_coordinator(self):
-        """It ends by itself when the job has; else it has nobody left to serve."""
-        patience = time.monotonic() + (10 if self.story.is_finished else 0)
-        while self.coordinator.status() is None and time.monotonic() < patience:
-            time.sleep(POLL_S)
+        """It has nobody left to serve, but may wait for clusters that come late."""
         if self.coordinator.status() is not None:
             return
-        self.coordinator.is_excused = not self.story.is_finished
         self.coordinator.process.signal(signal.SIGTERM)
-        patience = time.monotonic() + 5
+        patience = time.monotonic() + 10
         while self.coordinator.status() is None and time.monotonic() < patience:
             time.sleep(POLL_S)
+        self.coordinator.is_excused = self.coordinator.status() == -signal.SIGTERM
 
     def _failures(self):
         """Who ended otherwise than it should have, with its last words."""

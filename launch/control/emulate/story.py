@@ -132,8 +132,8 @@ class Story:
         return next((commit for commit in self.commits if commit.time >= time), None)
 
     def hashes(self):
-        """By round, by cluster: the states that clusters say they held after it."""
-        rounds = {}
+        """By round: the states that clusters say they held after it, and what was committed."""
+        rounds = {commit.round: {"commit": commit.hash} for commit in self.commits if commit.hash}
         for name, cluster in self.clusters.items():
             for number, value in cluster.hashes.items():
                 rounds.setdefault(number, {})[name] = value

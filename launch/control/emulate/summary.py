@@ -58,7 +58,7 @@ def text_of(summary):
     elif compared:
         yield f"  after each of {compared} rounds, all clusters had the same state"
     else:
-        yield "  no round after which two clusters said what state they had"
+        yield "  no cluster said what state it had"
     for fault in summary["faults"]:
         after = fault["next_commit_s"]
         yield (f"  {fault['fault']}: " +

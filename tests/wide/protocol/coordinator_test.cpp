@@ -80,6 +80,25 @@ TEST_CASE("results that differ are not committed") {
   CHECK(talk.coordinator.state().member("b") == nullptr);
 }
 
+TEST_CASE(
+    "a member that leaves its samples in pieces is left out before the ledger is full of them") {
+  Talk talk = with_late_newcomer();
+  talk.holds(2);
+  REQUIRE(talk.coordinator.state().member("b") != nullptr);
+  talk.say(2, LeaseRequest{talk.coordinator.state().epoch, 4'096});
+  const Range lease = talk.heard<Lease>(2)->ranges.ranges().front();
+  RangeSet used;
+  for (std::uint64_t i = 0; i < 1'024; ++i)
+    used.add({lease.begin + 2 * i, lease.begin + 2 * i + 1});
+  const State& state = talk.coordinator.state();
+  talk.say(2, Ready{{state.epoch, state.round(), state.attempts + 1}, 5, 1, 22, used});
+  CHECK(talk.coordinator.state().member("b") != nullptr);  // 1024 pieces are left
+  used.remove({lease.begin, lease.begin + 1});
+  used.add({lease.begin + 2'048, lease.begin + 2'049});
+  talk.say(2, Ready{{state.epoch, state.round(), state.attempts + 1}, 5, 1, 22, used});
+  CHECK(talk.coordinator.state().member("b") == nullptr);
+}
+
 TEST_CASE("strangers are refused") {
   Talk talk;
   talk.join(1, "a", "b");

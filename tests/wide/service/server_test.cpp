@@ -1,6 +1,9 @@
 // A coordinator, its journal, and clusters with their clients, over loopback.
 #include <random>
 
+#include "collectives/wide/protocol/wire.hpp"
+#include "collectives/wide/service/coordinator_thread.hpp"
+#include "collectives/wide/service/numbered.hpp"
 #include "tests/wide/service/service_job.hpp"
 
 namespace train::wide::test {
@@ -116,6 +119,44 @@ TEST_CASE("who comes after the end gets the last state, or a clear word") {
     CHECK(job.start_cluster("lambda").wait_end(in_seconds(60)) == End::too_late);
     job.clusters.clear();
   }
+  job.check_end();
+}
+
+TEST_CASE("a peer that sends faster than anyone can read takes no more memory than its share") {
+  const train::test::ScratchDirectory scratch;
+  Lines lines;
+  CoordinatorServerOptions options;
+  options.journal = scratch / "job";
+  options.on_log = [&](const Log& log) { lines.add(log.text); };
+  CoordinatorThread thread(options);
+  const NodeEvents events = thread.node_events();
+  Links links;
+  links.up.assign(1'900, {std::string(500, 'x'), 1});
+  const auto message = with_number(1, encode(links));
+  for (int i = 0; i < 100; ++i) events.on_message({"gcp"}, message);
+  Events unused;
+  Node node(node_options("coordinator", nullptr, unused));
+  thread.start(node);
+  const char* refused = "gcp/0 is refused: it sends faster than anyone can read";
+  CHECK(eventually([&] { return lines.count(refused) > 0; }));
+  thread.stop();
+  CHECK(lines.count(refused) == 1);
+}
+
+TEST_CASE("a coordinator does not end before everyone knows that the job is over") {
+  ServiceJob job(3);
+  job.linger = std::chrono::milliseconds(0);
+  job.start_coordinator();
+  job.start_cluster("aws");
+  job.start_cluster("gcp");
+  for (const auto& cluster : job.clusters) {
+    REQUIRE(cluster->wait_end(in_seconds(60)) == End::finished);
+  }
+  // Its fetch takes longer than the coordinator would wait for nobody.
+  TestCluster& late = job.start_cluster("lambda", {.fetch = std::chrono::seconds(4)});
+  CHECK(job.server->wait(in_seconds(60)));
+  CHECK(late.wait_end(in_seconds(10)) == End::finished);
+  CHECK(late.fetches() == 1);
   job.check_end();
 }
 

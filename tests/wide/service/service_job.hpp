@@ -83,12 +83,12 @@ struct ServiceJob {
     server = std::make_unique<CoordinatorServer>(std::move(options));
     port = server->ports().front();
   }
-  TestCluster& start_cluster(const std::string& name) {
-    TestClusterOptions options;
+  TestCluster& start_cluster(const std::string& name, TestClusterOptions options = {}) {
     options.name = name;
     options.coordinator_port = port;
     options.certificates = certificates;
     options.rounds_total = rounds_total;
+    options.heartbeat = heartbeat;
     return *clusters.emplace_back(std::make_unique<TestCluster>(plane, options));
   }
   bool reaches(std::uint64_t round) {
@@ -120,6 +120,7 @@ struct ServiceJob {
   const std::uint64_t rounds_total;
   const Certificates* certificates;
   CoordinatorConfig config = quick_config(2);
+  HeartbeatConfig heartbeat = config.heartbeat;  // of the clusters
   std::chrono::milliseconds linger{60'000};
   train::test::ScratchDirectory scratch;
   Lines lines;

@@ -18,7 +18,7 @@ MemberClientOptions client_options(const TestClusterOptions& options, const Iden
   client.member.rounds_total = options.rounds_total;
   client.member.self = self;
   client.member.lease_samples = options.batch * static_cast<std::uint64_t>(options.steps);
-  client.member.heartbeat = {100, 1'000, 2'000, 6};
+  client.member.heartbeat = options.heartbeat;
   client.state.hash = DataPlane::initial;
   client.coordinator = {at_port(options.coordinator_port)};
   return client;
@@ -169,6 +169,7 @@ void TestCluster::on(const Discard&) {
 
 void TestCluster::on(const FetchState& order) {
   fetching_ = order.fetch;
+  fetched_at_ = Clock::now() + options_.fetch;
 }
 
 void TestCluster::on(const StopFetch&) {
@@ -176,6 +177,7 @@ void TestCluster::on(const StopFetch&) {
 }
 
 void TestCluster::fetch() {
+  if (Clock::now() < fetched_at_) return;
   const Fetch order = *std::exchange(fetching_, std::nullopt);
   const auto fetched = plane_.fetch(order);
   if (!fetched) return client_.fetch_failed(order.state.id);

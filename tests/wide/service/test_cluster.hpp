@@ -11,13 +11,15 @@
 namespace train::wide::test {
 
 struct TestClusterOptions {
-  std::string name;
+  std::string name{};
   std::uint16_t coordinator_port = 0;
   const Certificates* certificates = nullptr;  // none: plaintext
   std::uint64_t rounds_total = 0;
   std::uint64_t batch = 4;
   int steps = 2;  // in a round
   std::chrono::milliseconds step{3};
+  HeartbeatConfig heartbeat{100, 1'000, 2'000, 6};
+  std::chrono::milliseconds fetch{0};
 };
 
 /// A cluster that trains by a script, with a real client and a real node, on a thread of its own.
@@ -74,6 +76,7 @@ class TestCluster {
   std::optional<Start> running_;
   std::map<ExchangeId, DataPlane::Parameters> results_;
   std::optional<Fetch> fetching_;
+  Clock::time_point fetched_at_{};
 
   std::atomic<int> fetches_{0};
   std::atomic<End> end_{End::none};

@@ -129,6 +129,7 @@ std::map<std::string, Holder> World::within_reach(const std::string& name) const
     const auto connection = connections_.find(cluster.session);
     const bool settled = connection != connections_.end() && connection->second.open &&
                          !connection->second.silent && cluster.way == Way::normal &&
+                         now_ms_ > cluster.way_until_ms + 1'500 &&
                          now_ms_ > cluster.session_ms + 1'500;
     return cluster.name == name || !settled || !link_up(name, cluster.name);
   });

@@ -107,7 +107,7 @@ TEST_CASE("a chunk that comes twice is written by the later stream, and by none 
 
 TEST_CASE("chunks of a lost stream go over others, unless the peer has them") {
   std::vector<std::byte> memory(4 * chunk_bytes_min);
-  const auto transfer = std::make_shared<Outgoing>(5, memory, memory.size(), Deadline::max());
+  const auto transfer = std::make_shared<Outgoing>(5, memory, SendOptions{}, Deadline::max());
   SendTable table;
   CHECK_FALSE(table.add(transfer));
   CHECK_FALSE(table.next(1));  // the peer has not asked for it
@@ -131,8 +131,22 @@ TEST_CASE("chunks of a lost stream go over others, unless the peer has them") {
   CHECK(table.empty());
   // A late copy of the grant is no wish for a new transfer of that id.
   table.on_grant(100, 5, memory.size(), chunk_bytes_min);
-  CHECK_FALSE(table.add(std::make_shared<Outgoing>(5, memory, 0, Deadline::max())));
+  CHECK_FALSE(table.add(
+      std::make_shared<Outgoing>(5, memory, SendOptions{.ready_bytes = 0}, Deadline::max())));
   CHECK_FALSE(table.next(2));
+}
+
+TEST_CASE("urgent transfers go first") {
+  SendTable table;
+  const std::vector<std::byte> memory(2 * chunk_bytes_min);
+  for (const std::uint64_t id : {1, 2, 3}) {
+    const SendOptions options{.is_urgent = id == 2};
+    CHECK_FALSE(table.add(std::make_shared<Outgoing>(id, memory, options, Deadline::max())));
+    CHECK(table.on_grant(10 + id, id, memory.size(), chunk_bytes_min).violation.empty());
+  }
+  std::vector<std::uint64_t> grants;
+  while (const auto chunk = table.next(1)) grants.push_back(chunk->grant);
+  CHECK(grants == std::vector<std::uint64_t>{12, 12, 11, 11, 13, 13});
 }
 
 TEST_CASE("a peer cannot pile up wishes") {

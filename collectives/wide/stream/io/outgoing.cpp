@@ -108,8 +108,13 @@ std::optional<std::size_t> SendTable::take_index(Posted& posted) {
 }
 
 std::optional<Chunk> SendTable::next(std::uint64_t stream) {
+  const auto urgent = next(stream, true);
+  return urgent ? urgent : next(stream, false);
+}
+
+std::optional<Chunk> SendTable::next(std::uint64_t stream, bool is_urgent) {
   for (Posted& posted : posted_) {
-    if (posted.grant == 0) continue;
+    if (posted.grant == 0 || posted.transfer->is_urgent() != is_urgent) continue;
     if (const auto index = take_index(posted)) {
       under_way_[stream].emplace(posted.grant, *index);
       const auto offset = *index * posted.chunk_bytes;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <list>
@@ -12,17 +13,23 @@
 #include <vector>
 
 #include "collectives/wide/stream/io/transfer_state.hpp"
+#include "collectives/wide/stream/link.hpp"
 
 namespace train::wide::detail {
 
 /// The sending end of a transfer.
 class Outgoing final : public Transfer::State {
  public:
-  Outgoing(std::uint64_t id, std::span<const std::byte> memory, std::size_t ready_bytes,
+  Outgoing(std::uint64_t id, std::span<const std::byte> memory, const SendOptions& options,
            Deadline deadline)
-      : State(memory.size(), deadline), id_(id), memory_(memory), ready_(ready_bytes) {}
+      : State(memory.size(), deadline),
+        id_(id),
+        memory_(memory),
+        is_urgent_(options.is_urgent),
+        ready_(std::min(options.ready_bytes.value_or(memory.size()), memory.size())) {}
 
   std::uint64_t id() const { return id_; }
+  bool is_urgent() const { return is_urgent_; }
   std::size_t ready() const;
   void release(std::size_t bytes) override;
   std::function<void()> on_release;
@@ -35,6 +42,7 @@ class Outgoing final : public Transfer::State {
  private:
   const std::uint64_t id_;
   const std::span<const std::byte> memory_;
+  const bool is_urgent_;
   std::size_t ready_;
 };
 
@@ -67,7 +75,8 @@ class SendTable {
   GrantResult on_grant(std::uint64_t grant, std::uint64_t id, std::uint64_t bytes,
                        std::uint32_t chunk_bytes);
 
-  /// The next chunk of the oldest transfer that has one; it is `stream`'s to deliver.
+  /// The next chunk of the oldest transfer that has one, of urgent ones first; it is `stream`'s to
+  /// deliver.
   std::optional<Chunk> next(std::uint64_t stream);
   void on_have(std::uint64_t grant, std::uint64_t offset);
   /// What it had under way goes to other streams.
@@ -97,6 +106,7 @@ class SendTable {
   };
   using Place = std::list<Posted>::iterator;
 
+  std::optional<Chunk> next(std::uint64_t stream, bool is_urgent);
   std::optional<Refusal> match(Place posted, const Early& early);
   std::optional<std::size_t> take_index(Posted& posted);
   void forget(Place posted, const std::string& why = {});
