@@ -40,9 +40,18 @@ TrainingCheckpoints::TrainingCheckpoints(CheckpointStore& store, Communicator& w
 
 std::optional<std::uint64_t> TrainingCheckpoints::resume(
     const std::function<void(const std::string&)>& warn) {
-  const auto extra = resume_training(store_, world_, optimizer_, {.fall_back = true, .warn = warn});
-  if (!extra) return std::nullopt;
-  return RunState::from_json(*extra, store_.directory()).sequences;
+  std::uint64_t sequences = 0;
+  const auto load = [&](CheckpointReader& checkpoint) {
+    const RunState run = RunState::from_json(checkpoint.extra(), checkpoint.directory());
+    load_training_state(checkpoint, optimizer_, world_.rank());
+    if (extra_.load) extra_.load(checkpoint, run);
+    sequences = run.sequences;
+  };
+  if (store_.load_newest(world_, load, {.fall_back = true, .warn = warn}).empty()) {
+    return std::nullopt;
+  }
+  optimizer_.publish_full_precision();
+  return sequences;
 }
 
 void TrainingCheckpoints::after_step(std::uint64_t sequences, bool last) {
@@ -51,6 +60,7 @@ void TrainingCheckpoints::after_step(std::uint64_t sequences, bool last) {
   if (!due && !last) return;
   run_.sequences = sequences;
   CheckpointContents contents = training_state(optimizer_);
+  if (extra_.add) extra_.add(contents, run_);
   contents.extra = run_.to_json();
   saver_.request(std::move(contents));
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 
 #include "libtrain/checkpoint/run_state.hpp"
@@ -22,6 +23,16 @@ class TrainingCheckpoints {
   TrainingCheckpoints(CheckpointStore& store, Communicator& world, ShardedOptimizer& optimizer,
                       RunState run, std::int64_t save_every, CheckpointSaver::OnEvent on_event);
 
+  /// What else belongs to a run's state: `add` puts parts (which must not change until
+  /// before_update() has returned) into each checkpoint and texts into its RunState::more, `load`
+  /// takes them out on each rank (it must not call collectives, and may be called again with an
+  /// older checkpoint).
+  struct Extra {
+    std::function<void(CheckpointContents&, RunState&)> add;
+    std::function<void(CheckpointReader&, const RunState&)> load;
+  };
+  void set_extra(Extra extra) { extra_ = std::move(extra); }
+
   /// Goes on from the store's newest checkpoint that is whole; `warn` hears of those that are not
   /// (rank 0). Returns where in the sample order the run is; nothing when the store holds none.
   /// Collective; throws Error on every rank when there are checkpoints and none loads.
@@ -40,6 +51,7 @@ class TrainingCheckpoints {
   ShardedOptimizer& optimizer_;
   RunState run_;
   std::int64_t save_every_;
+  Extra extra_;
   CheckpointSaver saver_;
 };
 
