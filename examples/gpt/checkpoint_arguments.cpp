@@ -43,8 +43,8 @@ std::optional<train::RunState> find_run(const train::CheckpointStore* store,
   auto run = train::saved_run(*store, world);
   if (run && !arguments.resume) {
     throw train::Error(
-        fmt::format("{} holds checkpoints of a run: go on with it with --resume, or choose another "
-                    "--checkpoint",
+        fmt::format("{} holds checkpoints of a run: add --resume to go on with it, or choose "
+                    "another --checkpoint",
                     arguments.checkpoint));
   }
   if (run && !arguments.init.empty()) {

@@ -14,8 +14,10 @@
 namespace train {
 namespace {
 
-// Of one call to the system.
-constexpr std::uint64_t pieces_at_once = 8;
+// Of one call to the system: what is read is hashed and copied while it is in the processor's
+// cache.
+constexpr std::uint64_t pieces_at_once = 1;
+constexpr std::uint64_t pieces_ahead = 16;
 
 Manifest read_manifest(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / Manifest::file_name;
@@ -185,7 +187,7 @@ std::span<const std::byte> CheckpointReader::read_pieces(const Manifest::StoredT
   const std::span<std::byte> read(pieces_.data(), bytes);
   file.read_at(stored.at + begin, read);
   // What comes next lies behind it, most of the time: read while this is hashed and copied.
-  file.will_read(stored.at + begin + bytes, pieces_at_once * piece);
+  file.will_read(stored.at + begin + bytes, pieces_ahead * piece);
   bytes_read_ += bytes;
   for (std::uint64_t i = 0; i * piece < bytes; ++i) {
     const auto part = read.subspan(i * piece, std::min(piece, bytes - i * piece));

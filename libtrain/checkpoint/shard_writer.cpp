@@ -4,7 +4,6 @@
 #include <array>
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include "collectives/error.hpp"
 #include "libtrain/checkpoint/file.hpp"
@@ -14,8 +13,8 @@
 namespace train {
 namespace {
 
-// Bytes that are hashed and then written, while they are in the processor's cache.
-constexpr std::size_t write_pieces = 4;
+// The disk begins while the rest is copied and hashed.
+constexpr std::uint64_t writeback_bytes = 8 << 20;
 
 // Of one file: what is stored in it, and by whom.
 struct PlannedBlock {
@@ -51,7 +50,7 @@ class ShardWriter {
   void share_places();
   void create_file(std::size_t index);
   void write_blocks();
-  void write_block(File& file, std::uint64_t at, std::span<const std::byte> bytes);
+  void write_block(File& file, std::uint64_t at, std::size_t own);
   std::vector<std::size_t> word_counts() const;
   Manifest manifest(std::span<const std::int64_t> all) const;
   ShardDataset dataset_of(const PlannedBlock& planned) const;
@@ -137,40 +136,35 @@ void ShardWriter::share_places() {
 }
 
 void ShardWriter::write_blocks() {
-  std::size_t local = 0;
+  std::size_t own = 0;
   for (std::size_t i = 0; i < files_.size(); ++i) {
     File file;
     for (std::size_t b = 0; b < files_[i].blocks.size(); ++b) {
-      const PlannedBlock& planned = files_[i].blocks[b];
-      if (planned.rank != group_.rank()) continue;
+      if (files_[i].blocks[b].rank != group_.rank()) continue;
       if (!file.is_open()) file = File(directory_ / files_[i].name, File::Mode::update);
-      const std::uint64_t bytes = bytes_of(planned);
       words_.push_back(at_[i][b]);
-      write_block(file, static_cast<std::uint64_t>(at_[i][b]),
-                  snapshot_.bytes().subspan(local, bytes));
-      local += bytes;
+      write_block(file, static_cast<std::uint64_t>(at_[i][b]), own++);
     }
     if (!file.is_open()) continue;
     file.sync();
     file.close();
   }
   // The names of new files are durable once their directory is.
-  if (local > 0) File(directory_, File::Mode::read).sync();
+  if (own > 0) File(directory_, File::Mode::read).sync();
 }
 
-void ShardWriter::write_block(File& file, std::uint64_t at, std::span<const std::byte> bytes) {
-  const std::size_t piece = Manifest().piece_bytes;
-  while (!bytes.empty()) {
-    const auto part = bytes.first(std::min(bytes.size(), write_pieces * piece));
-    for (std::size_t i = 0; i < part.size(); i += piece) {
-      words_.push_back(static_cast<std::int64_t>(
-          XXH3_64bits(part.data() + i, std::min(piece, part.size() - i))));
-    }
-    file.write_at(at, part);
-    file.begin_writeback(at, part.size());
-    at += part.size();
-    bytes = bytes.subspan(part.size());
-  }
+void ShardWriter::write_block(File& file, std::uint64_t at, std::size_t own) {
+  std::uint64_t waiting = 0;
+  snapshot_.read(own, [&](std::span<const std::byte> bytes, std::uint64_t hash) {
+    file.write_at(at, bytes);
+    words_.push_back(static_cast<std::int64_t>(hash));
+    at += bytes.size();
+    waiting += bytes.size();
+    if (waiting < writeback_bytes) return;
+    file.begin_writeback(at - waiting, waiting);
+    waiting = 0;
+  });
+  if (waiting > 0) file.begin_writeback(at - waiting, waiting);
 }
 
 std::vector<std::size_t> ShardWriter::word_counts() const {
@@ -178,7 +172,7 @@ std::vector<std::size_t> ShardWriter::word_counts() const {
   for (const PlannedFile& file : files_) {
     for (const PlannedBlock& planned : file.blocks) {
       counts[static_cast<std::size_t>(planned.rank)] +=
-          1 + pieces_of(bytes_of(planned), Manifest().piece_bytes);
+          1 + pieces_of(bytes_of(planned), snapshot_piece_bytes);
     }
   }
   return counts;
@@ -187,6 +181,7 @@ std::vector<std::size_t> ShardWriter::word_counts() const {
 Manifest ShardWriter::manifest(std::span<const std::int64_t> all) const {
   Manifest made;
   made.step = snapshot_.step();
+  made.piece_bytes = snapshot_piece_bytes;
   made.extra = snapshot_.extra();
   for (const auto& tensor : snapshot_.tensors()) {
     made.tensors.push_back({tensor.part, tensor.name, tensor.type, tensor.layout.shape(), {}});

@@ -1,16 +1,18 @@
 #include "libtrain/checkpoint/snapshot.hpp"
 
+#include <algorithm>
+#include <array>
 #include <new>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <xxhash.h>
 
+#include "libtrain/checkpoint/manifest.hpp"
 #include "libtrain/tensor/block_copy.hpp"
 
 namespace train {
 namespace {
-
-using SavedTensor = CheckpointSnapshot::SavedTensor;
 
 void check_name(const std::string& name) {
   const bool plain = !name.empty() && name != "." && name != ".." &&
@@ -23,45 +25,112 @@ Block relative_to(Block block, const Block& base) {
   return block;
 }
 
-// One stored block out of this rank's memory of the tensor.
-void copy_block(const LogicalTensor& tensor, const StorageBlock& stored, std::span<std::byte> out) {
-  const auto held = tensor.layout.blocks(stored.rank);
-  std::int64_t begin = 0;
-  for (std::size_t i = 0; i < stored.within; ++i) begin += held[i].elements();
-  const Block& home = held[stored.within];
-  const std::size_t element_bytes = size_of(tensor.type);
-  std::size_t at = 0;
-  std::int64_t run_begin = 0, run_count = 0;
-  const auto flush = [&] {
-    if (run_count == 0) return;
-    const std::size_t bytes = static_cast<std::size_t>(run_count) * element_bytes;
-    tensor.local.slice(begin + run_begin, {run_count}).copy_to_host(out.subspan(at, bytes));
-    at += bytes;
-  };
-  // Rows that follow each other in memory go at once.
-  for_each_run(home.extent, relative_to(stored.block, home),
-               [&](std::int64_t first, std::int64_t count) {
-                 if (run_count > 0 && first == run_begin + run_count) {
-                   run_count += count;
-                   return;
-                 }
-                 flush();
-                 run_begin = first;
-                 run_count = count;
-               });
-  flush();
+// One stored block out of this rank's memory of a tensor, a stretch at a time.
+class BlockBytes {
+ public:
+  BlockBytes(const LogicalTensor& tensor, const StorageBlock& stored)
+      : tensor_(tensor), element_bytes_(size_of(tensor.type)) {
+    const auto held = tensor.layout.blocks(stored.rank);
+    std::int64_t begin = 0;
+    for (std::size_t i = 0; i < stored.within; ++i) begin += held[i].elements();
+    const Block& home = held[stored.within];
+    // Rows that follow each other in memory go at once.
+    for_each_run(home.extent, relative_to(stored.block, home),
+                 [&](std::int64_t first, std::int64_t count) {
+                   if (!runs_.empty() && runs_.back()[0] + runs_.back()[1] == begin + first) {
+                     runs_.back()[1] += count;
+                   } else {
+                     runs_.push_back({begin + first, count});
+                   }
+                 });
+  }
+
+  // The next bytes; their number is a multiple of the element's.
+  void next(std::span<std::byte> out) {
+    while (!out.empty()) {
+      auto& [first, count] = runs_[run_];
+      const auto wanted = static_cast<std::int64_t>(out.size() / element_bytes_);
+      const std::int64_t now = std::min(count, wanted);
+      const std::size_t bytes = static_cast<std::size_t>(now) * element_bytes_;
+      tensor_.local.slice(first, {now}).copy_to_host(out.first(bytes));
+      out = out.subspan(bytes);
+      first += now;
+      count -= now;
+      if (count == 0) ++run_;
+    }
+  }
+
+ private:
+  const LogicalTensor& tensor_;
+  std::size_t element_bytes_;
+  std::vector<std::array<std::int64_t, 2>> runs_;  // element, count
+  std::size_t run_ = 0;
+};
+
+// visit(offset, bytes) for each piece of a block.
+template <typename Visit>
+void for_each_piece(std::uint64_t bytes, Visit visit) {
+  for (std::uint64_t at = 0; at < bytes; at += snapshot_piece_bytes) {
+    visit(at, std::min(snapshot_piece_bytes, bytes - at));
+  }
 }
 
 }  // namespace
 
 void CheckpointSnapshot::take(const CheckpointContents& contents, int rank) {
+  describe(contents, rank);
+  reserve();
+  sources_.clear();
+  hashes_.clear();
+  std::vector<const LogicalTensor*> tensors;
+  for (const CheckpointPart& part : contents.parts) {
+    for (const LogicalTensor& tensor : part.tensors) tensors.push_back(&tensor);
+  }
+  for (const OwnBlock& own : own_) {
+    BlockBytes source(*tensors[own.tensor], stored(own));
+    for_each_piece(own.bytes, [&](std::uint64_t at, std::uint64_t bytes) {
+      const std::span<std::byte> piece(buffer_.get() + own.begin + at, bytes);
+      source.next(piece);
+      hashes_.push_back(XXH3_64bits(piece.data(), piece.size()));
+    });
+  }
+}
+
+void CheckpointSnapshot::refer_to(const CheckpointContents& contents, int rank) {
+  describe(contents, rank);
+  sources_.clear();
+  for (const CheckpointPart& part : contents.parts) {
+    sources_.insert(sources_.end(), part.tensors.begin(), part.tensors.end());
+  }
+}
+
+void CheckpointSnapshot::describe(const CheckpointContents& contents, int rank) {
   if (!nlohmann::json::parse(contents.extra, nullptr, false).is_object()) {
     throw Error("cannot save a checkpoint: what goes with the tensors is not a JSON object");
   }
   if (!same_plan(contents, rank)) plan(contents, rank);
   step_ = contents.step;
   extra_ = contents.extra;
-  copy(contents);
+}
+
+void CheckpointSnapshot::read(
+    std::size_t index,
+    const std::function<void(std::span<const std::byte>, std::uint64_t)>& write) const {
+  const OwnBlock& own = own_.at(index);
+  if (sources_.empty()) {
+    std::size_t hash = own.first_hash;
+    for_each_piece(own.bytes, [&](std::uint64_t at, std::uint64_t bytes) {
+      write({buffer_.get() + own.begin + at, bytes}, hashes_[hash++]);
+    });
+    return;
+  }
+  BlockBytes source(sources_[own.tensor], stored(own));
+  std::vector<std::byte> staging(std::min(own.bytes, snapshot_piece_bytes));
+  for_each_piece(own.bytes, [&](std::uint64_t, std::uint64_t bytes) {
+    const auto piece = std::span(staging).first(bytes);
+    source.next(piece);
+    write(piece, XXH3_64bits(piece.data(), piece.size()));
+  });
 }
 
 std::uint64_t CheckpointSnapshot::bytes_total() const {
@@ -91,7 +160,9 @@ bool CheckpointSnapshot::same_plan(const CheckpointContents& contents, int rank)
 void CheckpointSnapshot::plan(const CheckpointContents& contents, int rank) {
   rank_ = -1;
   tensors_.clear();
+  own_.clear();
   used_ = 0;
+  std::size_t hashes = 0;
   for (const CheckpointPart& part : contents.parts) {
     check_name(part.name);
     for (const LogicalTensor& tensor : part.tensors) {
@@ -102,41 +173,30 @@ void CheckpointSnapshot::plan(const CheckpointContents& contents, int rank) {
       } catch (const Error& error) {
         throw Error(fmt::format("cannot save tensor {}: {}", tensor.name, error.what()));
       }
-      for (const StorageBlock& stored : saved.blocks) {
-        if (stored.rank == rank) used_ += saved.bytes_of(stored);
+      for (std::size_t i = 0; i < saved.blocks.size(); ++i) {
+        if (saved.blocks[i].rank != rank) continue;
+        const std::uint64_t bytes = saved.bytes_of(saved.blocks[i]);
+        own_.push_back({tensors_.size(), i, used_, bytes, hashes});
+        used_ += bytes;
+        hashes += pieces_of(bytes, snapshot_piece_bytes);
       }
       tensors_.push_back(std::move(saved));
     }
   }
-  reserve(rank);
   rank_ = rank;
 }
 
-void CheckpointSnapshot::reserve(int rank) {
+void CheckpointSnapshot::reserve() {
   if (used_ <= capacity_) return;
   buffer_.reset();
   capacity_ = 0;
   try {
     buffer_ = std::make_unique_for_overwrite<std::byte[]>(used_);
   } catch (const std::bad_alloc&) {
-    throw Error(fmt::format("no memory for a copy of the state: {} bytes on rank {}", used_, rank));
+    throw Error(
+        fmt::format("no memory for a copy of the state: {} bytes on rank {}", used_, rank_));
   }
   capacity_ = used_;
-}
-
-void CheckpointSnapshot::copy(const CheckpointContents& contents) {
-  std::size_t at = 0, i = 0;
-  for (const CheckpointPart& part : contents.parts) {
-    for (const LogicalTensor& tensor : part.tensors) {
-      const SavedTensor& saved = tensors_[i++];
-      for (const StorageBlock& stored : saved.blocks) {
-        if (stored.rank != rank_) continue;
-        const std::size_t bytes = saved.bytes_of(stored);
-        copy_block(tensor, stored, {buffer_.get() + at, bytes});
-        at += bytes;
-      }
-    }
-  }
 }
 
 }  // namespace train

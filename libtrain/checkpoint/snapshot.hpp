@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -26,8 +27,8 @@ struct CheckpointContents {
   std::string extra = "{}";
 };
 
-/// A copy of what this rank will write of the contents, in host memory that is kept for the next
-/// one: as many bytes as the state has, divided by the ranks.
+/// What this rank will write of some contents: a copy in host memory that is kept for the next one
+/// (as many bytes as the state has, divided by the ranks), or the tensors themselves.
 class CheckpointSnapshot {
  public:
   struct SavedTensor {
@@ -45,28 +46,51 @@ class CheckpointSnapshot {
   /// Copies; after return the tensors may change. Plans anew only when names, types or layouts
   /// have changed. Throws Error naming a tensor that no ranks hold in whole, or a bad name.
   void take(const CheckpointContents& contents, int rank);
+  /// Copies nothing: the tensors must not change while the snapshot is written.
+  void refer_to(const CheckpointContents& contents, int rank);
 
   std::int64_t step() const { return step_; }
   const std::string& extra() const { return extra_; }
   const std::vector<SavedTensor>& tensors() const { return tensors_; }
-  /// This rank's blocks, in the order of `tensors` and their `blocks`, one after another.
-  std::span<const std::byte> bytes() const { return {buffer_.get(), used_}; }
-  /// Of all ranks.
+  /// Of this rank's blocks, and of all ranks'.
+  std::uint64_t bytes() const { return used_; }
   std::uint64_t bytes_total() const;
 
+  /// Calls write(bytes, hash) for each piece of block `own` of this rank, in order: they are
+  /// counted in the order of `tensors` and their `blocks`. Pieces have snapshot_piece_bytes but for
+  /// the last; the hash is XXH3. Piece by piece, so that what is copied or read is hashed and
+  /// written while it is in the processor's cache.
+  void read(std::size_t own,
+            const std::function<void(std::span<const std::byte>, std::uint64_t)>& write) const;
+
  private:
+  struct OwnBlock {
+    std::size_t tensor;
+    std::size_t block;
+    std::uint64_t begin, bytes;  ///< in the buffer
+    std::size_t first_hash;
+  };
+  void describe(const CheckpointContents& contents, int rank);
   bool same_plan(const CheckpointContents& contents, int rank) const;
   void plan(const CheckpointContents& contents, int rank);
-  void reserve(int rank);
-  void copy(const CheckpointContents& contents);
+  void reserve();
+  const StorageBlock& stored(const OwnBlock& own) const {
+    return tensors_[own.tensor].blocks[own.block];
+  }
 
   int rank_ = -1;
   std::int64_t step_ = 0;
   std::string extra_;
   std::vector<SavedTensor> tensors_;
+  std::vector<OwnBlock> own_;
+  std::uint64_t used_ = 0;
+
+  std::vector<LogicalTensor> sources_;  // by tensor, when nothing was copied
   std::unique_ptr<std::byte[]> buffer_;
-  std::size_t capacity_ = 0;
-  std::size_t used_ = 0;
+  std::uint64_t capacity_ = 0;
+  std::vector<std::uint64_t> hashes_;  // of the buffer's pieces
 };
+
+inline constexpr std::uint64_t snapshot_piece_bytes = std::uint64_t{1} << 20;
 
 }  // namespace train

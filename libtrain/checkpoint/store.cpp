@@ -139,7 +139,7 @@ SaveReport CheckpointStore::save(Communicator& ranks, const CheckpointContents& 
   prepare(ranks);
   SaveGroup group(ranks);
   CheckpointSnapshot snapshot;
-  group.together([&] { snapshot.take(contents, ranks.rank()); });
+  group.together([&] { snapshot.refer_to(contents, ranks.rank()); });
   return save(group, snapshot);
 }
 

@@ -54,7 +54,7 @@ class CheckpointStore {
   /// of the same step is replaced. Collective; throws the same Error on every rank, with the older
   /// checkpoints as they were and nothing left of the new one.
   SaveReport save(Communicator& ranks, const CheckpointContents& contents);
-  /// The same from a copy. The group may give it up.
+  /// The same from a snapshot. The group may give it up.
   SaveReport save(SaveGroup& group, const CheckpointSnapshot& snapshot);
 
   struct Entry {

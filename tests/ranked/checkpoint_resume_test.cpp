@@ -202,3 +202,62 @@ TEST_CASE("every sample is read once, though ranks and batch change") {
     CHECK(seen == static_cast<std::size_t>(std::min(sequences, samples)));
   });
 }
+
+TEST_CASE("what else belongs to a run is saved and loaded with it") {
+  ranked([](Communicator& world) {
+    const SharedDirectory scratch(world);
+    CheckpointStore store(scratch / "run");
+    const Run run = training::run_of(training::tiny_gpt2(), 4, 12);
+    // A lane per rank, as the outer optimizer keeps them: the last is shorter.
+    const std::int64_t lane = 10, count = lane * world.size() - 3;
+    std::vector<std::int64_t> counts(static_cast<std::size_t>(world.size()), lane);
+    counts.back() -= 3;
+    const auto device = make_cpu_device(1);
+    const auto outer = [&] {
+      LogicalTensor tensor{"momentum", DataType::f32, Layout::split({count}, 0, counts), {}};
+      const std::int64_t own = tensor.layout.local_elements(world.rank());
+      tensor.local = Tensor(device->memory(), {own}, DataType::f32);
+      std::ranges::fill(tensor.local.span<float>(), -1.0f);
+      return tensor;
+    };
+    int position = 0;
+    std::vector<float> loaded;
+    const TrainingCheckpoints::Extra extra{
+        .add =
+            [&](CheckpointContents& contents, RunState& state) {
+              LogicalTensor tensor = outer();
+              const auto values = tensor.local.span<float>();
+              std::iota(values.begin(), values.end(),
+                        static_cast<float>(world.rank() * lane + contents.step));
+              contents.parts.push_back({"outer", {tensor}});
+              state.more["ledger"] = "{\"position\": " + std::to_string(++position) + "}";
+            },
+        .load =
+            [&](CheckpointReader& checkpoint, const RunState& state) {
+              CHECK(state.more.at("ledger") == "{\"position\":2}");
+              const LogicalTensor tensor = outer();
+              checkpoint.load("outer", tensor, world.rank());
+              const auto values = tensor.local.span<float>();
+              loaded.assign(values.begin(), values.end());
+            }};
+    const Grid grid(world, {}, make_cpu_device(1));
+    Gpt model(run.config, grid.device());
+    ShardedOptimizer optimizer(model, grid, {});
+    TrainingCheckpoints checkpoints(
+        store, world, optimizer,
+        {.config = run.config, .tokenizer = nullptr, .seed = 1, .more = {}}, 2, {});
+    checkpoints.set_extra(extra);
+    CHECK(!checkpoints.resume({}));
+    for (const std::int64_t step : {1, 2, 4}) {
+      optimizer.resume_at(step);
+      checkpoints.after_step(static_cast<std::uint64_t>(step * 12), false);
+      checkpoints.before_update();
+    }
+    checkpoints.finish();
+    CHECK(checkpoints.resume({}) == 48u);
+    CHECK(optimizer.steps_done() == 4);
+    for (std::size_t i = 0; i < loaded.size(); ++i) {
+      CHECK(loaded[i] == static_cast<float>(world.rank() * lane + 4) + static_cast<float>(i));
+    }
+  });
+}
