@@ -203,7 +203,7 @@ TEST_CASE("every sample is read once, though ranks and batch change") {
   });
 }
 
-TEST_CASE("what else belongs to a run is saved and loaded with it") {
+TEST_CASE("a job's checkpoints are of its exchanges, and hold the outer state") {
   ranked([](Communicator& world) {
     const SharedDirectory scratch(world);
     CheckpointStore store(scratch / "run");
@@ -213,49 +213,47 @@ TEST_CASE("what else belongs to a run is saved and loaded with it") {
     std::vector<std::int64_t> counts(static_cast<std::size_t>(world.size()), lane);
     counts.back() -= 3;
     const auto device = make_cpu_device(1);
+    std::int64_t step = 0;
+    std::vector<float> loaded;
     const auto outer = [&] {
       LogicalTensor tensor{"momentum", DataType::f32, Layout::split({count}, 0, counts), {}};
       const std::int64_t own = tensor.layout.local_elements(world.rank());
       tensor.local = Tensor(device->memory(), {own}, DataType::f32);
-      std::ranges::fill(tensor.local.span<float>(), -1.0f);
-      return tensor;
+      const auto values = tensor.local.span<float>();
+      std::iota(values.begin(), values.end(), static_cast<float>(world.rank() * lane + step));
+      return std::vector{tensor};
     };
-    int position = 0;
-    std::vector<float> loaded;
-    const TrainingCheckpoints::Extra extra{
-        .add =
-            [&](CheckpointContents& contents, RunState& state) {
-              LogicalTensor tensor = outer();
-              const auto values = tensor.local.span<float>();
-              std::iota(values.begin(), values.end(),
-                        static_cast<float>(world.rank() * lane + contents.step));
-              contents.parts.push_back({"outer", {tensor}});
-              state.more["ledger"] = "{\"position\": " + std::to_string(++position) + "}";
-            },
-        .load =
-            [&](CheckpointReader& checkpoint, const RunState& state) {
-              CHECK(state.more.at("ledger") == "{\"position\":2}");
-              const LogicalTensor tensor = outer();
-              checkpoint.load("outer", tensor, world.rank());
-              const auto values = tensor.local.span<float>();
-              loaded.assign(values.begin(), values.end());
-            }};
+    const JobState job{.step = [&] { return step; },
+                       .sequences = [&] { return static_cast<std::uint64_t>(step * 12); },
+                       .tensors = outer,
+                       .describe = [&] { return "{\"round\":" + std::to_string(step) + "}"; },
+                       .resume =
+                           [&](const std::string& described, std::span<const LogicalTensor> from) {
+                             CHECK(described == "{\"round\":4}");
+                             const auto values = from.front().local.span<float>();
+                             loaded.assign(values.begin(), values.end());
+                           }};
     const Grid grid(world, {}, make_cpu_device(1));
     Gpt model(run.config, grid.device());
     ShardedOptimizer optimizer(model, grid, {});
     TrainingCheckpoints checkpoints(
         store, world, optimizer,
         {.config = run.config, .tokenizer = nullptr, .seed = 1, .more = {}}, 2, {});
-    checkpoints.set_extra(extra);
+    checkpoints.set_job(job);
     CHECK(!checkpoints.resume({}));
-    for (const std::int64_t step : {1, 2, 4}) {
-      optimizer.resume_at(step);
-      checkpoints.after_step(static_cast<std::uint64_t>(step * 12), false);
+    // Nothing is due at 1, nothing is new the second time at 2 or at the end.
+    for (const std::int64_t at : {1, 2, 2, 4}) {
+      step = at;
+      checkpoints.after_step(0, false);
       checkpoints.before_update();
     }
+    checkpoints.after_step(0, true);
     checkpoints.finish();
+    CHECK(store.newest_first().size() == 2);
+    step = 0;
     CHECK(checkpoints.resume({}) == 48u);
     CHECK(optimizer.steps_done() == 4);
+    REQUIRE(!loaded.empty());
     for (std::size_t i = 0; i < loaded.size(); ++i) {
       CHECK(loaded[i] == static_cast<float>(world.rank() * lane + 4) + static_cast<float>(i));
     }
