@@ -212,14 +212,18 @@ double Trainer::seconds_waited() const {
 // the rest of its rows have no targets.
 Batch Trainer::load(std::span<const std::uint64_t> positions, std::int64_t first) {
   const auto width = static_cast<std::size_t>(context_);
-  for (std::int64_t row = 0; row < options_.micro_batch; ++row) {
-    const auto index = static_cast<std::size_t>(first + row);
-    const auto place = static_cast<std::size_t>(row) * width;
-    const auto targets = std::span(targets_).subspan(place, width);
-    const std::uint64_t position = positions[std::min(index, positions.size() - 1)];
-    data_.batch(position, 1, std::span(inputs_).subspan(place, width), targets);
-    if (index >= positions.size()) std::ranges::fill(targets, -1);
+  const auto begin = std::min(static_cast<std::size_t>(first), positions.size());
+  const auto rows = positions.subspan(
+      begin, std::min(static_cast<std::size_t>(options_.micro_batch), positions.size() - begin));
+  // Positions that follow each other are found in the order at once: nearly always all of them.
+  for (std::size_t row = 0, count = 0; row < rows.size(); row += count) {
+    count = 1;
+    while (row + count < rows.size() && rows[row + count] == rows[row] + count) ++count;
+    data_.batch(rows[row], count, std::span(inputs_).subspan(row * width, count * width),
+                std::span(targets_).subspan(row * width, count * width));
   }
+  std::ranges::fill(std::span(inputs_).subspan(rows.size() * width), 0);
+  std::ranges::fill(std::span(targets_).subspan(rows.size() * width), -1);
   Batch batch;
   batch.inputs = inputs_;
   batch.targets = targets_;

@@ -34,6 +34,21 @@ wide::ExchangePlan plan_of(const wide::Start& start, std::size_t count) {
   return plan;
 }
 
+// Blocks, then their sums: the order does not depend on the processor.
+double sum_of_squares(std::span<const float> values) {
+  double total = 0.0;
+  for (std::size_t begin = 0; begin < values.size(); begin += wide::codec_block) {
+    double block = 0.0;
+    const std::size_t end = std::min(values.size(), begin + wide::codec_block);
+    for (std::size_t i = begin; i < end; ++i) {
+      const double value = values[i];
+      block += value * value;
+    }
+    total += block;
+  }
+  return total;
+}
+
 }  // namespace
 
 struct LaneExchange::Attempt {
@@ -92,6 +107,7 @@ void LaneExchange::run(Attempt& attempt) {
     } else {
       wide::exchange(*attempt.peers, attempt.plan, feedback_, values_, mean_);
     }
+    mean_squares_ = sum_of_squares(mean_);
     const std::lock_guard lock(attempt.mutex);
     attempt.outcome.stage = Stage::done;
   } catch (const wide::NotEncodable& error) {
@@ -145,21 +161,6 @@ LaneExchange::Outcome LaneExchange::poll() {
     attempt.peers->stop("cluster " + outcome.peer + " does not answer");
   }
   return outcome;
-}
-
-double LaneExchange::mean_squares() const {
-  // Blocks, then their sums: the order does not depend on the processor.
-  double total = 0.0;
-  for (std::size_t begin = 0; begin < mean_.size(); begin += wide::codec_block) {
-    double block = 0.0;
-    const std::size_t end = std::min(mean_.size(), begin + wide::codec_block);
-    for (std::size_t i = begin; i < end; ++i) {
-      const double value = mean_[i];
-      block += value * value;
-    }
-    total += block;
-  }
-  return total;
 }
 
 void LaneExchange::commit() {

@@ -39,7 +39,7 @@ class LaneExchange {
   /// Once the attempt is done: the same bits in all clusters.
   std::span<const float> mean() const { return mean_; }
   /// Σ mean², in a fixed order.
-  double mean_squares() const;
+  double mean_squares() const { return mean_squares_; }
 
   /// Begins an attempt. `links` go to this lane of other clusters, by name.
   void start(const wide::Start& start, const std::string& self,
@@ -71,6 +71,7 @@ class LaneExchange {
   Options options_;
   std::vector<float> values_;
   std::vector<float> mean_;
+  double mean_squares_ = 0.0;
   wide::ErrorFeedback feedback_;
   bool encoded_ = false;  // the last attempt went through the codec
   std::unique_ptr<Attempt> attempt_;

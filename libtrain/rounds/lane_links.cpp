@@ -7,6 +7,7 @@
 
 #include "collectives/error.hpp"
 #include "collectives/wide/protocol/archive.hpp"
+#include "collectives/wide/service/member_client.hpp"
 #include "collectives/wide/stream/local_address.hpp"
 
 namespace train {
@@ -65,15 +66,15 @@ LaneLinks::LaneLinks(LaneLinksOptions options, ForeignEvents foreign)
   node.lane = options_.lane;
   node.events.on_log = options_.on_log;
   node.events.on_up = [this](const wide::PeerName& peer) {
-    if (peer.cluster != "coordinator") return on_up(peer, true);
+    if (!wide::MemberClient::concerns(peer)) return on_up(peer, true);
     if (foreign_.on_up) foreign_.on_up(peer);
   };
   node.events.on_down = [this](const wide::PeerName& peer, const std::string& reason) {
-    if (peer.cluster != "coordinator") return on_up(peer, false);
+    if (!wide::MemberClient::concerns(peer)) return on_up(peer, false);
     if (foreign_.on_down) foreign_.on_down(peer, reason);
   };
   node.events.on_message = [this](const wide::PeerName& peer, std::vector<std::byte> bytes) {
-    if (peer.cluster != "coordinator") return on_message(peer, std::move(bytes));
+    if (!wide::MemberClient::concerns(peer)) return on_message(peer, std::move(bytes));
     if (foreign_.on_message) foreign_.on_message(peer, std::move(bytes));
   };
   node_ = std::make_unique<wide::Node>(std::move(node));

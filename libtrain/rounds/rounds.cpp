@@ -200,7 +200,7 @@ RankStatus Rounds::own_status() const {
   status.fetch = lane_->links->fetch_stage();
   status.links = lane_->links->up();
   status.traffic = lane_->links->traffic();
-  if (status.exchange.stage == LaneExchange::Stage::done && !result_hash_) {
+  if (status.exchange.stage == LaneExchange::Stage::done) {
     status.mean_squares = lane_->exchange.mean_squares();
   }
   return status;
