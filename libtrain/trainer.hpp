@@ -76,6 +76,7 @@ class Trainer {
   [[noreturn]] void stop_not_finite(std::int64_t step, double loss, double norm);
   std::string first_not_finite();
   void measure_peak();
+
   const Grid& grid_;
   Gpt& model_;
   ShardedOptimizer& optimizer_;

@@ -76,7 +76,7 @@ Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t
     return with_state(Kind::adopt, *fetching_);
   }
   if (auto order = roster()) return *order;
-  if (apply_ && !holds_apply()) return with_state(Kind::apply, *apply_);
+  if (apply_ && !runs_ahead()) return with_state(Kind::apply, *apply_);
   const bool busy = (in_round() || runs_ahead()) && !starved_;
   auto until = Clock::now() + (busy ? milliseconds(0) : running_ ? exchange_wait : idle_wait);
   while (const auto order = client_.next(until)) {
@@ -139,7 +139,7 @@ std::optional<Order> Conductor::translate(const wide::MemberOrder& order) {
     return made;
   } else if (const auto* apply = std::get_if<wide::ApplyExchange>(&order)) {
     apply_ = apply->state;
-    if (!holds_apply()) return with_state(Kind::apply, *apply_);
+    if (!runs_ahead()) return with_state(Kind::apply, *apply_);
   } else if (const auto* discard = std::get_if<wide::Discard>(&order)) {
     begin_anew();
     return after_apply(with_text(Kind::discard, discard->reason));
@@ -182,10 +182,6 @@ void Conductor::begin_anew() {
 
 bool Conductor::runs_ahead() const {
   return frozen_ && steps_ < options_.overlap_steps && round() <= rounds_total_ && !exhausted_;
-}
-
-bool Conductor::holds_apply() const {
-  return runs_ahead();
 }
 
 std::int64_t Conductor::steps_of(std::uint64_t round) const {

@@ -34,9 +34,9 @@ class Conductor {
   Order after_apply(Order order);
   void begin_anew();
   bool in_round() const { return begun_ && !frozen_; }
+  /// Trains the next round before this one's result is taken over; a commit is put off meanwhile.
   bool runs_ahead() const;
   bool round_is_over() const;
-  bool holds_apply() const;
   std::uint64_t round() const { return committed_round_ + (frozen_ ? 2 : 1); }
   std::int64_t steps_of(std::uint64_t round) const;
   std::optional<Order> lost_patience() const;

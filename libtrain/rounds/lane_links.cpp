@@ -234,7 +234,6 @@ void LaneLinks::fetch(const std::string& source, const wide::ExchangeId& id, std
   stop_fetch();
   const std::lock_guard lock(mutex_);
   fetching_.emplace();
-  fetching_->source = source;
   fetching_->transfer_id = next_transfer_++;
   const auto other = others_.find(source);
   if (other == others_.end() || !other->second.link) {

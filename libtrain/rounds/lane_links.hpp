@@ -6,7 +6,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -83,7 +82,6 @@ class LaneLinks {
     OuterStateVersion state;
   };
   struct Fetching {
-    std::string source;
     std::uint64_t transfer_id = 0;
     std::shared_ptr<OuterState> state;
     std::optional<wide::Transfer> transfer;
