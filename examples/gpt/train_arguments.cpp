@@ -185,7 +185,7 @@ void add_job_flags(CLI::App& app, TrainArguments& arguments) {
   add("--outer-lr", rounds.outer.lr, "Of Nesterov's momentum on rounds")->capture_default_str();
   add("--outer-momentum", rounds.outer.momentum, "The same")->capture_default_str();
   add("--streams", arguments.streams, "TLS streams of a link [by measurement]");
-  add("--bandwidth-kbit", job.bandwidth_kbit, "Of this cluster, to share out work [as the others]");
+  add("--bandwidth-kbit", job.bandwidth_kbit, "Of this cluster, to share out work [measured]");
   add("--leave-notice", arguments.leave_notice_s, "Seconds from SIGTERM to the end")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

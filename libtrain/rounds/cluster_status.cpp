@@ -35,7 +35,8 @@ void fields(Archive& archive, RankStatus& status) {
   auto squares = std::bit_cast<std::uint64_t>(status.mean_squares);
   Text fatal{status.exchange.fatal};
   archive(status.has_lane, stage, status.exchange.peer, fatal, fetch, status.links, squares,
-          status.traffic.bytes_sent, status.traffic.bytes_received, status.leaves);
+          status.traffic.bytes_sent, status.traffic.bytes_received, status.bandwidth_kbit,
+          status.leaves);
   status.exchange.stage = static_cast<Stage>(stage);
   status.exchange.fatal = fatal.text;
   status.fetch = static_cast<FetchStage>(fetch);
@@ -85,13 +86,15 @@ void merge_links(std::vector<wide::LinkInfo>& all, const std::vector<wide::LinkI
 
 ClusterStatus gather_status(Communicator& cluster, const RankStatus& own) {
   ClusterStatus status;
-  bool first = true;
+  bool first = true, all_measured = true;
   for (RankStatus& rank : gather_all(cluster, own)) {
     status.leaves = status.leaves || rank.leaves;
     if (!rank.has_lane) continue;
     status.traffic.bytes_sent += rank.traffic.bytes_sent;
     status.traffic.bytes_received += rank.traffic.bytes_received;
     status.mean_squares += rank.mean_squares;
+    status.bandwidth_kbit += rank.bandwidth_kbit;
+    all_measured = all_measured && rank.bandwidth_kbit > 0;
     if (first) {
       status.exchange = rank.exchange;
       status.fetch = rank.fetch;
@@ -112,6 +115,7 @@ ClusterStatus gather_status(Communicator& cluster, const RankStatus& own) {
       status.fetch = rank.fetch;
     }
   }
+  if (!all_measured) status.bandwidth_kbit = 0;
   return status;
 }
 

@@ -18,7 +18,8 @@ struct RankStatus {
   std::vector<wide::LinkInfo> links;
   double mean_squares = 0.0;  ///< of an exchange that is done
   WideTraffic traffic;
-  bool leaves = false;  ///< was told to end
+  std::uint64_t bandwidth_kbit = 0;  ///< of its lane; 0: not known
+  bool leaves = false;               ///< was told to end
 };
 
 /// What all ranks together have to say: the same on each.
@@ -29,6 +30,7 @@ struct ClusterStatus {
                                       ///< round trip
   double mean_squares = 0.0;          ///< over lanes, in the order of ranks
   WideTraffic traffic;
+  std::uint64_t bandwidth_kbit = 0;  ///< of all lanes; 0 unless all know theirs
   bool leaves = false;
 };
 

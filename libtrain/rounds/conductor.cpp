@@ -54,6 +54,7 @@ Conductor::Conductor(wide::MemberClient& client, RoundOptions options, const Job
     : client_(client),
       options_(options),
       cluster_(job.cluster),
+      bandwidth_kbit_(job.bandwidth_kbit),
       patience_(job.patience),
       leave_notice_(job.leave_notice),
       plan_(plan),
@@ -69,6 +70,7 @@ Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t
     links_ = status.links;
     client_.links_changed(links_);
   }
+  client_.bandwidth_measured(bandwidth_kbit_ > 0 ? bandwidth_kbit_ : status.bandwidth_kbit);
   report(status, result);
   if (after_apply_ && !apply_) return *std::exchange(after_apply_, std::nullopt);
   if (!fatal_.empty()) return with_text(Kind::refuse, fatal_);

@@ -44,6 +44,7 @@ class Conductor {
   wide::MemberClient& client_;
   RoundOptions options_;
   std::string cluster_;
+  std::uint64_t bandwidth_kbit_;  // 0: by measurement
   std::chrono::milliseconds patience_, leave_notice_;
   RoundPlan plan_;
   std::uint64_t rounds_total_;

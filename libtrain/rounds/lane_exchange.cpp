@@ -95,6 +95,7 @@ void LaneExchange::start(const wide::Start& start, const std::string& self,
   attempt.peers = std::make_unique<wide::LinkPeers>(static_cast<int>(attempt.names.size()), own,
                                                     std::move(by_place), options_.transfer_max,
                                                     id_base(start.id));
+  bandwidth_.begin(attempt.links);
   attempt.thread = std::thread([this, &attempt] { run(attempt); });
 }
 
@@ -166,6 +167,7 @@ LaneExchange::Outcome LaneExchange::poll() {
 void LaneExchange::commit() {
   if (encoded_) {
     feedback_.commit();
+    bandwidth_.end();
   } else {
     feedback_.discard();
   }

@@ -12,6 +12,7 @@
 #include "collectives/wide/codec/error_feedback.hpp"
 #include "collectives/wide/exchange/link_peers.hpp"
 #include "collectives/wide/protocol/messages.hpp"
+#include "libtrain/rounds/bandwidth.hpp"
 
 namespace train {
 
@@ -40,6 +41,8 @@ class LaneExchange {
   std::span<const float> mean() const { return mean_; }
   /// Σ mean², in a fixed order.
   double mean_squares() const { return mean_squares_; }
+  /// What this lane can send per second, from the exchanges that were committed; 0: not known.
+  std::uint64_t bandwidth_kbit() const { return bandwidth_.kbit(); }
 
   /// Begins an attempt. `links` go to this lane of other clusters, by name.
   void start(const wide::Start& start, const std::string& self,
@@ -73,6 +76,7 @@ class LaneExchange {
   std::vector<float> mean_;
   double mean_squares_ = 0.0;
   wide::ErrorFeedback feedback_;
+  Bandwidth bandwidth_;
   bool encoded_ = false;  // the last attempt went through the codec
   std::unique_ptr<Attempt> attempt_;
 };

@@ -54,7 +54,7 @@ struct JobOptions {
   std::vector<std::string> advertise = {};
   bool outbound_only = false;                 ///< listens to nobody: others cannot reach it
   std::optional<int> streams = std::nullopt;  ///< of a link; unset: by measurement
-  std::uint64_t bandwidth_kbit = 0;           ///< shares out the summing; 0: as the others' mean
+  std::uint64_t bandwidth_kbit = 0;           ///< shares out the summing; 0: by measurement
   wide::HeartbeatConfig heartbeat = {};
   std::chrono::milliseconds leave_notice{30'000};       ///< from `leaves` to the end
   std::chrono::milliseconds patience{3'600'000};        ///< with a coordinator that is away

@@ -135,7 +135,6 @@ void Rounds::open_leader(const std::vector<std::string>& addresses) {
   options.member.self = {job_.cluster, milliseconds_of_clock()};
   options.member.offer.addresses = addresses;
   options.member.offer.lanes = static_cast<std::uint32_t>(options_.lanes);
-  options.member.offer.bandwidth_kbit = job_.bandwidth_kbit;
   // A round ahead, so that a coordinator that is away for some time holds nobody up.
   const std::int64_t rounds_ahead = options_.overlap_steps > 0 ? 2 : 1;
   options.member.lease_samples =
@@ -200,6 +199,7 @@ RankStatus Rounds::own_status() const {
   status.fetch = lane_->links->fetch_stage();
   status.links = lane_->links->up();
   status.traffic = lane_->links->traffic();
+  status.bandwidth_kbit = lane_->exchange.bandwidth_kbit();
   if (status.exchange.stage == LaneExchange::Stage::done) {
     status.mean_squares = lane_->exchange.mean_squares();
   }

@@ -23,12 +23,12 @@ std::vector<Message> messages() {
   const ExchangeId id{3, 7, 1};
   const Identity aws{"aws", 12}, lambda{"lambda", 5};
   const StateInfo state{{3, 6, 2}, 0x1122334455667788, {80, RangeSet({8, 16})}};
-  const Offer offer{{"aws.example:7601", "aws.example:7602"}, 2, 1'000'000};
+  const Offer offer{{"aws.example:7601", "aws.example:7602"}, 2};
   return {Hello{9, 40, aws, offer, state, id, 3},
           Heartbeat{77},
           Links{{{"gcp", 20'000}, {"lambda", 45'000}}},
           LeaseRequest{3, 64},
-          Ready{id, 4096, 8, state.hash, RangeSet({16, 24})},
+          Ready{id, 4096, 8, state.hash, RangeSet({16, 24}), 1'000'000},
           Done{id, 99},
           Failed{id, "lambda"},
           Holds{state},

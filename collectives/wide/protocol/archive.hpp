@@ -181,7 +181,7 @@ void fields(Archive& archive, Identity& identity) {
 }
 template <typename Archive>
 void fields(Archive& archive, Offer& offer) {
-  archive(offer.addresses, offer.lanes, offer.bandwidth_kbit);
+  archive(offer.addresses, offer.lanes);
 }
 
 }  // namespace train::wide

@@ -26,8 +26,7 @@ Start Coordinator::start_message() const {
   Start start{state_.in_flight->id, {}};
   std::vector<std::uint64_t> bandwidths;
   for (const Contribution& c : state_.in_flight->contributions) {
-    const auto peer = peers_.find(c.self.name);
-    bandwidths.push_back(peer != peers_.end() ? peer->second.offer.bandwidth_kbit : 0);
+    bandwidths.push_back(c.bandwidth_kbit);
     start.participants.push_back({c.self, c.tokens, 0});
   }
   const std::vector<std::uint32_t> cuts = cuts_by_bandwidth(bandwidths);
@@ -60,7 +59,8 @@ bool Coordinator::begin_exchange() {
 
   AttemptStarted attempt{next_exchange(), {}};
   for (Peer* peer : members) {
-    attempt.contributions.push_back({peer->self, peer->ready->tokens, peer->ready->used});
+    const Ready& ready = *peer->ready;
+    attempt.contributions.push_back({peer->self, ready.tokens, ready.used, ready.bandwidth_kbit});
     peer->done.reset();
     peer->failed.reset();
   }

@@ -15,7 +15,7 @@ namespace train::wide {
 // of marker, length and payload (4), payload. A frame holds one record and is made durable (fsync)
 // before the next is written, so only the last frame can be torn.
 
-inline constexpr std::uint8_t journal_version = 1;
+inline constexpr std::uint8_t journal_version = 2;
 
 /// The frame of one record: append it, fsync.
 Bytes journal_frame(const Record& record);

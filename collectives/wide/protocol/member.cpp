@@ -93,7 +93,7 @@ void Member::on(const Directory& directory, MemberActions& out) {
 void Member::begin_round(MemberActions& out) {
   if (first_round_ > round()) {
     // The others are in the middle of this round: take its result, train from the next one on.
-    frozen_ = Ready{{epoch_, round(), attempt_}, 0, 0, committed_.hash, {}};
+    frozen_ = Ready{{epoch_, round(), attempt_}, 0, 0, committed_.hash, {}, bandwidth_kbit_};
     out.push_back(Send{*frozen_});
     return;
   }
@@ -177,7 +177,8 @@ void Member::on(const Finish& finish, MemberActions& out) {
 
 MemberActions Member::round_finished(std::uint64_t tokens, std::uint32_t inner_steps) {
   if (since_ == 0 || frozen_) return {};  // discarded meanwhile
-  frozen_ = Ready{{epoch_, round(), attempt_}, tokens, inner_steps, committed_.hash, taken_};
+  frozen_ = Ready{
+      {epoch_, round(), attempt_}, tokens, inner_steps, committed_.hash, taken_, bandwidth_kbit_};
   taken_ = {};
   return {Send{*frozen_}};
 }

@@ -41,6 +41,8 @@ class Member {
   /// Takes `count` leased samples for the next inner step: all of them or none, but for the last
   /// ones when nothing is left to lease. Asks for more if they are too few.
   Taken take(std::uint64_t count);
+  /// What this cluster sends when it has much to send, from the next round_finished() on.
+  void bandwidth_measured(std::uint64_t kbit) { bandwidth_kbit_ = kbit; }
   /// Freezes what was taken and trained since the last call as the input of the round's exchange.
   MemberActions round_finished(std::uint64_t tokens, std::uint32_t inner_steps);
   /// `hash` is that of the outer state that applying the result would give.
@@ -103,6 +105,8 @@ class Member {
   RangeSet taken_;   // since the last round_finished()
   bool requested_ = false;
   bool exhausted_ = false;
+
+  std::uint64_t bandwidth_kbit_ = 0;
 
   // The round's exchange: first frozen, then running, then pending or failed.
   std::optional<Ready> frozen_;

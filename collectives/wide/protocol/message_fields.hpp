@@ -30,7 +30,7 @@ void fields(A& a, LeaseRequest& m) {
 }
 template <typename A>
 void fields(A& a, Ready& m) {
-  a(m.next, m.tokens, m.inner_steps, m.state_hash, m.used);
+  a(m.next, m.tokens, m.inner_steps, m.state_hash, m.used, m.bandwidth_kbit);
 }
 template <typename A>
 void fields(A& a, Done& m) {

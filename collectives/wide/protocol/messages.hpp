@@ -47,8 +47,9 @@ struct Ready {
   ExchangeId next;
   std::uint64_t tokens = 0;
   std::uint32_t inner_steps = 0;
-  std::uint64_t state_hash = 0;  // of the outer state that its inner steps began from
-  RangeSet used;                 // what the tokens came from
+  std::uint64_t state_hash = 0;      // of the outer state that its inner steps began from
+  RangeSet used;                     // what the tokens came from
+  std::uint64_t bandwidth_kbit = 0;  // per second, of the whole cluster; 0: not known
 };
 
 /// The exchange is finished here; applying it would give a state of this hash.

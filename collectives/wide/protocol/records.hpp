@@ -20,6 +20,7 @@ struct Contribution {
   Identity self;
   std::uint64_t tokens = 0;
   RangeSet used;
+  std::uint64_t bandwidth_kbit = 0;  // shares out the summing; 0: not known
   bool operator==(const Contribution&) const = default;
 };
 

@@ -46,7 +46,7 @@ void fields(A& a, EpochMember& m) {
 }
 template <typename A>
 void fields(A& a, Contribution& c) {
-  a(c.self, c.tokens, c.used);
+  a(c.self, c.tokens, c.used, c.bandwidth_kbit);
 }
 template <typename A>
 void fields(A& a, Adopted& r) {

@@ -50,7 +50,6 @@ struct Identity {
 struct Offer {
   std::vector<std::string> addresses;  // of its lanes, in their order; empty if it only dials out
   std::uint32_t lanes = 1;
-  std::uint64_t bandwidth_kbit = 0;  // measured, per second, of the whole cluster
   bool operator==(const Offer&) const = default;
 };
 

@@ -129,6 +129,10 @@ void EventLog::record(const Record& record) {
     in_flight_ = attempt->contributions;
     Json line = event("start", attempt->id);
     add_clusters(line, in_flight_);
+    line["bandwidth_kbit"] = Json::array();
+    for (const Contribution& each : in_flight_) {
+      line["bandwidth_kbit"].push_back(each.bandwidth_kbit);
+    }
     file_->write(line);
   } else if (const auto* commit = std::get_if<Committed>(&record)) {
     Json line = event("commit", commit->id);

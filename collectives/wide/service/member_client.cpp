@@ -74,6 +74,10 @@ RangeSet MemberClient::take(std::uint64_t count) {
   });
 }
 
+void MemberClient::bandwidth_measured(std::uint64_t kbit) {
+  impl_->locked([&] { impl_->member.bandwidth_measured(kbit); });
+}
+
 void MemberClient::round_finished(std::uint64_t tokens, std::uint32_t inner_steps) {
   impl_->locked([&] {
     if (impl_->orders.voids_training() || impl_->ended) return;

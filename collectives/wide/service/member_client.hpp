@@ -64,6 +64,7 @@ class MemberClient {
 
   // As Member's.
   RangeSet take(std::uint64_t count);
+  void bandwidth_measured(std::uint64_t kbit);
   void round_finished(std::uint64_t tokens, std::uint32_t inner_steps);
   void exchange_done(const ExchangeId& id, std::uint64_t hash);
   void exchange_failed(const ExchangeId& id, const std::string& peer);

@@ -182,7 +182,9 @@ int Link::Impl::streams() const {
 }
 
 LinkTraffic Link::Impl::traffic() const {
-  return {payload_sent_, payload_received_, wire_sent_, wire_received_};
+  const std::lock_guard lock(mutex_);
+  return {payload_sent_,  payload_received_, wire_sent_,
+          wire_received_, tcp_.acknowledged, tcp_.busy_us};
 }
 
 void Link::Impl::close(const std::string& reason) {

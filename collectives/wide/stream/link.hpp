@@ -39,6 +39,9 @@ struct LinkTraffic {
   /// Bytes given to and taken from the sockets: payload, frames, TLS records and handshakes of
   /// established streams; without the headers of TCP and IP (about 2.7% at an MTU of 1500).
   std::uint64_t wire_sent = 0, wire_received = 0;
+  /// Bytes that the peer's system has acknowledged, and the time that streams had something to send
+  /// or to be acknowledged, summed over streams: the kernel's count, up to 0.1 s old.
+  std::uint64_t acknowledged = 0, busy_us = 0;
 };
 
 struct SendOptions {

@@ -1,6 +1,7 @@
 // A coordinator, message by message: what the simulator's chances do not pin down.
 #include <doctest/doctest.h>
 
+#include "collectives/wide/protocol/slices.hpp"
 #include "tests/wide/protocol/talk.hpp"
 
 using namespace train::wide;
@@ -91,12 +92,31 @@ TEST_CASE(
   for (std::uint64_t i = 0; i < 1'024; ++i)
     used.add({lease.begin + 2 * i, lease.begin + 2 * i + 1});
   const State& state = talk.coordinator.state();
-  talk.say(2, Ready{{state.epoch, state.round(), state.attempts + 1}, 5, 1, 22, used});
+  talk.say(2, Ready{{state.epoch, state.round(), state.attempts + 1}, 5, 1, 22, used, 0});
   CHECK(talk.coordinator.state().member("b") != nullptr);  // 1024 pieces are left
   used.remove({lease.begin, lease.begin + 1});
   used.add({lease.begin + 2'048, lease.begin + 2'049});
-  talk.say(2, Ready{{state.epoch, state.round(), state.attempts + 1}, 5, 1, 22, used});
+  talk.say(2, Ready{{state.epoch, state.round(), state.attempts + 1}, 5, 1, 22, used, 0});
   CHECK(talk.coordinator.state().member("b") == nullptr);
+}
+
+TEST_CASE("an exchange is shared out by bandwidth, and told again as it was told first") {
+  Talk talk = with_late_newcomer();
+  talk.holds(2);
+  REQUIRE(talk.coordinator.state().member("b") != nullptr);
+  talk.ready(1, 300);
+  talk.ready(2, 100);
+  const auto start = talk.heard<Start>(1);
+  REQUIRE(start);
+  REQUIRE(start->participants.size() == 2);
+  CHECK(start->participants[0].slice_begin == 0);
+  CHECK(start->participants[1].slice_begin == share_parts / 4 * 3);
+  // The other's connection is gone when the first one's comes back.
+  talk.last = talk.coordinator.disconnected(2, talk.now_ms);
+  const State& state = talk.coordinator.state();
+  talk.say(3, Hello{1, 0, {"a", 1}, {}, state.committed_info(), {}, state.member("a")->since});
+  REQUIRE(talk.heard<Start>(3));
+  CHECK(talk.heard<Start>(3)->participants[1].slice_begin == share_parts / 4 * 3);
 }
 
 TEST_CASE("strangers are refused") {

@@ -40,7 +40,7 @@ class RandomMessages {
       case 3:
         return LeaseRequest{below(4), below(30)};
       case 4:
-        return Ready{id(), below(99), 3, below(3), ranges()};
+        return Ready{id(), below(99), 3, below(3), ranges(), below(9)};
       case 5:
         return Done{id(), below(3)};
       case 6:
@@ -52,7 +52,7 @@ class RandomMessages {
       case 9:
         return Leave{below(9'000)};
       case 10:
-        return Directory{id(), {{identity(), {{"a:1", "a:2"}, 2, 3}, below(3), below(4)}}};
+        return Directory{id(), {{identity(), {{"a:1", "a:2"}, 2}, below(3), below(4)}}};
       case 11:
         return Lease{below(4), ranges(), below(2) == 0};
       case 12:
@@ -74,7 +74,7 @@ class RandomMessages {
     }
   }
   Hello hello() {
-    Hello hello{1, 0, identity(), {{"here:1"}, 1, 100}, state(), {}, below(3)};
+    Hello hello{1, 0, identity(), {{"here:1"}, 1}, state(), {}, below(3)};
     if (below(3) == 0) hello.pending = id();
     if (below(2) == 0) hello.committed = {};
     return hello;

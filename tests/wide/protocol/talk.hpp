@@ -52,10 +52,14 @@ struct Talk {
     const auto commit = heard<Commit>(session);
     return commit && commit->finished;
   }
-  void ready(SessionId session) {
+  void ready(SessionId session, std::uint64_t bandwidth_kbit = 0) {
     const State& state = coordinator.state();
-    say(session,
-        Ready{{state.epoch, state.round(), state.attempts + 1}, 5, 1, state.committed->hash, {}});
+    say(session, Ready{{state.epoch, state.round(), state.attempts + 1},
+                       5,
+                       1,
+                       state.committed->hash,
+                       {},
+                       bandwidth_kbit});
   }
   void done(SessionId session, std::uint64_t hash) {
     say(session, Done{coordinator.state().in_flight->id, hash});

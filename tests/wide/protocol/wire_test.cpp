@@ -24,7 +24,7 @@ TEST_CASE("every message comes back as it was") {
 }
 
 TEST_CASE("fields keep their values") {
-  const Ready ready{{1, 2, 3}, 4, 5, 6, RangeSet({7, 8})};
+  const Ready ready{{1, 2, 3}, 4, 5, 6, RangeSet({7, 8}), 9};
   const Decoded decoded = decode(encode(ready));
   const auto& back = std::get<Ready>(*decoded.message);
   CHECK(back.next == ready.next);
@@ -32,11 +32,12 @@ TEST_CASE("fields keep their values") {
   CHECK(back.inner_steps == 5);
   CHECK(back.state_hash == 6);
   CHECK(back.used == ready.used);
+  CHECK(back.bandwidth_kbit == 9);
 }
 
 TEST_CASE("the form on the wire is fixed") {
   const Bytes frame = encode(Done{{1, 2, 3}, 0x0102030405060708});
-  const unsigned char expected[] = {'T', 'W', 1, 0, 29, 0, 0, 0, 5, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0,
+  const unsigned char expected[] = {'T', 'W', 2, 0, 29, 0, 0, 0, 5, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0,
                                     0,   0,   0, 0, 0,  0, 3, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1};
   REQUIRE(frame.size() == sizeof(expected));
   for (std::size_t i = 0; i < frame.size(); ++i) {

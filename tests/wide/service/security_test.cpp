@@ -226,9 +226,10 @@ TEST_CASE("a cluster of the job that speaks by another lane, out of turn, or all
   gcp.say(protocol_hello("gcp"));
   for (std::uint64_t i = 0; i < 3'000; ++i) {
     const std::uint64_t round = siege.job.plane.rounds() + 1;
-    for (const Message& message : std::vector<Message>{
-             Done{{1, round, 1}, i}, Failed{{1, round, 1}, "aws"},
-             Ready{{1, round, 1}, 1, 1, 0, RangeSet({0, 1 << 20})}, LeaseRequest{1, 1'000'000}}) {
+    for (const Message& message :
+         std::vector<Message>{Done{{1, round, 1}, i}, Failed{{1, round, 1}, "aws"},
+                              Ready{{1, round, 1}, 1, 1, 0, RangeSet({0, 1 << 20}), 0},
+                              LeaseRequest{1, 1'000'000}}) {
       gcp.link.post(with_number(gcp.number, encode(message)));
     }
   }

@@ -33,7 +33,7 @@ void World::start_cluster(Cluster& cluster, bool from_checkpoint) {
   config.job = 7;
   config.rounds_total = rounds_total_;
   config.self = {cluster.name, cluster.incarnation};
-  config.offer = {{"address of " + cluster.name}, 1, mix(cluster.name.back()) % 1'000'000};
+  config.offer = {{"address of " + cluster.name}, 1};
   config.lease_samples = batch_ * static_cast<std::uint64_t>(inner_steps_);
   config.heartbeat = config_.heartbeat;
   cluster.member.emplace(config, state);
@@ -147,6 +147,10 @@ void World::end_round(Cluster& cluster) {
   ++cluster.training_order;
   cluster.frozen = {{cluster.name, cluster.incarnation}, cluster.taken.size(), cluster.taken};
   cluster.taken = {};
+  // Of ever another bandwidth, or none.
+  const std::uint64_t bandwidth =
+      mix(cluster.member->round() + cluster.incarnation, cluster.name.back()) % 1'000'000;
+  cluster.member->bandwidth_measured(bandwidth % 4 == 0 ? 0 : bandwidth);
   carry_out(cluster, cluster.member->round_finished(
                          cluster.frozen.tokens, static_cast<std::uint32_t>(cluster.steps_done)));
 }

@@ -16,6 +16,11 @@ void World::run_exchange(Cluster& cluster, const Start& start) {
   checks_.input(cluster.process(), id, input);
   cluster.running.insert(id);
   Exchange& exchange = exchanges_[id];
+  if (!exchange.inputs.empty()) {
+    require(std::ranges::equal(exchange.start.participants, start.participants, {},
+                               &Start::Participant::slice_begin, &Start::Participant::slice_begin),
+            "an exchange that was shared out in two ways");
+  }
   exchange.start = start;
   exchange.inputs[cluster.name] = input;
   for (const Start::Participant& peer : start.participants) {

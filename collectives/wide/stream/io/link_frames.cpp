@@ -178,6 +178,7 @@ void Link::Impl::on_moved(std::uint64_t wire_sent, std::uint64_t wire_received) 
 void Link::Impl::on_tcp(const TcpState& change) {
   const std::lock_guard lock(mutex_);
   window_tcp_ += change;
+  tcp_ += change;
 }
 
 }  // namespace train::wide

@@ -122,7 +122,7 @@ class Link::Impl final : public detail::StreamOwner, public std::enable_shared_f
   Clock::time_point window_began_{};
   std::uint64_t window_bytes_ = 0;
   bool window_busy_ = false;
-  detail::TcpState window_tcp_{};
+  detail::TcpState window_tcp_{}, tcp_{};  // since the window began; since the link was made
 
   std::atomic<std::uint64_t> payload_sent_{0}, payload_received_{0}, wire_sent_{0},
       wire_received_{0};

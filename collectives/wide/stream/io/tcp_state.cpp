@@ -11,12 +11,13 @@ TcpState& TcpState::operator+=(const TcpState& other) {
   buffered_us += other.buffered_us;
   segments += other.segments;
   segments_again += other.segments_again;
+  acknowledged += other.acknowledged;
   return *this;
 }
 
 TcpState TcpState::operator-(const TcpState& other) const {
   return {busy_us - other.busy_us, buffered_us - other.buffered_us, segments - other.segments,
-          segments_again - other.segments_again};
+          segments_again - other.segments_again, acknowledged - other.acknowledged};
 }
 
 bool TcpState::is_held_back() const {
@@ -32,7 +33,7 @@ TcpState tcp_state_of(int socket) {
   socklen_t size = sizeof info;
   if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
   return {info.tcpi_busy_time, info.tcpi_rwnd_limited + info.tcpi_sndbuf_limited,
-          info.tcpi_data_segs_out, info.tcpi_total_retrans};
+          info.tcpi_data_segs_out, info.tcpi_total_retrans, info.tcpi_bytes_acked};
 }
 
 }  // namespace train::wide::detail

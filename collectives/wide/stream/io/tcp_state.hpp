@@ -10,6 +10,7 @@ struct TcpState {
   /// window, rather than the network, was what held it back.
   std::uint64_t busy_us = 0, buffered_us = 0;
   std::uint64_t segments = 0, segments_again = 0;
+  std::uint64_t acknowledged = 0;  ///< bytes that the peer's system has
 
   TcpState& operator+=(const TcpState& other);
   TcpState operator-(const TcpState& other) const;
