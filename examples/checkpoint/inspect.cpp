@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "libtrain/checkpoint/convert_values.hpp"
 #include "libtrain/checkpoint/store.hpp"
 
 namespace {

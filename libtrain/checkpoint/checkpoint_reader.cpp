@@ -1,23 +1,24 @@
 #include "libtrain/checkpoint/checkpoint_reader.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <array>
+#include <deque>
+#include <utility>
 
 #include <fmt/format.h>
 #include <xxhash.h>
 
 #include "collectives/error.hpp"
+#include "libtrain/checkpoint/convert_values.hpp"
 #include "libtrain/checkpoint/hdf5/shard_file.hpp"
 #include "libtrain/checkpoint/manifest_check.hpp"
-#include "libtrain/tensor/block_copy.hpp"
+#include "libtrain/checkpoint/read_ahead.hpp"
+#include "libtrain/checkpoint/read_plan.hpp"
 
 namespace train {
 namespace {
 
-// Of one call to the system: what is read is hashed and copied while it is in the processor's
-// cache.
-constexpr std::uint64_t pieces_at_once = 1;
-constexpr std::uint64_t pieces_ahead = 16;
+constexpr std::uint64_t part_bytes_max = std::uint64_t{1} << 20;
 
 Manifest read_manifest(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / Manifest::file_name;
@@ -27,95 +28,101 @@ Manifest read_manifest(const std::filesystem::path& directory) {
   return Manifest::from_text(text, path);
 }
 
-// A stretch that lies in one piece both in a stored block and in the wanted one, in bytes.
-struct Run {
-  std::uint64_t stored;
-  std::uint64_t wanted;
-  std::uint64_t bytes;
-};
-
-Block relative_to(Block block, const Block& base) {
-  for (int i = 0; i < block.extent.rank(); ++i) block.offset[i] -= base.offset[i];
-  return block;
-}
-
-// Both blocks keep their elements row-major, so the runs of what they share come in the same order
-// in both.
-std::vector<Run> shared_runs(const Block& stored, const Block& wanted, const Block& common,
-                             std::size_t element_bytes) {
-  std::vector<std::int64_t> starts;
-  for_each_run(wanted.extent, relative_to(common, wanted),
-               [&](std::int64_t first, std::int64_t) { starts.push_back(first); });
-  std::vector<Run> runs;
-  std::size_t i = 0;
-  for_each_run(stored.extent, relative_to(common, stored),
-               [&](std::int64_t first, std::int64_t count) {
-                 const Run run{static_cast<std::uint64_t>(first) * element_bytes,
-                               static_cast<std::uint64_t>(starts[i++]) * element_bytes,
-                               static_cast<std::uint64_t>(count) * element_bytes};
-                 if (!runs.empty() && runs.back().stored + runs.back().bytes == run.stored &&
-                     runs.back().wanted + runs.back().bytes == run.wanted) {
-                   runs.back().bytes += run.bytes;
-                 } else {
-                   runs.push_back(run);
-                 }
-               });
-  return runs;
-}
-
-template <typename From, typename To>
-void convert_as(ConstBuffer from, Buffer to) {
-  for (std::size_t i = 0; i < from.count; ++i) {
-    From value;
-    std::memcpy(&value, from.data + i * sizeof(From), sizeof(From));
-    To converted;
-    if constexpr (std::is_same_v<From, To>) {
-      converted = value;
-    } else if constexpr (std::is_same_v<To, BFloat16>) {
-      converted = BFloat16(static_cast<float>(value));
-    } else if constexpr (std::is_same_v<From, BFloat16>) {
-      converted = static_cast<To>(static_cast<float>(value));
-    } else {
-      converted = static_cast<To>(value);
+// visit(begin, bytes) for these stretches of a file, in order, in parts. Past the page cache: read
+// through it, bits that lie far apart would each bring megabytes along.
+template <typename Visit>
+void read_stretches(const DirectFile& file, std::vector<std::array<std::uint64_t, 2>> stretches,
+                    const Visit& visit) {
+  ReadAhead ahead;
+  std::deque<std::uint64_t> asked;  // where they begin
+  for (auto next = stretches.begin(); next != stretches.end() || !asked.empty();) {
+    while (next != stretches.end()) {
+      auto& [begin, end] = *next;
+      const std::uint64_t bytes = std::min(end - begin, part_bytes_max);
+      if (!ahead.ask(file, begin, bytes, DirectFile::Through::memory)) break;
+      asked.push_back(begin);
+      begin += bytes;
+      if (begin == end) ++next;
     }
-    std::memcpy(to.data + i * sizeof(To), &converted, sizeof(To));
+    visit(asked.front(), ahead.take());
+    asked.pop_front();
   }
 }
 
-template <typename From>
-void convert_from(ConstBuffer from, Buffer to) {
-  switch (to.type) {
-    case DataType::f32:
-      return convert_as<From, float>(from, to);
-    case DataType::bf16:
-      return convert_as<From, BFloat16>(from, to);
-    case DataType::f64:
-      return convert_as<From, double>(from, to);
-    default:
-      throw Error(
-          fmt::format("values of {} cannot be made {}", name_of(from.type), name_of(to.type)));
-  }
+// Whether several ranks hold the values.
+bool is_replicated(const Layout& layout) {
+  std::int64_t elements = 0;
+  for (int rank = 0; rank < layout.ranks(); ++rank) elements += layout.local_elements(rank);
+  return elements > layout.shape().elements();
 }
 
 }  // namespace
 
-void convert_values(ConstBuffer from, Buffer to) {
-  invariant(from.count == to.count, "as many values as before");
-  if (from.type == to.type) {
-    if (from.count > 0) std::memcpy(to.data, from.data, from.bytes());
+// Blocks of one tensor, and who takes their bytes.
+struct CheckpointReader::Reading {
+  const Manifest::StoredTensor* tensor;
+  std::span<const Block> blocks;
+  Take take;
+  DirectFile::Through through = DirectFile::Through::memory;
+};
+
+struct CheckpointReader::Piece {
+  const Reading* reading;
+  const Manifest::StoredBlock* stored;
+  PieceToRead plan;
+  std::uint64_t at, bytes;  // in the file
+  DirectFile::Through through;
+};
+
+// The pieces of all readings, in order, found out block by block.
+class CheckpointReader::Plan {
+ public:
+  // Of all blocks, or of those that are picked.
+  using Pick = std::function<bool(const Manifest::StoredBlock&)>;
+  Plan(std::span<const Reading> readings, std::uint64_t piece_bytes, Pick pick = {})
+      : readings_(readings), piece_bytes_(piece_bytes), pick_(std::move(pick)) {}
+
+  // nullptr behind the last.
+  Piece* next() {
+    while (planned_.empty() && reading_ < readings_.size()) plan_block();
+    return planned_.empty() ? nullptr : &planned_.front();
+  }
+  void pop() { planned_.pop_front(); }
+
+ private:
+  void plan_block();
+
+  std::span<const Reading> readings_;
+  std::uint64_t piece_bytes_;
+  Pick pick_;
+  std::size_t reading_ = 0, block_ = 0;
+  std::deque<Piece> planned_;
+};
+
+void CheckpointReader::Plan::plan_block() {
+  const Reading& reading = readings_[reading_];
+  if (block_ == reading.tensor->blocks.size()) {
+    ++reading_;
+    block_ = 0;
     return;
   }
-  switch (from.type) {
-    case DataType::f32:
-      return convert_from<float>(from, to);
-    case DataType::bf16:
-      return convert_from<BFloat16>(from, to);
-    case DataType::f64:
-      return convert_from<double>(from, to);
-    default:
-      throw Error(
-          fmt::format("values of {} cannot be made {}", name_of(from.type), name_of(to.type)));
+  const Manifest::StoredBlock& stored = reading.tensor->blocks[block_++];
+  if (pick_ && !pick_(stored)) return;
+  const std::size_t element_bytes = size_of(reading.tensor->type);
+  const std::uint64_t end =
+      stored.at + static_cast<std::uint64_t>(stored.block.elements()) * element_bytes;
+  std::uint64_t wanted_bytes = 0, read_bytes = 0;
+  for (auto& piece : plan_pieces(stored.block, reading.blocks, element_bytes, piece_bytes_)) {
+    for (const SharedRun& run : piece.runs) wanted_bytes += run.bytes;
+    const std::uint64_t at = stored.at + piece.index * piece_bytes_;
+    const std::uint64_t bytes = std::min(piece_bytes_, end - at);
+    read_bytes += bytes;
+    planned_.push_back({&reading, &stored, std::move(piece), at, bytes, reading.through});
   }
+  // Who wants a part of most pieces, as columns of a matrix, has neighbours who want the others.
+  const bool shared = planned_.size() > 1 && read_bytes >= 2 * wanted_bytes;
+  if (!shared) return;
+  for (Piece& piece : planned_) piece.through = DirectFile::Through::cache;
 }
 
 CheckpointReader::CheckpointReader(std::filesystem::path directory)
@@ -123,32 +130,32 @@ CheckpointReader::CheckpointReader(std::filesystem::path directory)
       manifest_(read_manifest(directory_)),
       files_(manifest_.files.size()) {}
 
-const File& CheckpointReader::open(std::size_t file) {
+const DirectFile& CheckpointReader::open(std::size_t file) {
   OpenFile& opened = files_[file];
   if (opened.checked) return opened.file;
   const Manifest::StoredFile& listed = manifest_.files[file];
-  opened.file = File(directory_ / listed.name, File::Mode::read);
-  const std::string name = opened.file.path().string();
-  if (opened.file.size() != listed.bytes) {
+  opened.file = DirectFile(directory_ / listed.name);
+  const File& found = opened.file.file();
+  const std::string name = found.path().string();
+  if (found.size() != listed.bytes) {
     throw Error(
         fmt::format("{}: has {} bytes, the manifest says {}: cut off, or of another "
                     "checkpoint",
-                    name, opened.file.size(), listed.bytes));
+                    name, found.size(), listed.bytes));
   }
   FileImage image;
   image.resize(listed.bytes);
   RunningHash hash;
-  for_each_part(bookkeeping_of(manifest_, file), [&](auto begin, auto bytes) {
-    opened.file.read_at(begin, bytes);
+  read_stretches(opened.file, bookkeeping_of(manifest_, file), [&](auto begin, auto bytes) {
     hash.add(bytes);
     image.write(begin, bytes);
   });
-  const std::uint64_t found = hash.value();
-  if (found != listed.bookkeeping_hash) {
+  const std::uint64_t hashed = hash.value();
+  if (hashed != listed.bookkeeping_hash) {
     throw Error(
         fmt::format("{}: HDF5's bookkeeping is damaged, or the file is of another "
                     "checkpoint: its hash is {}, the manifest says {}",
-                    name, hash_text(found), hash_text(listed.bookkeeping_hash)));
+                    name, hash_text(hashed), hash_text(listed.bookkeeping_hash)));
   }
   check_places(file, image);
   opened.checked = true;
@@ -165,85 +172,65 @@ void CheckpointReader::check_places(std::size_t file, FileImage& image) {
       places.push_back(stored.at);
     }
   }
-  locate_datasets(files_[file].file.path(), image, datasets);
+  const std::filesystem::path& path = files_[file].file.file().path();
+  locate_datasets(path, image, datasets);
   for (std::size_t i = 0; i < datasets.size(); ++i) {
     if (datasets[i].at == places[i]) continue;
-    throw Error(fmt::format("{}: dataset {} lies at byte {}, the manifest says {}",
-                            files_[file].file.path().string(), datasets[i].name, datasets[i].at,
-                            places[i]));
+    throw Error(fmt::format("{}: dataset {} lies at byte {}, the manifest says {}", path.string(),
+                            datasets[i].name, datasets[i].at, places[i]));
   }
 }
 
-std::span<const std::byte> CheckpointReader::read_pieces(const Manifest::StoredTensor& tensor,
-                                                         const Manifest::StoredBlock& stored,
-                                                         std::uint64_t first, std::uint64_t count) {
-  const std::uint64_t piece = manifest_.piece_bytes;
-  const std::uint64_t block_bytes =
-      static_cast<std::uint64_t>(stored.block.elements()) * size_of(tensor.type);
-  const std::uint64_t begin = first * piece;
-  const std::uint64_t bytes = std::min(count * piece, block_bytes - begin);
-  const File& file = open(stored.file);
-  if (pieces_.size() < bytes) pieces_.resize(bytes);
-  const std::span<std::byte> read(pieces_.data(), bytes);
-  file.read_at(stored.at + begin, read);
-  // What comes next lies behind it, most of the time: read while this is hashed and copied.
-  file.will_read(stored.at + begin + bytes, pieces_ahead * piece);
-  bytes_read_ += bytes;
-  for (std::uint64_t i = 0; i * piece < bytes; ++i) {
-    const auto part = read.subspan(i * piece, std::min(piece, bytes - i * piece));
-    const std::uint64_t found = XXH3_64bits(part.data(), part.size());
-    if (found != stored.hashes[first + i]) {
-      throw Error(fmt::format(
-          "{}: tensor {} ({}) is damaged: bytes {} to {} of the file have the hash {}, the "
-          "manifest says {}",
-          file.path().string(), tensor.name, stored.dataset, stored.at + begin + i * piece,
-          stored.at + begin + i * piece + part.size(), hash_text(found),
-          hash_text(stored.hashes[first + i])));
-    }
-  }
-  return read;
+void CheckpointReader::check(const Piece& piece, std::span<const std::byte> bytes) {
+  bytes_read_ += bytes.size();
+  const std::uint64_t found = XXH3_64bits(bytes.data(), bytes.size());
+  const std::uint64_t listed = piece.stored->hashes[piece.plan.index];
+  if (found == listed) return;
+  throw Error(fmt::format(
+      "{}: tensor {} ({}) is damaged: bytes {} to {} of the file have the hash {}, the manifest "
+      "says {}",
+      files_[piece.stored->file].file.file().path().string(), piece.reading->tensor->name,
+      piece.stored->dataset, piece.at, piece.at + piece.bytes, hash_text(found),
+      hash_text(listed)));
 }
 
-void CheckpointReader::read_from(const Manifest::StoredTensor& tensor,
-                                 const Manifest::StoredBlock& stored, const Block& wanted,
-                                 const Take& take) {
-  const Block common = intersection(stored.block, wanted);
-  if (common.elements() == 0) return;
-  const std::uint64_t piece = manifest_.piece_bytes;
-  const auto runs = shared_runs(stored.block, wanted, common, size_of(tensor.type));
-  std::span<const std::byte> window;  // of the stored block
-  std::uint64_t window_begin = 0;
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    Run run = runs[i];
-    while (run.bytes > 0) {
-      if (run.stored >= window_begin + window.size()) {
-        // As many pieces as runs go through without leaving one out.
-        const std::uint64_t first = run.stored / piece;
-        std::uint64_t end = (run.stored + run.bytes - 1) / piece + 1;
-        for (std::size_t j = i + 1; j < runs.size() && end - first < pieces_at_once; ++j) {
-          if (runs[j].stored / piece > end) break;
-          end = (runs[j].stored + runs[j].bytes - 1) / piece + 1;
-        }
-        window = read_pieces(tensor, stored, first, std::min(end - first, pieces_at_once));
-        window_begin = first * piece;
-      }
-      const std::uint64_t bytes = std::min(run.bytes, window_begin + window.size() - run.stored);
-      take(run.wanted, window.subspan(run.stored - window_begin, bytes));
-      run = {run.stored + bytes, run.wanted + bytes, run.bytes - bytes};
+// use(piece, read) for each piece, where read() returns its bytes, or throws Error when they cannot
+// be read or are not those of the manifest. The disk is kept busy while pieces are used.
+template <typename Use>
+void CheckpointReader::stream(Plan plan, const Use& use) {
+  std::deque<Piece> asked;
+  ReadAhead ahead;
+  while (true) {
+    while (Piece* next = plan.next()) {
+      if (!ahead.ask(open(next->stored->file), next->at, next->bytes, next->through)) break;
+      asked.push_back(std::move(*next));
+      plan.pop();
     }
+    if (asked.empty()) return;
+    const Piece& piece = asked.front();
+    use(piece, [&] {
+      const std::span<const std::byte> bytes = ahead.take();
+      check(piece, bytes);
+      return bytes;
+    });
+    asked.pop_front();
   }
+}
+
+void CheckpointReader::read(std::span<const Reading> readings) {
+  stream(Plan(readings, manifest_.piece_bytes), [&](const Piece& piece, const auto& read) {
+    const std::span<const std::byte> bytes = read();
+    const std::uint64_t begin = piece.plan.index * manifest_.piece_bytes;
+    for (const SharedRun& run : piece.plan.runs) {
+      piece.reading->take(run.wanted, bytes.subspan(run.stored - begin, run.bytes));
+    }
+  });
 }
 
 void CheckpointReader::read(const Manifest::StoredTensor& tensor, std::span<const Block> blocks,
                             const Take& take) {
-  std::uint64_t begin = 0;
-  for (const Block& wanted : blocks) {
-    const auto take_of_block = [&](std::uint64_t offset, std::span<const std::byte> bytes) {
-      take(begin + offset, bytes);
-    };
-    for (const auto& stored : tensor.blocks) read_from(tensor, stored, wanted, take_of_block);
-    begin += static_cast<std::uint64_t>(wanted.elements()) * size_of(tensor.type);
-  }
+  const Reading reading{&tensor, blocks, take};
+  read(std::span(&reading, 1));
 }
 
 void CheckpointReader::read(const Manifest::StoredTensor& tensor, std::span<const Block> blocks,
@@ -253,67 +240,87 @@ void CheckpointReader::read(const Manifest::StoredTensor& tensor, std::span<cons
   });
 }
 
-void CheckpointReader::load(std::string_view part, const LogicalTensor& target, int rank) {
-  const Manifest::StoredTensor* stored = manifest_.find(part, target.name);
-  if (stored == nullptr) {
-    throw Error(
-        fmt::format("{}: holds no tensor {} (part {}); it is of another model, or was "
-                    "saved without this part",
-                    directory_.string(), target.name, part));
-  }
-  load(*stored, target, rank);
+const Manifest::StoredTensor& CheckpointReader::stored(std::string_view part,
+                                                       const LogicalTensor& target) const {
+  const Manifest::StoredTensor* found = manifest_.find(part, target.name);
+  if (found != nullptr) return *found;
+  throw Error(
+      fmt::format("{}: holds no tensor {} (part {}); it is of another model, or was "
+                  "saved without this part",
+                  directory_.string(), target.name, part));
 }
 
-void CheckpointReader::load(const Manifest::StoredTensor& stored, const LogicalTensor& target,
-                            int rank) {
+CheckpointReader::Reading CheckpointReader::reading_for(const Wanted& wanted) const {
+  const Manifest::StoredTensor& stored = *wanted.stored;
+  const LogicalTensor& target = *wanted.target;
   if (stored.shape != target.layout.shape()) {
     throw Error(fmt::format("{}: tensor {} is {}, the model's is {}; it is of another model",
                             directory_.string(), stored.name, stored.shape.to_string(),
                             target.layout.shape().to_string()));
   }
-  if (target.layout.local_elements(rank) == 0) return;
-  const std::size_t stored_bytes = size_of(stored.type);
-  std::vector<std::byte> converted;
-  read(stored, target.layout.blocks(rank),
-       [&](std::uint64_t offset, std::span<const std::byte> bytes) {
-         const std::size_t count = bytes.size() / stored_bytes;
-         const Tensor place = target.local.slice(static_cast<std::int64_t>(offset / stored_bytes),
-                                                 {static_cast<std::int64_t>(count)});
-         if (stored.type == target.type) {
-           place.copy_from_host(bytes);
-           return;
-         }
-         converted.resize(place.bytes());
-         convert_values({bytes.data(), count, stored.type}, {converted.data(), count, target.type});
-         place.copy_from_host(converted);
-       });
+  const auto take = [&stored, &target, converted = std::vector<std::byte>()](
+                        std::uint64_t offset, std::span<const std::byte> bytes) mutable {
+    const std::size_t count = bytes.size() / size_of(stored.type);
+    const Tensor place =
+        target.local.slice(static_cast<std::int64_t>(offset / size_of(stored.type)),
+                           {static_cast<std::int64_t>(count)});
+    if (stored.type == target.type) {
+      place.copy_from_host(bytes);
+      return;
+    }
+    converted.resize(place.bytes());
+    convert_values({bytes.data(), count, stored.type}, {converted.data(), count, target.type});
+    place.copy_from_host(converted);
+  };
+  return {&stored, target.layout.blocks(wanted.rank), take,
+          is_replicated(target.layout) ? DirectFile::Through::cache : DirectFile::Through::memory};
+}
+
+void CheckpointReader::load(std::span<const Wanted> wanted) {
+  std::vector<Reading> readings;
+  for (const Wanted& one : wanted) {
+    Reading reading = reading_for(one);
+    if (one.target->layout.local_elements(one.rank) > 0) readings.push_back(std::move(reading));
+  }
+  read(readings);
+}
+
+void CheckpointReader::load(std::string_view part, const LogicalTensor& target, int rank) {
+  const Wanted wanted{&stored(part, target), &target, rank};
+  load(std::span(&wanted, 1));
 }
 
 std::size_t CheckpointReader::verify(const std::function<void(const std::string&)>& bad) {
   std::size_t damaged = 0;
-  std::vector<char> usable(files_.size(), 1);
-  const auto attempt = [&](const auto& what) {
-    try {
-      what();
-      return true;
-    } catch (const Error& error) {
-      ++damaged;
-      bad(error.what());
-      return false;
-    }
+  const auto tell = [&](const Error& error) {
+    ++damaged;
+    bad(error.what());
   };
-  for (std::size_t i = 0; i < files_.size(); ++i) usable[i] = attempt([&] { open(i); });
-  for (const auto& tensor : manifest_.tensors) {
-    for (const auto& stored : tensor.blocks) {
-      if (usable[stored.file] == 0) continue;
-      attempt([&] {
-        const auto count = static_cast<std::uint64_t>(stored.hashes.size());
-        for (std::uint64_t i = 0; i < count; i += pieces_at_once) {
-          read_pieces(tensor, stored, i, std::min(pieces_at_once, count - i));
-        }
-      });
+  std::vector<char> usable(files_.size(), 1);
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    try {
+      open(i);
+    } catch (const Error& error) {
+      usable[i] = 0;
+      tell(error);
     }
   }
+  std::vector<Block> wholes;
+  for (const auto& tensor : manifest_.tensors) wholes.push_back(whole_block(tensor.shape));
+  std::vector<Reading> readings;
+  for (std::size_t i = 0; i < wholes.size(); ++i) {
+    readings.push_back({&manifest_.tensors[i], std::span(&wholes[i], 1), {}});
+  }
+  const Manifest::StoredBlock* told = nullptr;  // each once, however many of its pieces are bad
+  const Plan plan(readings, manifest_.piece_bytes,
+                  [&](const auto& stored) { return usable[stored.file] != 0; });
+  stream(plan, [&](const Piece& piece, const auto& read) {
+    try {
+      read();
+    } catch (const Error& error) {
+      if (std::exchange(told, piece.stored) != piece.stored) tell(error);
+    }
+  });
   return damaged;
 }
 

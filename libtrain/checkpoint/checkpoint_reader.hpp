@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <filesystem>
 #include <functional>
 #include <span>
@@ -9,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "libtrain/checkpoint/file.hpp"
+#include "libtrain/checkpoint/direct_file.hpp"
 #include "libtrain/checkpoint/hdf5/image.hpp"
 #include "libtrain/checkpoint/manifest.hpp"
 #include "libtrain/parallel/logical_tensor.hpp"
@@ -44,11 +43,22 @@ class CheckpointReader {
   void read(const Manifest::StoredTensor& tensor, std::span<const Block> blocks,
             std::span<std::byte> out);
 
-  /// Fills what rank `rank` of `target.layout` holds from the tensor of the same name, converted
-  /// between f32, bf16 and f64. Throws Error when there is none, or it has another shape.
+  /// The tensor of a part that has the target's name. Throws Error when there is none.
+  const Manifest::StoredTensor& stored(std::string_view part, const LogicalTensor& target) const;
+
+  /// To be filled with what rank `rank` of `target->layout` holds, converted between f32, bf16 and
+  /// f64.
+  struct Wanted {
+    const Manifest::StoredTensor* stored;  ///< of this manifest
+    const LogicalTensor* target;
+    int rank;
+  };
+  /// Fills all of them: the disk goes on from one to the next without a pause. Throws Error when
+  /// one has another shape than what is stored, before anything has changed, or when something is
+  /// damaged; what was whole has then been filled.
+  void load(std::span<const Wanted> wanted);
+  /// The same for one, by its name.
   void load(std::string_view part, const LogicalTensor& target, int rank);
-  /// The same from another tensor.
-  void load(const Manifest::StoredTensor& stored, const LogicalTensor& target, int rank);
 
   /// Reads everything and compares every hash. Calls `bad` with what is wrong about each tensor or
   /// file that is damaged; returns how many are.
@@ -59,26 +69,25 @@ class CheckpointReader {
 
  private:
   struct OpenFile {
-    File file;
+    DirectFile file;
     bool checked = false;
   };
-  const File& open(std::size_t file);
+  struct Reading;
+  struct Piece;
+  class Plan;
+
+  const DirectFile& open(std::size_t file);
   void check_places(std::size_t file, FileImage& image);
-  void read_from(const Manifest::StoredTensor& tensor, const Manifest::StoredBlock& stored,
-                 const Block& wanted, const Take& take);
-  std::span<const std::byte> read_pieces(const Manifest::StoredTensor& tensor,
-                                         const Manifest::StoredBlock& stored, std::uint64_t first,
-                                         std::uint64_t count);
+  Reading reading_for(const Wanted& wanted) const;
+  void read(std::span<const Reading> readings);
+  template <typename Use>
+  void stream(Plan plan, const Use& use);
+  void check(const Piece& piece, std::span<const std::byte> bytes);
 
   std::filesystem::path directory_;
   Manifest manifest_;
   std::vector<OpenFile> files_;
-  std::vector<std::byte> pieces_;
   std::uint64_t bytes_read_ = 0;
 };
-
-/// Values of one type as values of another, on the host: f32, bf16 and f64 into each other.
-/// Throws Error for other types that differ.
-void convert_values(ConstBuffer from, Buffer to);
 
 }  // namespace train

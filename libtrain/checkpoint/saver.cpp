@@ -155,7 +155,10 @@ void CheckpointSaver::write(SaveGroup& group) {
     if (report.warning.empty()) return;
     event.kind = SaveEvent::Kind::warning;
     event.message = report.warning;
-  } catch (const Error& error) {
+  } catch (const SaveGivenUp&) {
+    throw;
+  } catch (const std::exception& error) {
+    // Of any kind, as for want of memory: a save that fails is no reason to end the run.
     ++failures_;
     last_failure_ = error.what();
     event.kind = SaveEvent::Kind::failed;

@@ -198,12 +198,14 @@ void CheckpointStore::publish(const fs::path& partial, const fs::path& final,
   if (replaces) rename_path(final, replaced);
   try {
     rename_path(partial, final);
+    sync_directory(directory_);
+    point_latest(directory_, final.filename().string());
   } catch (const Error&) {
+    // A save that is told as failed leaves nothing, under no name.
+    fs::rename(final, partial, ignored);
     if (replaces) fs::rename(replaced, final, ignored);
     throw;
   }
-  sync_directory(directory_);
-  point_latest(directory_, final.filename().string());
   if (replaces) fs::remove_all(replaced, ignored);
 }
 

@@ -22,16 +22,13 @@ void check_same_parameters(const CheckpointReader& checkpoint, const std::set<st
 }
 
 // Full precision serves targets that can hold it; a bf16 parameter is what training had.
-void load_parameter(CheckpointReader& checkpoint, const LogicalTensor& target, int rank) {
+const Manifest::StoredTensor& stored_parameter(const CheckpointReader& checkpoint,
+                                               const LogicalTensor& target) {
   const Manifest::StoredTensor* full =
       target.type == DataType::bf16
           ? nullptr
           : checkpoint.manifest().find(optimizer_part, target.name + std::string(master_suffix));
-  if (full != nullptr) {
-    checkpoint.load(*full, target, rank);
-  } else {
-    checkpoint.load(model_part, target, rank);
-  }
+  return full != nullptr ? *full : checkpoint.stored(model_part, target);
 }
 
 }  // namespace
@@ -49,12 +46,18 @@ void load_training_state(CheckpointReader& checkpoint, ShardedOptimizer& optimiz
   std::set<std::string> names;
   for (const LogicalTensor& parameter : parameters) names.insert(parameter.name);
   check_same_parameters(checkpoint, names);
-  for (const LogicalTensor& parameter : parameters) load_parameter(checkpoint, parameter, rank);
-  if (what == LoadWhat::parameters) return;
-  for (const LogicalTensor& tensor : optimizer.state()) {
-    if (!tensor.name.ends_with(master_suffix)) checkpoint.load(optimizer_part, tensor, rank);
+  std::vector<CheckpointReader::Wanted> wanted;
+  for (const LogicalTensor& parameter : parameters) {
+    wanted.push_back({&stored_parameter(checkpoint, parameter), &parameter, rank});
   }
-  optimizer.resume_at(checkpoint.step());
+  const auto state =
+      what == LoadWhat::everything ? optimizer.state() : std::vector<LogicalTensor>();
+  for (const LogicalTensor& tensor : state) {
+    if (tensor.name.ends_with(master_suffix)) continue;
+    wanted.push_back({&checkpoint.stored(optimizer_part, tensor), &tensor, rank});
+  }
+  checkpoint.load(wanted);
+  if (what == LoadWhat::everything) optimizer.resume_at(checkpoint.step());
 }
 
 std::optional<std::string> resume_training(CheckpointStore& store, Communicator& world,
@@ -78,11 +81,17 @@ void load_parameters(CheckpointReader& checkpoint, Gpt& model) {
   std::set<std::string> names;
   for (const auto& parameter : model.parameters()) names.insert(parameter->name());
   check_same_parameters(checkpoint, names);
+  std::vector<LogicalTensor> targets;
   for (const auto& parameter : model.parameters()) {
-    load_parameter(checkpoint,
-                   {parameter->name(), parameter->type(), parameter->layout(), parameter->value()},
-                   parameter->layout_rank());
+    targets.push_back(
+        {parameter->name(), parameter->type(), parameter->layout(), parameter->value()});
   }
+  std::vector<CheckpointReader::Wanted> wanted;
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    wanted.push_back({&stored_parameter(checkpoint, targets[i]), &targets[i],
+                      model.parameters()[i]->layout_rank()});
+  }
+  checkpoint.load(wanted);
 }
 
 }  // namespace train

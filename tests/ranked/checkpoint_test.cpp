@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include "libtrain/agreement.hpp"
+#include "libtrain/checkpoint/convert_values.hpp"
 #include "libtrain/checkpoint/store.hpp"
 #include "libtrain/checkpoint/training_state.hpp"
 #include "libtrain/parallel/gather.hpp"

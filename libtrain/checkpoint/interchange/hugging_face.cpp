@@ -10,7 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "collectives/error.hpp"
-#include "libtrain/checkpoint/checkpoint_reader.hpp"
+#include "libtrain/checkpoint/convert_values.hpp"
 #include "libtrain/checkpoint/interchange/hugging_face_names.hpp"
 #include "libtrain/checkpoint/safetensors_shards.hpp"
 

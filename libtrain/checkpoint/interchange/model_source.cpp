@@ -7,6 +7,7 @@
 
 #include "collectives/error.hpp"
 #include "collectives/local/world.hpp"
+#include "libtrain/checkpoint/convert_values.hpp"
 #include "libtrain/checkpoint/interchange/hugging_face.hpp"
 #include "libtrain/checkpoint/interchange/llmc_model.hpp"
 #include "libtrain/checkpoint/run_state.hpp"

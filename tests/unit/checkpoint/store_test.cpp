@@ -174,6 +174,29 @@ TEST_CASE("a directory that is gone, or no directory, fails the save and is name
   });
 }
 
+TEST_CASE("a save that cannot become the latest leaves everything as it was") {
+  const ScratchDirectory scratch;
+  save(scratch.path(), {1, 2});
+  // Nobody can rename a link to the name of a directory.
+  fs::remove(scratch / "latest");
+  fs::create_directory(scratch / "latest");
+  const auto before = names_in(scratch.path());
+  local::run(1, [&](Communicator& world) {
+    const auto device = make_cpu_device(1);
+    CheckpointStore store(scratch.path());
+    for (const std::int64_t step : {2, 3}) {
+      const auto message = message_of<Error>(
+          [&] { store.save(world, small_checkpoints::contents_of(0, 1, step, *device)); });
+      CHECK(message.find("latest") != std::string::npos);
+    }
+  });
+  std::error_code ignored;
+  fs::remove(scratch / ".latest.partial", ignored);
+  CHECK(names_in(scratch.path()) == before);
+  CHECK(loads(scratch / "step-00000001"));
+  CHECK(loads(scratch / "step-00000002"));
+}
+
 TEST_CASE("more bytes than the disk has are refused beforehand, with the numbers") {
   const ScratchDirectory scratch;
   local::run(1, [&](Communicator& world) {
