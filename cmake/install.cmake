@@ -21,4 +21,5 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/libtrainConfigVersion.cmake
                                  COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/libtrainConfig.cmake
               ${CMAKE_BINARY_DIR}/libtrainConfigVersion.cmake
+              ${PROJECT_SOURCE_DIR}/cmake/FindNCCL.cmake
         DESTINATION ${package_dir})

@@ -5,6 +5,9 @@ option(TRAIN_NATIVE "Compile for this machine's processor (-march=native)" ${PRO
 option(TRAIN_BUILD_EXAMPLES "Build the example programs" ${PROJECT_IS_TOP_LEVEL})
 option(TRAIN_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(TRAIN_INSTALL "Generate the install target" ${PROJECT_IS_TOP_LEVEL})
+set(TRAIN_CUDA AUTO CACHE STRING "Build the GPU backend: AUTO (where CUDA and NCCL are), ON, OFF")
+set_property(CACHE TRAIN_CUDA PROPERTY STRINGS AUTO ON OFF)
+option(TRAIN_CUDA_WITHOUT_NCCL "Let TRAIN_CUDA=ON do without NCCL: one GPU per program" OFF)
 option(TRAIN_WERROR "Treat warnings as errors" OFF)
 set(TRAIN_SANITIZE "" CACHE STRING "Sanitizers to build with: address, undefined, thread")
 

@@ -5,17 +5,27 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
 endif()
 
 # train_compile_options(target): language level, warnings, processor and sanitizers of one target.
+# What nvcc hands to the C++ compiler is its own code, too: no -Wpedantic there.
 function(train_compile_options target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
+  set(host_warnings -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual)
+  list(JOIN host_warnings , cuda_host_warnings)
   target_compile_options(${target} PRIVATE
-    -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
-    $<$<BOOL:${TRAIN_GCC_BEFORE_13}>:-Wno-maybe-uninitialized>
-    $<$<BOOL:${TRAIN_WERROR}>:-Werror>
-    $<$<BOOL:${TRAIN_NATIVE}>:-march=native>)
+    "$<$<COMPILE_LANGUAGE:C,CXX>:${host_warnings};-Wpedantic>"
+    # CMake 3.25 has no CUDA_STANDARD 20.
+    "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;-Xcompiler=${cuda_host_warnings}>"
+    $<$<AND:$<BOOL:${TRAIN_GCC_BEFORE_13}>,$<COMPILE_LANGUAGE:C,CXX>>:-Wno-maybe-uninitialized>
+    $<$<AND:$<BOOL:${TRAIN_NATIVE}>,$<COMPILE_LANGUAGE:C,CXX>>:-march=native>)
+  if(TRAIN_WERROR)
+    target_compile_options(${target} PRIVATE
+      $<$<COMPILE_LANGUAGE:C,CXX>:-Werror>
+      "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:--Werror all-warnings -Xcompiler=-Werror>")
+  endif()
   if(TRAIN_SANITIZE)
     string(REPLACE ";" "," sanitizers "${TRAIN_SANITIZE}")
-    target_compile_options(${target} PUBLIC -fsanitize=${sanitizers} -fno-omit-frame-pointer)
+    target_compile_options(${target} PUBLIC
+      "$<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=${sanitizers};-fno-omit-frame-pointer>")
     target_link_options(${target} PUBLIC -fsanitize=${sanitizers})
   endif()
 endfunction()

@@ -35,6 +35,10 @@ class Device {
 /// f32 and bf16. Use from one thread at a time.
 std::unique_ptr<Device> make_cpu_device(int threads);
 
+/// NVIDIA's GPU of this number, counted as CUDA counts those that the process may see. Throws Error
+/// where there is none, its driver is too old, or the build has no CUDA (-DTRAIN_CUDA=ON).
+std::unique_ptr<Device> make_cuda_device(int index);
+
 /// Plain loops on the host, one thread, f32, bf16 and f64: what other devices are tested against.
 std::unique_ptr<Device> make_reference_device();
 

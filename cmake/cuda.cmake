@@ -1,0 +1,114 @@
+# Decides whether the GPU backends are built: TRAIN_HAS_CUDA, TRAIN_HAS_NCCL. Which files that picks
+# stands in the CMakeLists of each cuda/ and nccl/ folder.
+#
+# A program that is built with them starts on machines without a driver: the runtime is linked
+# statically and opens the driver when it is first asked for a device.
+set(TRAIN_HAS_CUDA OFF)
+set(TRAIN_HAS_NCCL OFF)
+set(cuda_version_min 12)
+set(nccl_version_min 2.18)
+
+# Sets `missing` in the caller to what CUDA lacks here, or to nothing. On success the language is
+# enabled and the toolkit's targets exist.
+macro(train_find_cuda)
+  set(missing "")
+  find_program(TRAIN_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda
+               PATH_SUFFIXES bin DOC "CUDA's compiler where CMAKE_CUDA_COMPILER names none")
+  mark_as_advanced(TRAIN_NVCC)
+  if(NOT CMAKE_CUDA_COMPILER)
+    unset(CMAKE_CUDA_COMPILER CACHE)  # what an earlier search did not find may be there now
+    if(NOT DEFINED ENV{CUDACXX} AND TRAIN_NVCC)
+      set(ENV{CUDACXX} ${TRAIN_NVCC})
+    endif()
+  endif()
+  # Ampere and Hopper as they are, and what a later driver can translate for later GPUs. Has to be
+  # known before the language is enabled.
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 90-virtual)
+  endif()
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(NOT CMAKE_CUDA_COMPILER)
+    set(missing "a CUDA compiler that works (CMAKE_CUDA_COMPILER names one)")
+  else()
+    if(NOT DEFINED CMAKE_CUDA_HOST_COMPILER AND NOT DEFINED ENV{CUDAHOSTCXX}
+       AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})
+    endif()
+    enable_language(CUDA)
+    if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS ${cuda_version_min})
+      set(missing "CUDA ${cuda_version_min} or later")
+      string(APPEND missing " (${CMAKE_CUDA_COMPILER} is ${CMAKE_CUDA_COMPILER_VERSION})")
+    else()
+      find_package(CUDAToolkit ${cuda_version_min} QUIET)
+      foreach(library cudart_static cublasLt)
+        if(NOT TARGET CUDA::${library})
+          list(APPEND missing "the toolkit's library ${library}")
+        endif()
+      endforeach()
+    endif()
+  endif()
+endmacro()
+
+if(NOT TRAIN_CUDA MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "TRAIN_CUDA is '${TRAIN_CUDA}': it may be AUTO, ON or OFF")
+endif()
+if(TRAIN_CUDA STREQUAL "OFF")
+  set(cuda_verdict "off (TRAIN_CUDA=OFF)")
+elseif(TRAIN_CUDA STREQUAL "AUTO" AND TRAIN_SANITIZE)
+  set(cuda_verdict "off (sanitizers; TRAIN_CUDA=ON would build it all the same)")
+else()
+  train_find_cuda()
+  if(missing)
+    list(JOIN missing ", " missing)
+    set(cuda_verdict "off (not found: ${missing})")
+    if(TRAIN_CUDA STREQUAL "ON")
+      message(FATAL_ERROR "TRAIN_CUDA=ON, but this was not found: ${missing}")
+    endif()
+  else()
+    set(TRAIN_HAS_CUDA ON)
+    find_package(NCCL ${nccl_version_min} QUIET)
+    set(TRAIN_HAS_NCCL ${NCCL_FOUND})
+    list(JOIN CMAKE_CUDA_ARCHITECTURES " " architectures)
+    set(cuda_verdict "CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${architectures}")
+    if(TRAIN_HAS_NCCL)
+      string(APPEND cuda_verdict ", NCCL ${NCCL_VERSION}")
+    elseif(TRAIN_CUDA STREQUAL "ON" AND NOT TRAIN_CUDA_WITHOUT_NCCL)
+      message(FATAL_ERROR
+        "TRAIN_CUDA=ON, but NCCL ${nccl_version_min} or later was not found: set NCCL_ROOT to the "
+        "folder that holds its include/ and lib/, or -DTRAIN_CUDA_WITHOUT_NCCL=ON for programs "
+        "of one GPU")
+    else()
+      string(APPEND cuda_verdict ", one GPU per program (NCCL was not found; NCCL_ROOT names it)")
+    endif()
+  endif()
+endif()
+message(STATUS "GPU backend: ${cuda_verdict}")
+
+# train_cuda_sources(target a.cu b.cpp …): sources of the CUDA backend in the present folder. They
+# go into the target where CUDA is built. The property TRAIN_CUDA_SOURCES collects their paths:
+# the tests compile the same files against a CUDA that they emulate.
+function(train_cuda_sources target)
+  list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+  set_property(GLOBAL APPEND PROPERTY TRAIN_CUDA_SOURCES ${ARGN})
+  if(TRAIN_HAS_CUDA)
+    target_sources(${target} PRIVATE ${ARGN})
+  endif()
+endfunction()
+
+# train_nccl_sources(target a.cpp …): the same for NCCL's.
+function(train_nccl_sources target)
+  list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+  set_property(GLOBAL APPEND PROPERTY TRAIN_NCCL_SOURCES ${ARGN})
+  if(TRAIN_HAS_NCCL)
+    target_sources(${target} PRIVATE ${ARGN})
+  endif()
+endfunction()
+
+# train_link_cuda(target libraries…): links them. CMake takes the toolkit's folder for one that the
+# loader searches anyway, which need not be so: programs of the build look there.
+function(train_link_cuda target)
+  target_link_libraries(${target} PRIVATE ${ARGN})
+  target_link_options(${target} INTERFACE
+    $<BUILD_INTERFACE:-Wl,-rpath,${CUDAToolkit_LIBRARY_DIR}>)
+endfunction()
