@@ -1,6 +1,5 @@
 #include "libtrain/tensor/cpu/cpu_memory.hpp"
 
-#include <bit>
 #include <cstdlib>
 #include <cstring>
 
@@ -8,21 +7,12 @@
 #include <sys/mman.h>
 
 #include "collectives/error.hpp"
+#include "libtrain/tensor/size_class.hpp"
 
 namespace train {
 namespace {
 
 constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
-
-// Rounds up so that nearly equal sizes share blocks while at most an eighth is wasted.
-std::size_t size_class(std::size_t bytes) {
-  constexpr std::size_t smallest = 256;
-  if (bytes <= smallest) return smallest;
-  const std::size_t step = std::max(smallest, std::bit_floor(bytes - 1) / 8);
-  const std::size_t rounded = (bytes + step - 1) / step * step;
-  if (rounded < huge_page_bytes) return rounded;
-  return (rounded + huge_page_bytes - 1) / huge_page_bytes * huge_page_bytes;
-}
 
 void* system_allocate(std::size_t bytes) {
   const std::size_t alignment = bytes >= huge_page_bytes ? huge_page_bytes : 64;
@@ -41,7 +31,7 @@ CpuMemory::~CpuMemory() {
 }
 
 void* CpuMemory::allocate(std::size_t bytes) {
-  const std::size_t size = size_class(bytes);
+  const std::size_t size = size_class(bytes, huge_page_bytes);
   std::lock_guard lock(mutex_);
   auto& blocks = free_by_size_[size];
   void* block = nullptr;
@@ -65,7 +55,7 @@ void* CpuMemory::allocate(std::size_t bytes) {
 }
 
 void CpuMemory::release(void* block, std::size_t bytes) noexcept {
-  const std::size_t size = size_class(bytes);
+  const std::size_t size = size_class(bytes, huge_page_bytes);
   std::lock_guard lock(mutex_);
   statistics_.bytes_in_use -= size;
   free_by_size_[size].push_back(block);

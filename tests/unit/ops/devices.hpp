@@ -13,13 +13,9 @@ struct NamedDevice {
   std::unique_ptr<Device> device;
 };
 
-/// Every device whose ops the tests compare with the reference.
-inline std::vector<NamedDevice> devices_to_compare() {
-  std::vector<NamedDevice> devices;
-  devices.push_back({"cpu, 1 thread", make_cpu_device(1)});
-  devices.push_back({"cpu, 2 threads", make_cpu_device(2)});
-  return devices;
-}
+/// Every device whose ops the tests compare with the reference: the CPU's, or in the programs of
+/// tests/gpu the GPU's.
+std::vector<NamedDevice> devices_to_compare();
 
 /// The same, and the reference itself: for answers that are known from elsewhere.
 inline std::vector<NamedDevice> all_devices() {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <span>
 #include <string_view>
 
 #include <doctest/doctest.h>
@@ -48,7 +49,8 @@ void with_type(DataType type, Body&& body) {
 std::vector<double> values_of(const Tensor& tensor) {
   std::vector<double> values(static_cast<std::size_t>(tensor.elements()));
   with_type(tensor.type(), [&](auto type) {
-    const auto elements = tensor.span<decltype(type)>();
+    std::vector<decltype(type)> elements(values.size());
+    tensor.copy_to_host(std::as_writable_bytes(std::span(elements)));
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = widen(elements[i]);
   });
   return values;
@@ -57,8 +59,9 @@ std::vector<double> values_of(const Tensor& tensor) {
 void set_values(const Tensor& tensor, const std::vector<double>& values) {
   invariant(values.size() == static_cast<std::size_t>(tensor.elements()), "one value per element");
   with_type(tensor.type(), [&](auto type) {
-    const auto elements = tensor.span<decltype(type)>();
+    std::vector<decltype(type)> elements(values.size());
     for (std::size_t i = 0; i < values.size(); ++i) elements[i] = decltype(type)(values[i]);
+    tensor.copy_from_host(std::as_bytes(std::span(elements)));
   });
 }
 

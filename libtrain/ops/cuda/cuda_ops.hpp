@@ -1,0 +1,89 @@
+#pragma once
+
+#include <string>
+
+#include "libtrain/ops/ops.hpp"
+#include "libtrain/tensor/cuda/cuda_memory.hpp"
+
+namespace train::cuda {
+
+/// Ops on one NVIDIA GPU, f32 and bf16. Every op puts its kernels into one stream and returns; only
+/// sums that go to the host wait. Matrix products go through cuBLASLt. No op uses atomic additions,
+/// and grids depend on shapes and the model of GPU alone, so that the same call gives the same
+/// bits.
+class CudaOps final : public Ops {
+ public:
+  /// `memory` is that of a device, with the stream on which the ops run.
+  explicit CudaOps(CudaMemory& memory);
+  ~CudaOps() override;
+
+  const std::string& name() const override { return name_; }
+
+  void linear(const Tensor& x, const Tensor& w, const Tensor& bias, Activation activation,
+              const Tensor& pre, const Tensor& y) override;
+  void linear_grad_input(const Tensor& dy, const Tensor& w, const Gradient& dx) override;
+  void linear_grad_weight(const Tensor& dy, const Tensor& x, const Gradient& dw,
+                          const Gradient& dbias) override;
+  double bf16_speedup() override;
+  void activation_backward(Activation activation, const Tensor& pre, const Tensor& dy,
+                           const Tensor& dpre) override;
+  void swiglu(const Tensor& gate_up, const Tensor& y) override;
+  void swiglu_backward(const Tensor& gate_up, const Tensor& dy, const Tensor& dgate_up) override;
+
+  void embedding(std::span<const std::int32_t> tokens, const Tensor& table, const Tensor& positions,
+                 std::int64_t context, std::int64_t first_position, const Tensor& y) override;
+  void embedding_backward(std::span<const std::int32_t> tokens, const Tensor& dy,
+                          std::int64_t context, const Gradient& dtable,
+                          const Gradient& dpositions) override;
+
+  void layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps,
+                  const Tensor& y, const Tensor& mean, const Tensor& rstd) override;
+  void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                           const Tensor& mean, const Tensor& rstd, const Gradient& dx,
+                           const Gradient& dweight, const Gradient& dbias) override;
+  void rms_norm(const Tensor& x, const Tensor& weight, float eps, const Tensor& y,
+                const Tensor& rstd) override;
+  void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& weight,
+                         const Tensor& rstd, const Gradient& dx, const Gradient& dweight) override;
+
+  void rotary(const Tensor& qkv, const AttentionShape& shape, std::int64_t first_position,
+              float theta, bool inverse) override;
+  void attention(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,
+                 const Tensor& out, const Tensor& lse) override;
+  void attention_backward(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,
+                          const Tensor& out, const Tensor& lse, const Tensor& dout,
+                          const Tensor& dqkv) override;
+  void attention_extend(const Tensor& qkv, const AttentionShape& shape, std::int64_t position,
+                        const Tensor& keys, const Tensor& values, const Tensor& out) override;
+
+  void dropout(const Tensor& x, const Dropout& dropout, const Tensor& y) override;
+  void add(const Tensor& a, const Tensor& b, const Tensor& y) override;
+  void scale(const Tensor& x, float factor) override;
+  void fill(const Tensor& x, float value) override;
+  void convert(const Tensor& source, const Tensor& target) override;
+
+  void cross_entropy(const Tensor& logits, std::span<const std::int32_t> targets, float scale,
+                     const Tensor& losses, const Tensor& dlogits) override;
+  void row_maximum(const Tensor& logits, const Tensor& maximum) override;
+  void cross_entropy_parts(const Tensor& logits, std::span<const std::int32_t> targets,
+                           const Tensor& maximum, const Tensor& sums) override;
+  void cross_entropy_gradient(const Tensor& logits, std::span<const std::int32_t> targets,
+                              const Tensor& maximum, const Tensor& sums,
+                              std::span<const float> row_scale, const Tensor& dlogits) override;
+
+  void adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient, const Tensor& m,
+             const Tensor& v, const AdamWStep& step) override;
+  double sum_of_squares(const Tensor& x) override;
+  bool all_finite(const Tensor& x) override;
+
+ private:
+  /// Column sums of dy[M,N] into dbias: rows in groups, groups in order.
+  void column_sums(const Tensor& dy, const Gradient& dbias);
+
+  CudaMemory& memory_;
+  const Stream& stream_;
+  int multiprocessors_ = 0;
+  std::string name_ = "cuda";
+};
+
+}  // namespace train::cuda

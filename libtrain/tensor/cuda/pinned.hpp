@@ -1,0 +1,63 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <mutex>
+
+#include "collectives/unique_handle.hpp"
+#include "libtrain/tensor/cuda/stream.hpp"
+
+namespace train::cuda {
+
+struct PinnedTraits {
+  using Handle = void*;
+  static Handle empty() { return nullptr; }
+  static void close(Handle block) noexcept { cudaFreeHost(block); }
+};
+
+/// Page-locked host memory: the device copies from and to it while the host goes on.
+class PinnedBlock {
+ public:
+  explicit PinnedBlock(std::size_t bytes);
+
+  std::byte* data() const { return static_cast<std::byte*>(block_.get()); }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  std::size_t bytes_;
+  UniqueHandle<PinnedTraits> block_;
+};
+
+/// Copies between pageable host memory and a device by way of two pinned blocks in turn: while the
+/// device copies one, the host copies the other. Ordered with the stream's work. Threads may share
+/// it; each direction has its own blocks.
+class Staging {
+ public:
+  explicit Staging(const Stream& stream);
+
+  /// Later work of the stream sees the bytes at `device`; `host` may change once this returns.
+  /// Waits only for the copies of earlier calls that still hold the blocks.
+  void upload(void* device, const void* host, std::size_t bytes);
+  /// Waits for the stream's earlier work; `host` holds the bytes once this returns.
+  void download(void* host, const void* device, std::size_t bytes);
+
+ private:
+  struct Part {
+    Part(const Stream& stream);
+    PinnedBlock block;
+    Event free;  // passed: the device is done with the block
+  };
+  struct Lane {
+    Lane(const Stream& stream);
+    std::mutex mutex;
+    std::array<Part, 2> parts;
+    std::size_t next = 0;
+    Part& take();
+  };
+
+  const Stream& stream_;
+  Lane up_;
+  Lane down_;
+};
+
+}  // namespace train::cuda

@@ -1,0 +1,73 @@
+#include "libtrain/tensor/cuda/stream.hpp"
+
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "collectives/error.hpp"
+#include "libtrain/tensor/cuda/check.hpp"
+
+namespace train::cuda {
+
+Event::Event(const Stream& stream) : device_(stream.device()) {
+  stream.use();
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  event_.reset(event);
+}
+
+void Event::record(const Stream& stream) {
+  stream.use();
+  check(cudaEventRecord(event_.get(), stream.get()), "cudaEventRecord");
+}
+
+bool Event::passed() const {
+  const cudaError_t status = cudaEventQuery(event_.get());
+  if (status == cudaErrorNotReady) return false;
+  check(status, "cudaEventQuery");
+  return true;
+}
+
+// cudaEventSynchronize knows no deadline: a stream that waits for a peer which has died would hold
+// the program for ever. Asks without pause first, because most waits are short.
+void Event::wait(std::chrono::milliseconds timeout) const {
+  const auto begin = std::chrono::steady_clock::now();
+  while (!passed()) {
+    const auto waited = std::chrono::steady_clock::now() - begin;
+    if (waited > timeout) {
+      throw Error(fmt::format(
+          "CUDA device {}: work was not done after {} ms; it waits for another rank that is gone, "
+          "or the GPU hangs: see the other ranks' messages, nvidia-smi, and the driver's (dmesg)",
+          device_, timeout.count()));
+    }
+    if (waited < std::chrono::milliseconds(2)) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+  }
+}
+
+Stream::Stream(int device) : device_(device) {
+  use();
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  stream_.reset(stream);
+}
+
+void Stream::use() const {
+  check(cudaSetDevice(device_), "cudaSetDevice");
+}
+
+void Stream::wait(const Event& event) const {
+  use();
+  check(cudaStreamWaitEvent(stream_.get(), event.get(), 0), "cudaStreamWaitEvent");
+}
+
+void Stream::synchronize(std::chrono::milliseconds timeout) const {
+  Event done(*this);
+  done.record(*this);
+  done.wait(timeout);
+}
+
+}  // namespace train::cuda

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <functional>
+
+#include "tests/gpu/emulated/runtime/api.hpp"
+
+// How emulated libraries (matrix products, collectives) and launches put work into a stream.
+namespace emulated {
+
+/// Runs `work` on the stream's thread, behind what the stream holds, with device memory open.
+/// False when `stream` is none, or another device than the stream's is current.
+bool enqueue(cudaStream_t stream, std::function<void()> work);
+
+/// How many devices the emulation has.
+inline constexpr int device_count = 8;
+
+}  // namespace emulated
