@@ -21,7 +21,9 @@ if(TRAIN_INSTALL AND NOT TRAIN_SANITIZE)
   set_tests_properties(consumer.package PROPERTIES FIXTURES_REQUIRED installed)
 endif()
 if(NOT TRAIN_SANITIZE)
+  # The list's semicolon has to outlive two command lines.
   add_consumer_test(subdirectory -DLIBTRAIN_SOURCE_DIR=${PROJECT_SOURCE_DIR}
-                    -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-g0)
+                    -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-g0 -DTRAIN_CUDA=OFF
+                    "-DCMAKE_CXX_COMPILER_LAUNCHER=${consumer}/reuse\\;${CMAKE_BINARY_DIR}")
   set_tests_properties(consumer.subdirectory PROPERTIES PROCESSORS 2)
 endif()
