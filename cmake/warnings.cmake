@@ -13,8 +13,9 @@ function(train_compile_options target)
   list(JOIN host_warnings , cuda_host_warnings)
   target_compile_options(${target} PRIVATE
     "$<$<COMPILE_LANGUAGE:C,CXX>:${host_warnings};-Wpedantic>"
-    # CMake 3.25 has no CUDA_STANDARD 20.
-    "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;-Xcompiler=${cuda_host_warnings}>"
+    # CMake 3.25 has no CUDA_STANDARD 20. Kernels call the host's constexpr functions.
+    "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr>"
+    "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${cuda_host_warnings}>"
     $<$<AND:$<BOOL:${TRAIN_GCC_BEFORE_13}>,$<COMPILE_LANGUAGE:C,CXX>>:-Wno-maybe-uninitialized>
     $<$<AND:$<BOOL:${TRAIN_NATIVE}>,$<COMPILE_LANGUAGE:C,CXX>>:-march=native>)
   if(TRAIN_WERROR)

@@ -9,17 +9,17 @@
 namespace train {
 
 /// The four 32-bit numbers that decide about elements 4·group … 4·group + 3 of the global tensor.
-inline std::array<std::uint32_t, 4> dropout_bits(const Dropout& dropout, std::uint64_t group) {
+constexpr std::array<std::uint32_t, 4> dropout_bits(const Dropout& dropout, std::uint64_t group) {
   return Philox::block(dropout.key, dropout.step, group);
 }
 
 /// The decision on one element from its number; kept with probability 1 - p.
-inline bool dropout_keeps(const Dropout& dropout, std::uint32_t bits) {
+constexpr bool dropout_keeps(const Dropout& dropout, std::uint32_t bits) {
   return uniform_from_bits(bits) > dropout.probability;
 }
 
 /// What kept elements are multiplied by, so that the expectation stays.
-inline float dropout_scale(const Dropout& dropout) {
+constexpr float dropout_scale(const Dropout& dropout) {
   return 1.0f / (1.0f - dropout.probability);
 }
 

@@ -53,7 +53,7 @@ struct Dropout {
   std::uint64_t step = 0;
   std::uint64_t first_index = 0;
 
-  bool active() const { return probability > 0.0f; }
+  constexpr bool active() const { return probability > 0.0f; }
 };
 
 /// One step of AdamW (Loshchilov, Hutter: "Decoupled weight decay regularization", ICLR 2019).

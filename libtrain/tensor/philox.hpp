@@ -22,8 +22,9 @@ class Philox {
     return block(key_, high, low);
   }
 
-  static std::array<std::uint32_t, 4> block(std::uint64_t key, std::uint64_t high,
-                                            std::uint64_t low) {
+  /// constexpr, so that kernels of a GPU draw from the same source.
+  static constexpr std::array<std::uint32_t, 4> block(std::uint64_t key, std::uint64_t high,
+                                                      std::uint64_t low) {
     std::array<std::uint32_t, 4> c{
         static_cast<std::uint32_t>(low), static_cast<std::uint32_t>(low >> 32),
         static_cast<std::uint32_t>(high), static_cast<std::uint32_t>(high >> 32)};
@@ -45,7 +46,7 @@ class Philox {
 };
 
 /// Uniform in (0, 1], from the upper 24 bits.
-inline float uniform_from_bits(std::uint32_t bits) {
+constexpr float uniform_from_bits(std::uint32_t bits) {
   return static_cast<float>((bits >> 8) + 1) * 0x1p-24f;
 }
 

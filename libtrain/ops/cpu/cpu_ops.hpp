@@ -3,8 +3,8 @@
 #include <string>
 
 #include "libtrain/ops/cpu/gemm.hpp"
-#include "libtrain/ops/cpu/rotary_table.hpp"
 #include "libtrain/ops/ops.hpp"
+#include "libtrain/ops/rotary_table.hpp"
 
 namespace train::cpu {
 

@@ -1,11 +1,8 @@
-#include <algorithm>
-#include <cmath>
-
 #include "libtrain/ops/cpu/cpu_ops.hpp"
 #include "libtrain/ops/cpu/element.hpp"
 #include "libtrain/ops/cpu/parallel.hpp"
-#include "libtrain/ops/cpu/rotary_table.hpp"
 #include "libtrain/ops/cpu/vec.hpp"
+#include "libtrain/ops/rotary_table.hpp"
 
 namespace train::cpu {
 namespace {
@@ -23,28 +20,6 @@ void rotate_head(T* head, const float* cosine, const float* sine, float directio
 }
 
 }  // namespace
-
-const float* RotaryTable::get(std::int64_t positions, std::int64_t head_width, float theta) {
-  std::vector<float>& rows = rows_by_shape_[{head_width, theta}];
-  const std::int64_t half = head_width / 2;
-  const auto have = static_cast<std::int64_t>(rows.size()) / (2 * half);
-  if (have >= positions) return rows.data();
-  // Generation asks for one position more each time: grow by doubling.
-  const std::int64_t want = std::max(positions, 2 * have);
-  rows.resize(static_cast<std::size_t>(want * 2 * half));
-  for (std::int64_t i = 0; i < half; ++i) {
-    const double frequency =
-        std::pow(static_cast<double>(theta),
-                 -2.0 * static_cast<double>(i) / static_cast<double>(head_width));
-    for (std::int64_t position = have; position < want; ++position) {
-      const double angle = static_cast<double>(position) * frequency;
-      float* row = rows.data() + position * 2 * half;
-      row[i] = static_cast<float>(std::cos(angle));
-      row[half + i] = static_cast<float>(std::sin(angle));
-    }
-  }
-  return rows.data();
-}
 
 void CpuOps::rotary(const Tensor& qkv, const AttentionShape& shape, std::int64_t first_position,
                     float theta, bool inverse) {

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <map>
 #include <string>
+#include <utility>
 
 #include "libtrain/ops/ops.hpp"
+#include "libtrain/ops/rotary_table.hpp"
 #include "libtrain/tensor/cuda/cuda_memory.hpp"
 
 namespace train::cuda {
@@ -77,12 +80,23 @@ class CudaOps final : public Ops {
   bool all_finite(const Tensor& x) override;
 
  private:
+  /// Angles of at least `positions` positions, on the device.
+  const float* rotary_angles(std::int64_t positions, std::int64_t head_width, float theta);
+  void add_token_rows(std::span<const std::int32_t> tokens, const Tensor& dy,
+                      const Gradient& dtable);
   /// Column sums of dy[M,N] into dbias: rows in groups, groups in order.
   void column_sums(const Tensor& dy, const Gradient& dbias);
+  /// Of layer norm, or of RMS norm, which has no mean and no bias.
+  template <bool centred>
+  void norm_backward(const Tensor& dy, const Tensor& x, const Tensor& weight, const float* mean,
+                     const float* rstd, const Gradient& dx, const Gradient& dweight,
+                     const Gradient& dbias);
 
   CudaMemory& memory_;
   const Stream& stream_;
   int multiprocessors_ = 0;
+  RotaryTable rotary_table_;
+  std::map<std::pair<std::int64_t, float>, Tensor> device_tables_;  // what of it is on the device
   std::string name_ = "cuda";
 };
 

@@ -2,17 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <set>
 
 #include <sys/mman.h>
 
+#include "tests/gpu/emulated/runtime/device.hpp"
 #include "tests/gpu/emulated/runtime/fail.hpp"
-#include "tests/gpu/emulated/runtime/stream.hpp"
 
 namespace emulated {
 namespace {

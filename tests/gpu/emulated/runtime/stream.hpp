@@ -11,7 +11,4 @@ namespace emulated {
 /// False when `stream` is none, or another device than the stream's is current.
 bool enqueue(cudaStream_t stream, std::function<void()> work);
 
-/// How many devices the emulation has.
-inline constexpr int device_count = 8;
-
 }  // namespace emulated

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-namespace train::cpu {
+namespace train {
 
 /// cos and sin of rotary angles, computed once per (head width, theta) and grown as positions need.
 class RotaryTable {
@@ -19,4 +19,4 @@ class RotaryTable {
   std::map<std::pair<std::int64_t, float>, std::vector<float>> rows_by_shape_;
 };
 
-}  // namespace train::cpu
+}  // namespace train

@@ -1,0 +1,258 @@
+#include <string>
+
+#include "libtrain/ops/cuda/cuda_ops.hpp"
+#include "libtrain/ops/cuda/rows.cuh"
+#include "libtrain/ops/cuda/scratch.hpp"
+
+namespace train::cuda {
+namespace {
+
+constexpr std::int32_t padding = -1;
+
+__device__ __forceinline__ float minus_infinity() {
+  return __int_as_float(0xff800000);
+}
+__device__ __forceinline__ float not_a_number() {
+  return __int_as_float(0x7fffffff);
+}
+
+// A row's largest logit and its sum of exp(logit - largest), over what was seen so far (Milakov,
+// Gimelshein: "Online normalizer calculation for softmax", 2018). NaN is passed over by the largest
+// and kept by the sum.
+struct Softmax {
+  // x: largest, y: sum.
+  __device__ __forceinline__ float2 operator()(float2 a, float2 b) const {
+    const float largest = fmaxf(a.x, b.x);
+    return make_float2(largest, rescaled(a, largest) + rescaled(b, largest));
+  }
+  __device__ static __forceinline__ float rescaled(float2 part, float largest) {
+    return part.x == largest ? part.y : part.y * expf(part.x - largest);
+  }
+};
+
+// What one thread sees of a row.
+template <int n>
+__device__ float2 softmax_part(const Values& logits, std::int64_t begin, std::int64_t width) {
+  float2 seen = make_float2(minus_infinity(), 0.0f);
+  const std::int64_t step = std::int64_t{blockDim.x} * n;
+  for (std::int64_t i = threadIdx.x * n; i < width; i += step) {
+    const Pack<n> pack = logits.load<n>(begin + i);
+    float largest = seen.x;
+#pragma unroll
+    for (int j = 0; j < n; ++j) largest = fmaxf(largest, pack.at[j]);
+    float sum = Softmax::rescaled(seen, largest);
+    // Rows so far of -infinity alone: their exponentials are 0 beside any finite logit to come.
+    const float base = largest == minus_infinity() ? 0.0f : largest;
+#pragma unroll
+    for (int j = 0; j < n; ++j) sum += expf(pack.at[j] - base);
+    seen = make_float2(largest, sum);
+  }
+  return seen;
+}
+
+// dlogits = (exp(logits - largest) · factor, less `scale` at the target). Each thread reads what it
+// writes before it writes it: dlogits may be logits.
+template <int n>
+__device__ void write_gradient(const Values& logits, const Values& dlogits, std::int64_t begin,
+                               std::int64_t width, std::int32_t target, float largest, float factor,
+                               float scale) {
+  const std::int64_t step = std::int64_t{blockDim.x} * n;
+  for (std::int64_t i = threadIdx.x * n; i < width; i += step) {
+    Pack<n> pack = logits.load<n>(begin + i);
+#pragma unroll
+    for (int j = 0; j < n; ++j) {
+      pack.at[j] = expf(pack.at[j] - largest) * factor;
+      if (i + j == target) pack.at[j] -= scale;
+    }
+    dlogits.store<n>(begin + i, pack);
+  }
+}
+
+template <int n>
+__device__ void write_zeros(const Values& to, std::int64_t begin, std::int64_t width) {
+  const std::int64_t step = std::int64_t{blockDim.x} * n;
+  for (std::int64_t i = threadIdx.x * n; i < width; i += step) to.store<n>(begin + i, Pack<n>{});
+}
+
+struct CrossEntropy {
+  Values logits, dlogits;
+  const std::int32_t* targets;
+  float* losses;
+  std::int64_t width;
+  float scale;
+};
+
+template <int n>
+__global__ void __launch_bounds__(row_threads_max) cross_entropy_kernel(CrossEntropy op) {
+  __shared__ float2 room[warps_max];
+  const std::int64_t row = blockIdx.x, begin = row * op.width;
+  const std::int32_t target = op.targets[row];
+  if (target == padding) {
+    if (threadIdx.x == 0) op.losses[row] = 0.0f;
+    if (op.dlogits.defined()) write_zeros<n>(op.dlogits, begin, op.width);
+    return;
+  }
+  // Before dlogits overwrites it: no thread writes before the barrier below.
+  const float chosen = threadIdx.x == 0 ? op.logits.at(begin + target) : 0.0f;
+  float2 all = combine_block(softmax_part<n>(op.logits, begin, op.width), room, Softmax());
+  if (all.x == minus_infinity()) all.y = not_a_number();  // no logit above -infinity
+  if (threadIdx.x == 0) op.losses[row] = logf(all.y) - (chosen - all.x);
+  __syncthreads();
+  if (!op.dlogits.defined()) return;
+  write_gradient<n>(op.logits, op.dlogits, begin, op.width, target, all.x, op.scale / all.y,
+                    op.scale);
+}
+
+struct Parts {
+  Values logits, dlogits;
+  const std::int32_t* targets;
+  const float* row_scale;
+  float* maximum;
+  float* sums;
+  std::int64_t rows, width;
+};
+
+struct Larger {
+  __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
+};
+
+template <int n>
+__global__ void __launch_bounds__(row_threads_max) row_maximum_kernel(Parts op) {
+  __shared__ float room[warps_max];
+  const std::int64_t begin = blockIdx.x * op.width, step = std::int64_t{blockDim.x} * n;
+  float largest = minus_infinity();
+  for (std::int64_t i = threadIdx.x * n; i < op.width; i += step) {
+    const Pack<n> pack = op.logits.load<n>(begin + i);
+#pragma unroll
+    for (int j = 0; j < n; ++j) largest = fmaxf(largest, pack.at[j]);
+  }
+  largest = combine_block(largest, room, Larger());
+  if (threadIdx.x == 0) op.maximum[blockIdx.x] = largest;
+}
+
+template <int n>
+__global__ void __launch_bounds__(row_threads_max) parts_kernel(Parts op) {
+  __shared__ float room[warps_max];
+  const std::int64_t row = blockIdx.x, begin = row * op.width;
+  const std::int64_t step = std::int64_t{blockDim.x} * n;
+  const float largest = op.maximum[row];
+  float sum = 0.0f;
+  for (std::int64_t i = threadIdx.x * n; i < op.width; i += step) {
+    const Pack<n> pack = op.logits.load<n>(begin + i);
+#pragma unroll
+    for (int j = 0; j < n; ++j) sum += expf(pack.at[j] - largest);
+  }
+  sum = combine_block(sum, room, Plus());
+  if (threadIdx.x != 0) return;
+  const std::int32_t target = op.targets[row];
+  op.sums[row] = sum;
+  op.sums[op.rows + row] = target < 0 ? 0.0f : op.logits.at(begin + target) - largest;
+}
+
+template <int n>
+__global__ void __launch_bounds__(row_threads_max) parts_gradient_kernel(Parts op) {
+  const std::int64_t row = blockIdx.x, begin = row * op.width;
+  const float scale = op.row_scale[row];
+  if (scale == 0.0f) return write_zeros<n>(op.dlogits, begin, op.width);
+  write_gradient<n>(op.logits, op.dlogits, begin, op.width, op.targets[row], op.maximum[row],
+                    scale / op.sums[row], scale);
+}
+
+// Targets come from files: a wrong one is the environment's fault.
+void check_targets(std::span<const std::int32_t> targets, std::int64_t vocabulary) {
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (targets[i] >= padding && targets[i] < vocabulary) continue;
+    throw Error(std::string("target ")
+                    .append(std::to_string(targets[i]))
+                    .append(" at position ")
+                    .append(std::to_string(i))
+                    .append(" of the batch lies outside the model's vocabulary of ")
+                    .append(std::to_string(vocabulary))
+                    .append("; was the data tokenized for another model?"));
+  }
+}
+
+// The caller has found each target's part: a wrong column is its mistake.
+void check_parts(const Tensor& logits, std::span<const std::int32_t> targets, const Tensor& maximum,
+                 const Tensor& sums) {
+  const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
+  invariant(static_cast<std::int64_t>(targets.size()) == rows && maximum.elements() == rows &&
+                sums.elements() == 2 * rows,
+            "cross entropy of a part: targets[M], maximum[M] and sums[2,M] for logits[M,V]");
+  for (const std::int32_t target : targets) {
+    invariant(target >= padding && target < width,
+              "cross entropy of a part: a target is one of the part's columns, or -1");
+  }
+}
+
+}  // namespace
+
+void CudaOps::cross_entropy(const Tensor& logits, std::span<const std::int32_t> targets,
+                            float scale, const Tensor& losses, const Tensor& dlogits) {
+  const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
+  invariant(static_cast<std::int64_t>(targets.size()) == rows && losses.elements() == rows,
+            "cross_entropy: a target and a loss per row of logits");
+  invariant(!dlogits.defined() || dlogits.elements() == logits.elements(),
+            "cross_entropy: dlogits has the logits' shape");
+  check_targets(targets, width);
+  const Scratch<std::int32_t> on_device(memory_, targets);
+  const bool packs = row_packs_fit(width, {&logits, &dlogits});
+  const CrossEntropy op{Values(logits),       Values(dlogits), on_device.data(),
+                        losses.data<float>(), width,           scale};
+  launch(packs ? cross_entropy_kernel<pack_size> : cross_entropy_kernel<1>,
+         row_shape(rows, width, packs), stream_, op);
+}
+
+void CudaOps::row_maximum(const Tensor& logits, const Tensor& maximum) {
+  const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
+  invariant(maximum.elements() == rows, "row_maximum: a maximum per row of logits");
+  const bool packs = row_packs_fit(width, {&logits});
+  Parts op;
+  op.logits = Values(logits);
+  op.maximum = maximum.data<float>();
+  op.width = width;
+  launch(packs ? row_maximum_kernel<pack_size> : row_maximum_kernel<1>,
+         row_shape(rows, width, packs), stream_, op);
+}
+
+void CudaOps::cross_entropy_parts(const Tensor& logits, std::span<const std::int32_t> targets,
+                                  const Tensor& maximum, const Tensor& sums) {
+  check_parts(logits, targets, maximum, sums);
+  const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
+  const Scratch<std::int32_t> on_device(memory_, targets);
+  const bool packs = row_packs_fit(width, {&logits});
+  const Parts op{Values(logits),
+                 Values(),
+                 on_device.data(),
+                 nullptr,
+                 maximum.data<float>(),
+                 sums.data<float>(),
+                 rows,
+                 width};
+  launch(packs ? parts_kernel<pack_size> : parts_kernel<1>, row_shape(rows, width, packs), stream_,
+         op);
+}
+
+void CudaOps::cross_entropy_gradient(const Tensor& logits, std::span<const std::int32_t> targets,
+                                     const Tensor& maximum, const Tensor& sums,
+                                     std::span<const float> row_scale, const Tensor& dlogits) {
+  check_parts(logits, targets, maximum, sums);
+  invariant(row_scale.size() == targets.size() && dlogits.elements() == logits.elements(),
+            "cross_entropy_gradient: a scale per row, dlogits of the logits' shape");
+  const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
+  const Scratch<std::int32_t> on_device(memory_, targets);
+  const Scratch<float> scales(memory_, row_scale);
+  const bool packs = row_packs_fit(width, {&logits, &dlogits});
+  const Parts op{Values(logits),
+                 Values(dlogits),
+                 on_device.data(),
+                 scales.data(),
+                 maximum.data<float>(),
+                 sums.data<float>(),
+                 rows,
+                 width};
+  launch(packs ? parts_gradient_kernel<pack_size> : parts_gradient_kernel<1>,
+         row_shape(rows, width, packs), stream_, op);
+}
+
+}  // namespace train::cuda
