@@ -63,6 +63,11 @@ void Group::sync() {
   changed_.wait(lock, [&] { return sync_generation_ != generation; });
 }
 
+void Group::check(int rank) const {
+  std::lock_guard lock(mutex_);
+  if (failure_ && failure_->rank != rank) fault_with(rank, rank)->raise();
+}
+
 void Group::fail(int rank, const std::string& why) {
   std::lock_guard lock(mutex_);
   if (!failure_) failure_ = Failure{rank, why};

@@ -32,6 +32,8 @@ class Group {
   /// A barrier among ranks that have met.
   void sync();
 
+  /// Throws if another rank than `rank` has failed the group.
+  void check(int rank) const;
   /// The first failure stays. Ranks that wait for others are woken and throw it.
   void fail(int rank, const std::string& why);
   void leave(int rank);

@@ -17,6 +17,7 @@ class LocalTransport final : public detail::Transport {
   LocalTransport(Room room, int rank);
 
   const detail::Membership& who() const override { return who_; }
+  void check_peers() override { room_.group->check(who_.rank); }
   std::vector<detail::Arrival> meet(const detail::Operation& operation) override;
   std::uint64_t move(const detail::Operation& operation) override;
   std::shared_ptr<detail::Transport> split(const detail::Operation& operation,

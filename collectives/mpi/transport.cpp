@@ -22,6 +22,8 @@ namespace {
 // Messages up to this many bytes travel with the signatures: one hop instead of two or three, and
 // still small enough for Open MPI to send without asking the receiver (4 KiB in shared memory).
 constexpr std::size_t inline_bytes_max = 2048;
+// What a transport above may have a rank bring along.
+constexpr std::size_t attached_bytes_max = 256;
 
 std::size_t at(int rank) {
   return static_cast<std::size_t>(rank);
@@ -30,11 +32,13 @@ std::size_t at(int rank) {
 std::size_t details_bytes_max(int size) {
   return std::max(detail::detail_count(Kind::all_to_all, size),
                   detail::detail_count(Kind::split, size)) *
-         sizeof(std::uint64_t);
+             sizeof(std::uint64_t) +
+         attached_bytes_max;
 }
 
 // Whether payloads travel inlined: from values on which the ranks agree, or else fail.
 bool is_inlined(const Operation& operation) {
+  if (operation.place == detail::Place::device) return false;
   switch (operation.kind) {
     case Kind::all_reduce:
     case Kind::reduce_scatter:
@@ -95,7 +99,8 @@ std::vector<Arrival> MpiTransport::meet(const Operation& operation) {
   for (int peer = 0; peer < size; ++peer) {
     auto& arrival = result[at(peer)];
     std::memcpy(&arrival.signature, slot(peer), sizeof(Signature));
-    arrival.details.resize(detail::detail_count(arrival.signature.kind, size));
+    arrival.details.resize(detail::detail_count(arrival.signature.kind, size) +
+                           arrival.signature.attached);
     if (!arrival.details.empty()) {
       std::memcpy(arrival.details.data(), slot(peer) + sizeof(Signature),
                   arrival.details.size() * sizeof(std::uint64_t));

@@ -19,6 +19,7 @@ class MpiTransport final : public detail::Transport {
   explicit MpiTransport(std::shared_ptr<Channel> channel);
 
   const detail::Membership& who() const override { return channel_->who(); }
+  void check_peers() override { channel_->throw_if_peer_gone(); }
   std::vector<detail::Arrival> meet(const detail::Operation& operation) override;
   std::uint64_t move(const detail::Operation& operation) override;
   std::shared_ptr<detail::Transport> split(const detail::Operation& operation,

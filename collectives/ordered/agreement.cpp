@@ -26,7 +26,9 @@ std::string list_calls(std::span<const Arrival> arrivals) {
   std::vector<std::pair<Signature, std::vector<int>>> calls;
   for (std::size_t rank = 0; rank < arrivals.size(); ++rank) {
     const auto& signature = arrivals[rank].signature;
-    auto same = std::ranges::find(calls, signature, &decltype(calls)::value_type::first);
+    auto same = std::ranges::find_if(calls, [&](const auto& call) {
+      return call.first == signature && call.first.place == signature.place;
+    });
     if (same == calls.end()) same = calls.insert(same, {signature, {}});
     same->second.push_back(static_cast<int>(rank));
   }
@@ -36,6 +38,38 @@ std::string list_calls(std::span<const Arrival> arrivals) {
                         describe(signature));
   }
   return text;
+}
+
+// Where the first rank that has elements has them.
+Place first_place(std::span<const Arrival> arrivals) {
+  for (const auto& arrival : arrivals) {
+    if (arrival.signature.place != Place::nowhere) return arrival.signature.place;
+  }
+  return Place::nowhere;
+}
+
+std::string describe_call(const Signature& signature) {
+  const auto* kind = name_of(signature.kind);
+  const auto* type = name_of(signature.type);
+  const auto* op = name_of(signature.op);
+  switch (signature.kind) {
+    case Kind::all_reduce:
+      return fmt::format("{}({}, {}, count {})", kind, op, type, signature.count);
+    case Kind::reduce_scatter:
+      return fmt::format("{}({}, {}, count {}, blocks #{:x})", kind, op, type, signature.count,
+                         signature.blocks_hash);
+    case Kind::all_gather:
+      return fmt::format("{}({}, count {}, blocks #{:x})", kind, type, signature.count,
+                         signature.blocks_hash);
+    case Kind::broadcast:
+      return fmt::format("{}({}, count {}, root {})", kind, type, signature.count, signature.root);
+    case Kind::all_to_all:
+      return fmt::format("{}({})", kind, type);
+    case Kind::barrier:
+    case Kind::split:
+      return fmt::format("{}()", kind);
+  }
+  unreachable("unknown Kind");
 }
 
 void require_matching_counts(const Membership& who, std::span<const Arrival> arrivals) {
@@ -64,6 +98,8 @@ Arrival arrival_of(const Operation& operation) {
   signature.op = operation.op;
   signature.type = operation.send.type;
   signature.root = operation.root;
+  signature.place = operation.place;
+  signature.attached = static_cast<std::uint32_t>(operation.attached.size());
   switch (operation.kind) {
     case Kind::all_reduce:
     case Kind::reduce_scatter:
@@ -86,6 +122,8 @@ Arrival arrival_of(const Operation& operation) {
       break;
   }
   if (has_blocks(operation.kind)) signature.blocks_hash = hash_of(operation.counts);
+  arrival.details.insert(arrival.details.end(), operation.attached.begin(),
+                         operation.attached.end());
   return arrival;
 }
 
@@ -94,28 +132,18 @@ std::size_t detail_count(Kind kind, int size) {
   return kind == Kind::split ? 2 : 0;
 }
 
+Place place_of(std::span<const Arrival> arrivals) {
+  return first_place(arrivals);
+}
+
+bool Signature::operator==(const Signature& other) const {
+  return sequence == other.sequence && count == other.count && blocks_hash == other.blocks_hash &&
+         root == other.root && kind == other.kind && op == other.op && type == other.type;
+}
+
 std::string describe(const Signature& signature) {
-  const auto* kind = name_of(signature.kind);
-  const auto* type = name_of(signature.type);
-  const auto* op = name_of(signature.op);
-  switch (signature.kind) {
-    case Kind::all_reduce:
-      return fmt::format("{}({}, {}, count {})", kind, op, type, signature.count);
-    case Kind::reduce_scatter:
-      return fmt::format("{}({}, {}, count {}, blocks #{:x})", kind, op, type, signature.count,
-                         signature.blocks_hash);
-    case Kind::all_gather:
-      return fmt::format("{}({}, count {}, blocks #{:x})", kind, type, signature.count,
-                         signature.blocks_hash);
-    case Kind::broadcast:
-      return fmt::format("{}({}, count {}, root {})", kind, type, signature.count, signature.root);
-    case Kind::all_to_all:
-      return fmt::format("{}({})", kind, type);
-    case Kind::barrier:
-    case Kind::split:
-      return fmt::format("{}()", kind);
-  }
-  unreachable("unknown Kind");
+  const auto* where = signature.place == Place::device ? " on the device" : "";
+  return describe_call(signature) + where;
 }
 
 std::string list_ranks(std::span<const int> ranks) {
@@ -133,8 +161,11 @@ std::string list_ranks(std::span<const int> ranks) {
 
 void require_agreement(const Membership& who, std::span<const Arrival> arrivals) {
   const auto& first = arrivals.front().signature;
-  const bool same = std::ranges::all_of(
-      arrivals, [&](const Arrival& arrival) { return arrival.signature == first; });
+  const auto place = first_place(arrivals);
+  const bool same = std::ranges::all_of(arrivals, [&](const Arrival& arrival) {
+    const auto& signature = arrival.signature;
+    return signature == first && (signature.place == place || signature.place == Place::nowhere);
+  });
   if (!same) {
     throw Error(fmt::format(
         "ranks of group '{}' disagree at sequence {}: {}. Every rank must make the same calls in "

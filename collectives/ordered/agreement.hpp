@@ -28,24 +28,31 @@ struct Signature {
   Kind kind = Kind::barrier;
   ReduceOp op = ReduceOp::sum;
   DataType type = DataType::u8;
-  std::uint8_t unused = 0;
+  Place place = Place::host;
+  /// Words that the transport attached to the details. Ranks need not agree on them.
+  std::uint32_t attached = 0;
+  std::uint32_t unused = 0;
 
-  bool operator==(const Signature&) const = default;
+  /// Of what ranks must agree on, but for the place: a rank that has no elements has none.
+  bool operator==(const Signature& other) const;
 };
-static_assert(sizeof(Signature) == 32);
+static_assert(sizeof(Signature) == 40);
 
 /// One rank's signature and what it adds: all_to_all its send counts, then its receive counts;
-/// split its color and key; others nothing.
+/// split its color and key; others nothing. What the transport attached lies behind.
 struct Arrival {
   Signature signature;
   std::vector<std::uint64_t> details;
 };
 
 Arrival arrival_of(const Operation& operation);
-/// How many details every rank sends along with a call like this one in a group of `size`.
+/// How many details every rank sends along with a call like this one in a group of `size`, without
+/// what is attached.
 std::size_t detail_count(Kind kind, int size);
+/// Where the ranks' elements lie: nowhere if no rank has any. Once they agree.
+Place place_of(std::span<const Arrival> arrivals);
 
-/// "all_reduce(sum, f32, count 1024)".
+/// "all_reduce(sum, f32, count 1024)", with " on the device" where that is so.
 std::string describe(const Signature& signature);
 /// "rank 2", "ranks 0-3, 7".
 std::string list_ranks(std::span<const int> ranks);

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,6 +24,25 @@ enum class Kind : std::uint8_t {
 /// "all_reduce", …
 const char* name_of(Kind kind);
 
+/// Where the elements of an operation lie. A rank may have none to send or receive.
+enum class Place : std::uint8_t { host, device, nowhere };
+
+/// What of an operation goes on after Transport::move() has returned: work of a device. Its
+/// wait_until() is what the operation's Work does once it is launched.
+class Flight : public Work::State {
+ public:
+  /// What a flight was, once it has ended well. `began` is when the device began it.
+  struct Landing {
+    Clock::time_point began, ended;
+    std::uint64_t bytes_sent = 0;
+  };
+  /// Called once when it ends well, before anyone whose wait on the host ends with it goes on. Set
+  /// before move(); dropped with what it holds when the flight ends, well or not.
+  std::function<void(const Landing&)> on_landing;
+  /// Whether a wait without a deadline, too, returns after the landing. Set before move().
+  bool waits_on_host = false;
+};
+
 /// One collective call as this rank made it. Arguments were checked; counts were copied.
 struct Operation {
   Kind kind = Kind::barrier;
@@ -42,6 +63,12 @@ struct Operation {
   int color = 0;
   int key = 0;
   std::string name = {};
+  /// Where send and receive lie.
+  Place place = Place::host;
+  /// What the transport has this rank bring to the meeting, behind the call's own details.
+  std::vector<std::uint64_t> attached = {};
+  /// Null where the operation ends with move().
+  std::shared_ptr<Flight> flight = {};
 };
 
 }  // namespace train::detail

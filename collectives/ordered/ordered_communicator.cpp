@@ -34,6 +34,21 @@ class Message : public Work::State {
   std::shared_ptr<FaultLatch> latch_;
 };
 
+// An operation of a device: launched in its turn, then in flight.
+class Launched : public Work::State {
+ public:
+  Launched(std::shared_ptr<Ticket> ticket, std::shared_ptr<Flight> flight)
+      : ticket_(std::move(ticket)), flight_(std::move(flight)) {}
+
+  bool wait_until(Deadline deadline) override {
+    return ticket_->wait_until(deadline) && flight_->wait_until(deadline);
+  }
+
+ private:
+  std::shared_ptr<Ticket> ticket_;
+  std::shared_ptr<Flight> flight_;
+};
+
 TrafficOf& part_of(Traffic& traffic, Kind kind) {
   switch (kind) {
     case Kind::all_reduce:
@@ -63,7 +78,9 @@ OrderedCommunicator::OrderedCommunicator(std::shared_ptr<Transport> transport,
       latch_(std::make_shared<FaultLatch>()),
       exceptions_at_birth_(std::uncaught_exceptions()),
       timeout_(timeout),
-      worker_(std::make_shared<Worker>([this](Worker::Task& task) { run(task); })) {}
+      worker_(std::make_shared<Worker>([this](Worker::Task& task) { run(task); })) {
+  transport_->report_to(latch_);
+}
 
 OrderedCommunicator::~OrderedCommunicator() {
   if (std::uncaught_exceptions() > exceptions_at_birth_) {
@@ -77,7 +94,7 @@ Work OrderedCommunicator::all_reduce(ConstBuffer send, Buffer receive, ReduceOp 
   Operation operation{.kind = Kind::all_reduce, .op = op};
   operation.send = send;
   operation.receive = receive;
-  return Work(enqueue(std::move(operation)));
+  return start(std::move(operation));
 }
 
 Work OrderedCommunicator::reduce_scatter(ConstBuffer send, Buffer receive,
@@ -86,7 +103,7 @@ Work OrderedCommunicator::reduce_scatter(ConstBuffer send, Buffer receive,
   operation.send = send;
   operation.receive = receive;
   operation.counts.assign(counts.begin(), counts.end());
-  return Work(enqueue(std::move(operation)));
+  return start(std::move(operation));
 }
 
 Work OrderedCommunicator::all_gather(ConstBuffer send, Buffer receive,
@@ -95,14 +112,14 @@ Work OrderedCommunicator::all_gather(ConstBuffer send, Buffer receive,
   operation.send = send;
   operation.receive = receive;
   operation.counts.assign(counts.begin(), counts.end());
-  return Work(enqueue(std::move(operation)));
+  return start(std::move(operation));
 }
 
 Work OrderedCommunicator::broadcast(Buffer buffer, int root) {
   Operation operation{.kind = Kind::broadcast, .root = root};
   operation.send = buffer;
   operation.receive = buffer;
-  return Work(enqueue(std::move(operation)));
+  return start(std::move(operation));
 }
 
 Work OrderedCommunicator::all_to_all(ConstBuffer send, std::span<const std::size_t> send_counts,
@@ -112,22 +129,28 @@ Work OrderedCommunicator::all_to_all(ConstBuffer send, std::span<const std::size
   operation.receive = receive;
   operation.counts.assign(send_counts.begin(), send_counts.end());
   operation.receive_counts.assign(receive_counts.begin(), receive_counts.end());
-  return Work(enqueue(std::move(operation)));
+  return start(std::move(operation));
 }
 
 Work OrderedCommunicator::barrier() {
-  return Work(enqueue(Operation{.kind = Kind::barrier}));
+  return start(Operation{.kind = Kind::barrier});
 }
 
 std::unique_ptr<Communicator> OrderedCommunicator::split(int color, int key, std::string name) {
+  auto part = split_transport(color, key, std::move(name));
+  if (!part) return nullptr;
+  return std::make_unique<OrderedCommunicator>(std::move(part), timeout_.load());
+}
+
+std::shared_ptr<Transport> OrderedCommunicator::split_transport(int color, int key,
+                                                                std::string name) {
   Operation operation{.kind = Kind::split};
   operation.color = color;
   operation.key = key;
   operation.name = std::move(name);
-  const auto ticket = enqueue(std::move(operation));
+  const auto ticket = enqueue(std::move(operation)).ticket;
   ticket->wait_until(Deadline::max());
-  if (!ticket->part) return nullptr;
-  return std::make_unique<OrderedCommunicator>(std::move(ticket->part), timeout_.load());
+  return std::move(ticket->part);
 }
 
 Work OrderedCommunicator::send(ConstBuffer buffer, int peer, int tag) {
@@ -158,6 +181,7 @@ void OrderedCommunicator::set_timeout(std::chrono::milliseconds timeout) {
 }
 
 Traffic OrderedCommunicator::traffic() const {
+  transport_->land_flights();
   std::lock_guard lock(traffic_mutex_);
   return traffic_;
 }
@@ -180,16 +204,24 @@ Deadline OrderedCommunicator::deadline_from(Clock::time_point now) const {
   return timeout < left ? now + timeout : Deadline::max();
 }
 
-std::shared_ptr<Ticket> OrderedCommunicator::enqueue(Operation operation) {
+Work OrderedCommunicator::start(Operation operation) {
+  auto [ticket, flight] = enqueue(std::move(operation));
+  if (!flight) return Work(std::move(ticket));
+  return Work(std::make_shared<Launched>(std::move(ticket), std::move(flight)));
+}
+
+OrderedCommunicator::Queued OrderedCommunicator::enqueue(Operation operation) {
   check_arguments(who_, operation);
   latch_->raise_if_set();
   auto ticket = std::make_shared<Ticket>(worker_);
   std::lock_guard lock(order_);
+  transport_->prepare(operation);
   operation.called = Clock::now();
   operation.deadline = deadline_from(operation.called);
   operation.sequence = next_sequence_++;
+  auto flight = operation.flight;
   worker_->push({std::move(operation), ticket});
-  return ticket;
+  return {std::move(ticket), std::move(flight)};
 }
 
 Work OrderedCommunicator::track(std::shared_ptr<Work::State> message) {
@@ -203,13 +235,15 @@ void OrderedCommunicator::run(Worker::Task& task) noexcept {
   try {
     const auto arrivals = transport_->meet(operation);
     require_agreement(who_, arrivals);
-    std::uint64_t bytes = 0;
     if (operation.kind == Kind::split) {
       task.ticket->part = transport_->split(operation, members_of(arrivals, operation.color));
+      account(operation, {began, Clock::now(), 0});
+    } else if (operation.flight) {
+      fly(operation);
     } else {
-      bytes = transport_->move(operation);
+      const auto bytes = transport_->move(operation);
+      account(operation, {began, Clock::now(), bytes});
     }
-    account(operation, bytes, began);
     task.ticket->finish();
   } catch (...) {
     const auto fault = current_fault();
@@ -219,9 +253,18 @@ void OrderedCommunicator::run(Worker::Task& task) noexcept {
   }
 }
 
-void OrderedCommunicator::account(const Operation& operation, std::uint64_t bytes,
-                                  Clock::time_point began) {
-  const auto ended = Clock::now();
+void OrderedCommunicator::fly(const Operation& operation) {
+  Operation noted = operation;
+  noted.flight.reset();  // which will hold what is made here
+  operation.flight->on_landing = [this, noted = std::move(noted)](const Flight::Landing& landing) {
+    account(noted, landing);
+  };
+  operation.flight->waits_on_host = observed_;
+  static_cast<void>(transport_->move(operation));
+}
+
+void OrderedCommunicator::account(const Operation& operation, const Flight::Landing& landing) {
+  const auto& [began, ended, bytes] = landing;
   {
     std::lock_guard lock(traffic_mutex_);
     auto& part = part_of(traffic_, operation.kind);

@@ -45,17 +45,29 @@ class OrderedCommunicator final : public Communicator {
   Traffic traffic() const override;
   void observe(std::function<void(const CallRecord&)> observer) override;
 
+  std::chrono::milliseconds timeout() const { return timeout_.load(); }
+  /// As split(), for a backend that has its data moved by another transport than this one's.
+  std::shared_ptr<Transport> split_transport(int color, int key, std::string name);
+
   /// Gives the group up from outside: calls under way and later ones throw `why`, here and on the
   /// other ranks.
   void fail(const std::string& why) noexcept;
 
  private:
+  struct Queued {
+    std::shared_ptr<Ticket> ticket;
+    std::shared_ptr<Flight> flight;  // null where there is none
+  };
+
   Deadline deadline_from(Clock::time_point now) const;
-  std::shared_ptr<Ticket> enqueue(Operation operation);
+  Work start(Operation operation);
+  Queued enqueue(Operation operation);
   Work track(std::shared_ptr<Work::State> message);
   void run(Worker::Task& task) noexcept;
+  /// Has the transport launch an operation, which is accounted for when it lands.
+  void fly(const Operation& operation);
   /// Adds a call that ended well to the counters, and shows it to the observer.
-  void account(const Operation& operation, std::uint64_t bytes, Clock::time_point began);
+  void account(const Operation& operation, const Flight::Landing& landing);
   void show(const CallRecord& record);
 
   std::shared_ptr<Transport> transport_;

@@ -22,10 +22,22 @@ class Transport {
 
   virtual const Membership& who() const = 0;
 
+  /// On the caller's thread, in the order of the calls, before the operation is queued: what has to
+  /// be noted at that moment. May set place and flight. Throws Error for a call that cannot work,
+  /// at no cost to the group.
+  virtual void prepare(Operation& operation) { static_cast<void>(operation); }
+  /// Where a failure beside the calls is recorded, for the calls that come.
+  virtual void report_to(std::shared_ptr<FaultLatch> latch) { static_cast<void>(latch); }
+  /// Lands the flights that have ended. For any thread.
+  virtual void land_flights() {}
+  /// Throws if another rank has said that it failed, without waiting. For any thread.
+  virtual void check_peers() {}
+
   /// Waits until all ranks have arrived at this operation; returns what each brought, by rank.
   /// Throws at the deadline with describe_stall().
   virtual std::vector<Arrival> meet(const Operation& operation) = 0;
-  /// After all ranks met and agreed: the operation itself. Returns bytes sent to other ranks.
+  /// After all ranks met and agreed: the operation itself, or its launch where there is a flight.
+  /// Returns bytes sent to other ranks.
   virtual std::uint64_t move(const Operation& operation) = 0;
   /// After all ranks met: this rank's part of the group, or nullptr when `members` (ranks of this
   /// group in their new order) is empty.
@@ -40,8 +52,8 @@ class Transport {
   /// Ends what is under way on this rank and tells the other ranks why, without waiting for them.
   /// What a peer caused need not be told again.
   virtual void fail(const Fault& why) noexcept = 0;
-  /// The last call: waits for messages under way (each by its deadline) unless failed, and tells
-  /// the others that this rank is gone.
+  /// The last call: waits for messages and flights under way (each by its deadline) unless failed,
+  /// and tells the others that this rank is gone.
   virtual void leave() noexcept = 0;
 };
 
