@@ -1,0 +1,73 @@
+#include "collectives/nccl/gpu.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "collectives/error.hpp"
+#include "collectives/nccl/check.hpp"
+
+namespace train::nccl {
+
+Gpu::Gpu(const Options& options)
+    : index_(options.device),
+      compute_(static_cast<cudaStream_t>(options.compute_stream)),
+      sums_(options.sums) {
+  int count = 0;
+  check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+  if (index_ < 0 || index_ >= count) {
+    throw Error(fmt::format("collectives on GPU {}: this process sees {} (CUDA_VISIBLE_DEVICES)",
+                            index_, count));
+  }
+}
+
+void Gpu::use() const {
+  check(cudaSetDevice(index_), "cudaSetDevice");
+}
+
+detail::Place Gpu::place_of(const void* data, const std::string& buffer) const {
+  cudaPointerAttributes attributes;
+  check(cudaPointerGetAttributes(&attributes, data), "cudaPointerGetAttributes");
+  if (attributes.type != cudaMemoryTypeDevice && attributes.type != cudaMemoryTypeManaged) {
+    return detail::Place::host;
+  }
+  if (attributes.device != index_) {
+    throw Error(fmt::format("{} lies on GPU {}, the group's rank has GPU {}", buffer,
+                            attributes.device, index_));
+  }
+  return detail::Place::device;
+}
+
+Stream Gpu::make_stream() const {
+  use();
+  int least = 0;
+  int greatest = 0;
+  check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "cudaDeviceGetStreamPriorityRange");
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, greatest),
+        "cudaStreamCreateWithPriority");
+  return Stream(stream);
+}
+
+Event Gpu::take_event() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!events_.empty()) {
+      Event event = std::move(events_.back());
+      events_.pop_back();
+      return event;
+    }
+  }
+  cudaEvent_t event = nullptr;
+  use();
+  check(cudaEventCreateWithFlags(&event, cudaEventDefault), "cudaEventCreateWithFlags");
+  return Event(event);
+}
+
+void Gpu::give_back(Event event) noexcept {
+  if (!event) return;
+  std::lock_guard lock(mutex_);
+  events_.push_back(std::move(event));
+}
+
+}  // namespace train::nccl
