@@ -2,8 +2,10 @@
 
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "libtrain/parallel/grid.hpp"
@@ -63,6 +65,7 @@ struct Run {
       .bucket_bytes = 4096, .resident_elements = 20};  // several buckets even for tiny models
   train::Recompute recompute = train::Recompute::none;
   int threads = 1;
+  std::function<std::unique_ptr<train::Device>()> device;  // the CPU's with `threads` otherwise
 };
 
 inline train::GptConfig tiny_gpt2() {
@@ -97,7 +100,8 @@ struct Outcome {
 
 /// Trains on the ranks of `world`. Collective.
 inline Outcome train_on(train::Communicator& world, const Run& run) {
-  const train::Grid grid(world, run.grid, train::make_cpu_device(run.threads));
+  const train::Grid grid(world, run.grid,
+                         run.device ? run.device() : train::make_cpu_device(run.threads));
   train::Gpt model(run.config, grid.device(), {run.type, 1, run.recompute});
   train::parallelize(model, grid,
                      run.plan ? *run.plan : train::megatron_plan(run.sequence_parallel));
@@ -116,7 +120,8 @@ inline Outcome train_on(train::Communicator& world, const Run& run) {
     return outcome;
   }
   for (const auto& parameter : model.parameters()) {
-    const auto values = parameter->value().span<float>();
+    std::vector<float> values(static_cast<std::size_t>(parameter->value().elements()));
+    parameter->value().copy_to_host(std::as_writable_bytes(std::span(values)));
     outcome.parameters.insert(outcome.parameters.end(), values.begin(), values.end());
   }
   return outcome;

@@ -20,6 +20,7 @@ constexpr std::size_t device_bytes = std::size_t{4} << 30;  // what a device say
 constexpr std::size_t alignment = 256;
 constexpr std::size_t guard_bytes = 256;
 constexpr int guard_byte = 0x5a;
+constexpr std::size_t spoiled_bytes_max = std::size_t{64} << 20;
 constexpr int nan_byte = 0xff;  // NaN in f32, bf16 and f64, -1 in integers
 
 struct Block {
@@ -29,6 +30,12 @@ struct Block {
 
 std::size_t reserved(std::size_t bytes) {
   return (bytes + guard_bytes + alignment - 1) / alignment * alignment;
+}
+
+// Makes what is read before it is written show; of huge blocks only the beginning, since those are
+// there to be refused.
+void spoil(std::byte* block, std::size_t bytes) {
+  std::memset(block, nan_byte, std::min(bytes, spoiled_bytes_max));
 }
 
 class Arena {
@@ -67,7 +74,7 @@ class Arena {
     free_.erase(place);
     used_[device] += size;
     blocks_[block] = {bytes, device};
-    std::memset(block, nan_byte, bytes);
+    spoil(block, bytes);
     std::memset(block + bytes, guard_byte, size - bytes);
     return block;
   }
@@ -82,7 +89,7 @@ class Arena {
     for (std::size_t i = info.bytes; i < size; ++i) {
       if (block[i] != std::byte{guard_byte}) fail("a kernel or copy wrote behind a block's end");
     }
-    std::memset(block, nan_byte, info.bytes);
+    spoil(block, info.bytes);
     used_[info.device] -= size;
     blocks_.erase(found);
     put_back(block, size);
