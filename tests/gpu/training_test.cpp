@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t steps = 8;
 
-training::Outcome train(training::Run run, bool cuda) {
+training::Outcome outcome_of(training::Run run, bool cuda) {
   if (cuda) run.device = [] { return make_cuda_device(0); };
   training::Outcome outcome;
   local::run(1, [&](Communicator& world) { outcome = training::train_on(world, run); });
@@ -22,8 +22,8 @@ training::Outcome train(training::Run run, bool cuda) {
 }
 
 void check_beside_cpu(const training::Run& run, double tolerance) {
-  const training::Outcome cuda = train(run, true);
-  const training::Outcome cpu = train(run, false);
+  const training::Outcome cuda = outcome_of(run, true);
+  const training::Outcome cpu = outcome_of(run, false);
   REQUIRE(cuda.records.size() == static_cast<std::size_t>(steps));
   REQUIRE(cpu.records.size() == cuda.records.size());
   CHECK(training::largest_relative_difference(cuda, cpu) < tolerance);
@@ -66,15 +66,15 @@ TEST_CASE("dropout drops on a GPU what it drops on the CPU") {
 
 TEST_CASE("recomputed activations change no bit") {
   training::Run run = run_of(training::tiny_llama(), DataType::f32);
-  const training::Outcome kept = train(run, true);
+  const training::Outcome kept = outcome_of(run, true);
   run.recompute = Recompute::block;
-  const training::Outcome again = train(run, true);
+  const training::Outcome again = outcome_of(run, true);
   CHECK(training::same_bits(kept.parameters, again.parameters));
 }
 
 TEST_CASE("two trainings give the same bits") {
   const training::Run run = run_of(training::tiny_gpt2(), DataType::f32);
-  CHECK(training::same_bits(train(run, true).parameters, train(run, true).parameters));
+  CHECK(training::same_bits(outcome_of(run, true).parameters, outcome_of(run, true).parameters));
 }
 
 TEST_CASE("a model says the same on a GPU as on the CPU") {
