@@ -90,6 +90,9 @@ std::vector<Arrival> NcclTransport::meet(const Operation& operation) {
 }
 
 std::uint64_t NcclTransport::move(const Operation& operation) {
+  // A barrier ends after the calls before it.
+  if (operation.kind == Kind::barrier) watch_.drain();
+  if (given_up_) throw Error(fmt::format("group '{}' was given up", who().group));
   if (agreed_ != Place::device) {
     return host_->move(operation.place == Place::host ? operation : meeting_);
   }
@@ -98,7 +101,6 @@ std::uint64_t NcclTransport::move(const Operation& operation) {
   parting.sequence = operation.sequence;
   parting.deadline = operation.deadline;
   static_cast<void>(host_->move(parting));
-  if (given_up_) throw Error(fmt::format("group '{}' was given up", who().group));
   gpu_->use();
   open(operation);
   const auto flight = std::static_pointer_cast<Flight>(operation.flight);

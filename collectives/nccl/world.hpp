@@ -31,9 +31,10 @@ struct Options {
 ///
 /// A collective on device buffers starts after the work that the compute stream held when it was
 /// called. Work::wait() returns once it is launched, and has later work of the compute stream wait
-/// for its end; only with a deadline (wait_until, done), and while the group is observed, does the
-/// host wait for the GPU. An all_to_all aside, a call's buffers lie all on the device or all on the
-/// host, and so on every rank. The ranks agree on a call over the host's group, as always.
+/// for its end. The host waits for the GPU only with a deadline (wait_until, done), while the group
+/// is observed, and at a barrier, which ends after the calls before it. A call's buffers lie all on
+/// the device or all on the host, and alike on every rank that has elements. The ranks agree on a
+/// call over the host's group, as always.
 ///
 /// A rank that fails or hangs while data is under way ends the collective on all ranks, at the
 /// latest at its deadline. Since the compute stream may then have gone on with rubbish, all groups

@@ -6,7 +6,8 @@
 #include <cstddef>
 
 // The part of NCCL that libtrain uses, between ranks that are threads of one process, for tests:
-// names and meanings are NCCL's (NCCL User Guide), the code is the test's own. nccl/ moves the data.
+// names and meanings are NCCL's (NCCL User Guide), the code is the test's own. What moves the data
+// lies in nccl/.
 
 struct ncclComm;
 using ncclComm_t = ncclComm*;

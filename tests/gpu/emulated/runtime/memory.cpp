@@ -9,6 +9,7 @@
 
 #include <sys/mman.h>
 
+#include "tests/gpu/emulated/runtime/api.hpp"
 #include "tests/gpu/emulated/runtime/device.hpp"
 #include "tests/gpu/emulated/runtime/fail.hpp"
 
@@ -105,6 +106,14 @@ class Arena {
     return first + bytes <= found->first + found->second.bytes;
   }
 
+  int device_of(const void* address) {
+    std::lock_guard lock(mutex_);
+    auto found = blocks_.upper_bound(static_cast<std::byte*>(const_cast<void*>(address)));
+    if (found == blocks_.begin()) return -1;
+    --found;
+    return address < found->first + found->second.bytes ? found->second.device : -1;
+  }
+
   std::size_t used(int device) {
     std::lock_guard lock(mutex_);
     return used_[device];
@@ -178,6 +187,9 @@ void memory_info(int device, std::size_t* free, std::size_t* total) {
 bool is_device_memory(const void* address) {
   return arena().holds(address);
 }
+int device_of(const void* address) {
+  return arena().device_of(address);
+}
 bool in_block(const void* address, std::size_t bytes) {
   return arena().in_block(address, bytes);
 }
@@ -207,3 +219,15 @@ bool release_pinned(void* block) {
 }
 
 }  // namespace emulated
+
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* address) {
+  if (emulated::is_device_memory(address)) {
+    const int device = emulated::device_of(address);
+    if (device < 0) return cudaErrorInvalidValue;
+    *attributes = {cudaMemoryTypeDevice, device};
+  } else {
+    const bool pinned = emulated::is_pinned(address, 1);
+    *attributes = {pinned ? cudaMemoryTypeHost : cudaMemoryTypeUnregistered, 0};
+  }
+  return cudaSuccess;
+}

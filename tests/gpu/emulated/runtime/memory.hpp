@@ -24,6 +24,8 @@ void memory_info(int device, std::size_t* free, std::size_t* total);
 
 /// Whether an address lies in device memory at all.
 bool is_device_memory(const void* address);
+/// Of the block in which the address lies; -1 if it lies in none.
+int device_of(const void* address);
 /// Whether all the bytes lie in one block that is in use.
 bool in_block(const void* address, std::size_t bytes);
 bool is_pinned(const void* address, std::size_t bytes);
