@@ -3,13 +3,15 @@
 
 #include "collectives/error.hpp"
 #include "libtrain/ops/cuda/cuda_ops.hpp"
+#include "libtrain/ops/cuda/matrix.hpp"
 #include "libtrain/ops/device.hpp"
 #include "libtrain/tensor/cuda/check.hpp"
 
 namespace train {
 namespace cuda {
 
-CudaOps::CudaOps(CudaMemory& memory) : memory_(memory), stream_(memory.stream()) {
+CudaOps::CudaOps(CudaMemory& memory)
+    : memory_(memory), stream_(memory.stream()), matrix_(std::make_unique<Matrix>(memory)) {
   check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, stream_.device()),
         "cudaDeviceGetAttribute");
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -9,6 +10,8 @@
 #include "libtrain/tensor/cuda/cuda_memory.hpp"
 
 namespace train::cuda {
+
+class Matrix;
 
 /// Ops on one NVIDIA GPU, f32 and bf16. Every op puts its kernels into one stream and returns; only
 /// sums that go to the host wait. Matrix products go through cuBLASLt. No op uses atomic additions,
@@ -27,7 +30,6 @@ class CudaOps final : public Ops {
   void linear_grad_input(const Tensor& dy, const Tensor& w, const Gradient& dx) override;
   void linear_grad_weight(const Tensor& dy, const Tensor& x, const Gradient& dw,
                           const Gradient& dbias) override;
-  double bf16_speedup() override;
   void activation_backward(Activation activation, const Tensor& pre, const Tensor& dy,
                            const Tensor& dpre) override;
   void swiglu(const Tensor& gate_up, const Tensor& y) override;
@@ -97,6 +99,7 @@ class CudaOps final : public Ops {
   int multiprocessors_ = 0;
   RotaryTable rotary_table_;
   std::map<std::pair<std::int64_t, float>, Tensor> device_tables_;  // what of it is on the device
+  std::unique_ptr<Matrix> matrix_;
   std::string name_ = "cuda";
 };
 
