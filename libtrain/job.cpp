@@ -1,12 +1,26 @@
 #include "libtrain/job.hpp"
 
 #include <cstdio>
+#include <cstdlib>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "collectives/mpi/environment.hpp"
+#include "libtrain/agreement.hpp"
 
 namespace train {
+namespace {
+
+// NCCL refuses two ranks on one GPU of one node. Ranks that say that they are on nodes of their own
+// talk over sockets, which works.
+void pretend_own_node(int rank_on_node) {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  setenv("NCCL_HOSTID", fmt::format("{}-{}", host, rank_on_node).c_str(), /*replace=*/0);
+}
+
+}  // namespace
 
 Job::Job(int argc, char** argv)
     : argc_(argc),
@@ -20,12 +34,28 @@ Communicator& Job::world() const {
   return mpi_->world();
 }
 
-int Job::ranks_on_node() const {
-  return mpi_->local_size();
+NodePlace Job::place_on_node() const {
+  return {mpi_->local_rank(), mpi_->local_size()};
 }
 
 Grid Job::grid(const GridOptions& options) const {
-  return {world(), options, make_device(options, ranks_on_node())};
+  // The others would wait for a rank without a device when they make the grid.
+  std::unique_ptr<Device> device;
+  std::string failure;
+  try {
+    device = make_device(options, place_on_node());
+  } catch (const Error& error) {
+    failure = error.what();
+  }
+  if (const std::string said = first_said(world(), failure); !said.empty()) throw Error(said);
+  if (device->gpu()) {
+    if (!options.share_gpu) {
+      require_own_gpus(world(), identity_of_cuda_device(device->gpu()->index));
+    } else {
+      pretend_own_node(place_on_node().rank);
+    }
+  }
+  return {world(), options, std::move(device)};
 }
 
 int Job::fail(const std::exception& error) {

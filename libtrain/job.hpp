@@ -28,11 +28,14 @@ class Job {
   Communicator& world() const;
   int rank() const { return world().rank(); }
   int size() const { return world().size(); }
-  int ranks_on_node() const;
+  int ranks_on_node() const { return place_on_node().ranks; }
+  NodePlace place_on_node() const;
   /// Rank 0 is the one that prints and writes files.
   bool is_root() const { return rank() == 0; }
 
-  /// Collective: cuts the ranks into data × tensor.
+  /// Collective: cuts the ranks into data × tensor, each with a device. On GPUs every rank has one
+  /// of its own, unless the options let them share. Throws Error on all ranks when one of them has
+  /// no device.
   Grid grid(const GridOptions& options = {}) const;
 
   /// After a failure on this rank: prints the message unless a lower rank prints the same, and

@@ -50,7 +50,9 @@ std::optional<int> parse(const train::Job& job, GenerateArguments& arguments) {
   app.add_option("--dtype", arguments.dtype, "f32 | bf16")->capture_default_str();
   app.add_option("--tensor-parallel", arguments.grid.tensor, "Ranks that share the model")
       ->capture_default_str();
-  app.add_option("--device", arguments.grid.device, "cpu")->capture_default_str();
+  app.add_option("--device", arguments.grid.device, "cpu | cuda: a GPU for each rank")
+      ->capture_default_str();
+  app.add_flag("--share-gpu", arguments.grid.share_gpu, "Let several ranks have one GPU (slower)");
   app.add_option("--threads", arguments.grid.threads, "[all cores]");
   return parse_arguments(app, job);
 }

@@ -68,7 +68,9 @@ void add_parallel_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--recompute", arguments.recompute,
                  "none | attention | block: activations computed again in the backward pass")
       ->capture_default_str();
-  app.add_option("--device", arguments.grid.device, "cpu")->capture_default_str();
+  app.add_option("--device", arguments.grid.device, "cpu | cuda: a GPU for each rank")
+      ->capture_default_str();
+  app.add_flag("--share-gpu", arguments.grid.share_gpu, "Let several ranks have one GPU (slower)");
   app.add_option("--threads", arguments.grid.threads,
                  "Threads of a rank [the node's cores / its ranks]");
   app.add_option("--bucket-mib", arguments.bucket_mib,

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -83,6 +84,9 @@ class Ops {
   virtual const std::string& name() const = 0;
   /// Host threads that an op runs on; 1 where the device is not the host.
   virtual int threads() const { return 1; }
+  /// FLOP/s of this device's matrix products of a type, by its maker; 0 where unknown. Nothing
+  /// where the device is the host, whose peak is measured (measure_peak_flops).
+  virtual std::optional<double> peak_flops(DataType) const { return std::nullopt; }
   /// How many times faster than f32 this device multiplies bf16 matrices, measured now.
   virtual double bf16_speedup() { return 1.0; }
 

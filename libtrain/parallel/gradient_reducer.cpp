@@ -101,8 +101,12 @@ void GradientReducer::start(std::size_t bucket) {
     return;
   }
   const Tensor target = frees() && !state.accumulated ? state.shard : own_part(bucket);
-  state.work =
-      data_.reduce_scatter(full, target.buffer(), buckets_[bucket].shard_counts, ReduceOp::sum);
+  if (data_.size() > 1) {
+    state.work =
+        data_.reduce_scatter(full, target.buffer(), buckets_[bucket].shard_counts, ReduceOp::sum);
+  } else if (target.raw() != state.full.raw()) {
+    device_.ops().convert(state.full, target);
+  }
   if (!frees()) return;
   for (const Bucket::Place& place : buckets_[bucket].places) place.parameter->set_gradient({});
   under_way_.push_back(bucket);

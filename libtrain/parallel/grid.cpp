@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "collectives/nccl/world.hpp"
+
 namespace train {
 namespace {
 
@@ -16,10 +18,19 @@ GridShape shape_of(const Communicator& world, const GridOptions& options) {
   return {options.data == 0 ? world.size() / options.tensor : options.data, options.tensor};
 }
 
+// A rank alone exchanges nothing, and needs no NCCL.
+std::unique_ptr<Communicator> world_of_gpus(Communicator& world, const Device& device) {
+  if (!device.gpu() || world.size() == 1) return nullptr;
+  return nccl::make_communicator(
+      world, {.device = device.gpu()->index, .compute_stream = device.gpu()->stream});
+}
+
 }  // namespace
 
 Grid::Grid(Communicator& world, const GridOptions& options, std::unique_ptr<Device> device)
-    : device_(std::move(device)), ranks_(world, shape_of(world, options)) {}
+    : device_(std::move(device)),
+      world_of_gpus_(world_of_gpus(world, *device_)),
+      ranks_(world_of_gpus_ ? *world_of_gpus_ : world, shape_of(world, options)) {}
 
 int threads_per_rank(const GridOptions& options, int ranks_on_node) {
   if (options.threads > 0) return options.threads;
@@ -27,9 +38,40 @@ int threads_per_rank(const GridOptions& options, int ranks_on_node) {
   return std::max(1, cores / std::max(1, ranks_on_node));
 }
 
-std::unique_ptr<Device> make_device(const GridOptions& options, int ranks_on_node) {
-  if (options.device == "cpu") return make_cpu_device(threads_per_rank(options, ranks_on_node));
-  throw Error(fmt::format("--device {}: this build has only cpu", options.device));
+std::unique_ptr<Device> make_device(const GridOptions& options, NodePlace place) {
+  if (options.device == "cpu") return make_cpu_device(threads_per_rank(options, place.ranks));
+  if (options.device == "cuda") return make_cuda_device(choose_gpu(place, count_cuda_devices()));
+  throw Error(fmt::format("--device {}: devices are cpu and cuda", options.device));
+}
+
+// A launcher may have left each rank a GPU of its own, which every one of them counts as the first.
+int choose_gpu(NodePlace place, int gpus) {
+  invariant(gpus >= 1 && place.rank >= 0 && place.rank < place.ranks, "a rank has a place");
+  return place.rank % gpus;
+}
+
+void require_own_gpus(Communicator& world, const std::string& identity) {
+  constexpr std::size_t width = 64;
+  invariant(identity.size() <= width, "a GPU's identity is short");
+  const auto ranks = static_cast<std::size_t>(world.size());
+  std::string own = identity;
+  own.resize(width);
+  std::string all(ranks * width, '\0');
+  const std::vector<std::size_t> counts(ranks, width);
+  world
+      .all_gather(ConstBuffer(own.data(), width, DataType::u8),
+                  Buffer(all.data(), all.size(), DataType::u8), counts)
+      .wait();
+  for (std::size_t a = 0; a < ranks; ++a) {
+    for (std::size_t b = a + 1; b < ranks; ++b) {
+      if (all.compare(a * width, width, all, b * width, width) != 0) continue;
+      throw Error(
+          fmt::format("--device cuda: ranks {} and {} have the same GPU; start as many ranks on a "
+                      "node as it has GPUs, see CUDA_VISIBLE_DEVICES, or let them share with "
+                      "--share-gpu (slower)",
+                      a, b));
+    }
+  }
 }
 
 }  // namespace train

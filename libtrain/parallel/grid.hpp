@@ -11,17 +11,20 @@ namespace train {
 struct GridOptions {
   int data = 0;                ///< ranks of data parallelism; 0: all that tensor leaves
   int tensor = 1;              ///< ranks of tensor parallelism
-  std::string device = "cpu";  ///< "cpu"
+  std::string device = "cpu";  ///< "cpu", or "cuda": a GPU for each rank
+  bool share_gpu = false;      ///< several ranks may have one GPU
   int threads = 0;             ///< OpenMP threads of a rank; 0: the node's cores, shared evenly
 };
 
 /// A cluster's ranks as data × tensor, and this rank's device.
 class Grid {
  public:
-  /// Collective over `world`, which must outlive the grid. Throws Error when the ranks do not
-  /// make the shape or the device does not exist.
+  /// Collective over `world`, which must outlive the grid. Where the device is a GPU, the grid's
+  /// groups carry what lies in its memory by NCCL, and what lies on the host as `world` does.
+  /// Throws Error when the ranks do not make the shape.
   Grid(Communicator& world, const GridOptions& options, std::unique_ptr<Device> device);
 
+  /// All ranks.
   Communicator& world() const { return ranks_.world(); }
   /// The ranks that hold the same part of the model and see other sequences.
   Communicator& data() const { return ranks_.data(); }
@@ -33,11 +36,24 @@ class Grid {
  private:
   // The device goes last: collectives under way may still write into its memory.
   std::unique_ptr<Device> device_;
+  std::unique_ptr<Communicator> world_of_gpus_;
   ProcessGrid ranks_;
 };
 
-/// The device that the options name. `ranks_on_node` share the node's cores.
-std::unique_ptr<Device> make_device(const GridOptions& options, int ranks_on_node);
+/// A rank's place among those on its node.
+struct NodePlace {
+  int rank = 0;
+  int ranks = 1;
+};
+
+/// The device that the options name, for the rank at this place: the node's ranks share its cores,
+/// and take its GPUs in turn. Throws Error where there is none.
+std::unique_ptr<Device> make_device(const GridOptions& options, NodePlace place);
+/// The GPU that the rank at this place takes, of as many as its process sees.
+int choose_gpu(NodePlace place, int gpus);
+/// Collective over all ranks of a job on GPUs, each of which passes its GPU's identity. Throws
+/// Error, on every rank, when two have the same.
+void require_own_gpus(Communicator& world, const std::string& identity);
 /// The threads that a rank of these options runs.
 int threads_per_rank(const GridOptions& options, int ranks_on_node);
 

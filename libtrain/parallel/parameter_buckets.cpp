@@ -56,6 +56,10 @@ void ParameterBuckets::fetch(std::size_t bucket) {
   if (!plan.gathered || state.full.defined()) return;
   state.full =
       Tensor(device_.memory(MemoryUse::communication), {plan.elements}, state.shard.type());
+  if (data_.size() == 1) {
+    device_.ops().convert(state.shard, state.full);
+    return;
+  }
   state.work = data_.all_gather(state.shard.buffer(), state.full.buffer(), plan.shard_counts);
 }
 

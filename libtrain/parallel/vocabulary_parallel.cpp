@@ -55,7 +55,7 @@ double TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
   const std::vector<std::int32_t> own = own_tokens(layer, targets);
   Tensor dx;
   if (tape.recording()) dx = tape.empty(input.tensor().shape(), type);
-  double total = 0.0;
+  std::vector<Tensor> all_sums;  // looked at last: a device goes on meanwhile
   for (std::int64_t begin = 0; begin < rows; begin += rows_per_block) {
     const std::int64_t count = std::min(rows_per_block, rows - begin);
     const auto first = static_cast<std::size_t>(begin);
@@ -71,7 +71,7 @@ double TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
     tape.ops().cross_entropy_parts(logits, block_own, maximum, sums);
     group_.reduce(sums, ReduceOp::sum);
     const auto block_targets = targets.subspan(first, size);
-    total += sum_losses(sums, block_targets);
+    all_sums.push_back(sums);
     if (!tape.recording()) continue;
     const Tensor dlogits = wide == type ? logits : tape.empty(logits.shape(), type);
     tape.ops().cross_entropy_gradient(logits, block_own, maximum, sums,
@@ -84,6 +84,13 @@ double TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
     *x.gradient() = group_.wait(sum);
     tape.use(*layer.weight);
     tape.record([&tape, &layer] { tape.finish(*layer.weight); });
+  }
+  double total = 0.0;
+  std::span<const std::int32_t> rest = targets;
+  for (const Tensor& sums : all_sums) {
+    const auto count = static_cast<std::size_t>(sums.shape()[1]);
+    total += sum_losses(sums, rest.first(count));
+    rest = rest.subspan(count);
   }
   return total * scale;
 }

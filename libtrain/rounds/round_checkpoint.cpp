@@ -51,7 +51,7 @@ std::vector<LogicalTensor> Rounds::outer_tensors() const {
     const auto& from = lane_->state->values;
     values = Tensor(grid_.device().memory(MemoryUse::optimizer_state),
                     {static_cast<std::int64_t>(from.size())}, DataType::f32);
-    std::ranges::copy(from, values.span<float>().begin());
+    values.copy_from_host(std::as_bytes(std::span(from)));
   }
   std::vector<LogicalTensor> tensors;
   std::int64_t begin = 0;  // in the lane, where one array follows the other
@@ -86,8 +86,9 @@ void Rounds::resume(const std::string& outer_state, std::span<const LogicalTenso
   loaded->id = state.id;
   for (const LogicalTensor& tensor : tensors) {
     if (!tensor.local.defined()) continue;
-    const auto part = tensor.local.span<float>();
-    loaded->values.insert(loaded->values.end(), part.begin(), part.end());
+    const std::size_t begin = loaded->values.size();
+    loaded->values.resize(begin + static_cast<std::size_t>(tensor.local.elements()));
+    tensor.local.copy_to_host(std::as_writable_bytes(std::span(loaded->values).subspan(begin)));
   }
   const std::uint64_t hash = combined_hash(lane_ ? loaded->hash() : 0);
   if (hash != state.hash) {

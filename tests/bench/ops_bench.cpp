@@ -1,13 +1,15 @@
 // Time of every op at the shapes of GPT-2 124M and of a small GPT, beside what this machine's cores
-// and memory do in the same run.
+// and memory do in the same run, or a GPU's data sheet and its memory.
 //
-//   ops_bench [--threads N] [--dtype f32|bf16] [--only TEXT] [--clock wall|cpu]
+//   ops_bench [--device cpu|cuda] [--threads N] [--dtype f32|bf16] [--only TEXT] [--clock wall|cpu]
 //
-// Columns: op, shape, milliseconds (median), GFLOP/s or GB/s, and its share of the measured peak.
-// GB/s counts each tensor once per pass that the op must make over it, whatever the caches hold.
+// Columns: op, milliseconds (median), GFLOP/s or GB/s, and its share of the peak: how close it
+// comes to its floor. GB/s counts each tensor once per pass that the op must make over it, whatever
+// the caches hold.
 
 #include <cstdlib>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,12 +17,14 @@
 #include <fmt/format.h>
 
 #include "libtrain/ops/device.hpp"
+#include "tests/bench/ops_bench_device.hpp"
 #include "tests/bench/ops_bench_machine.hpp"
 
 namespace train::bench {
 namespace {
 
 struct Options {
+  bool cuda = false;
   int threads = 2;
   DataType type = DataType::f32;
   std::string only;
@@ -32,22 +36,24 @@ struct Model {
   std::int64_t batch, context, width, heads, vocabulary;
   std::int64_t rows() const { return batch * context; }
 };
-constexpr Model models[] = {{"124M", 4, 256, 768, 12, 50304},
-                            {"124M long", 1, 1024, 768, 12, 0},
-                            {"small", 12, 64, 128, 4, 96}};
+constexpr Model cpu_models[] = {{"124M", 4, 256, 768, 12, 50304},
+                                {"124M long", 1, 1024, 768, 12, 0},
+                                {"small", 12, 64, 128, 4, 96}};
+constexpr Model cuda_models[] = {{"124M", 8, 1024, 768, 12, 50304},
+                                 {"1558M", 4, 1024, 1600, 25, 50304}};
+
+std::unique_ptr<Device> make_device(const Options& options) {
+  return options.cuda ? make_cuda_device(0) : make_cpu_device(options.threads);
+}
 
 class Bench {
  public:
   Bench(const Options& options, const Model& model, const Machine& machine)
-      : options_(options),
-        model_(model),
-        machine_(machine),
-        device_(make_cpu_device(options.threads)) {}
+      : options_(options), model_(model), machine_(machine), device_(make_device(options)) {}
 
   void run() {
-    fmt::print("\n{}: batch {}, context {}, width {}, {} heads, {}, {} threads\n", model_.name,
-               model_.batch, model_.context, model_.width, model_.heads, name_of(options_.type),
-               options_.threads);
+    fmt::print("\n{}: batch {}, context {}, width {}, {} heads, {}\n", model_.name, model_.batch,
+               model_.context, model_.width, model_.heads, name_of(options_.type));
     attention();
     const std::int64_t width = model_.width;
     linear("qkv", width, 3 * width, Activation::none);
@@ -67,8 +73,10 @@ class Bench {
   // Small numbers that differ, so that no product overflows or is denormal.
   Tensor tensor(Shape shape, DataType type) const {
     Tensor f32(device_->memory(), shape, DataType::f32);
+    std::vector<float> values(static_cast<std::size_t>(shape.elements()));
     std::int64_t i = 0;
-    for (float& x : f32.span<float>()) x = static_cast<float>(i++ * 7919 % 1009) * 1e-3f - 0.5f;
+    for (float& x : values) x = static_cast<float>(i++ * 7919 % 1009) * 1e-3f - 0.5f;
+    f32.copy_from_host(std::as_bytes(std::span(values)));
     if (type == DataType::f32) return f32;
     Tensor other(device_->memory(), shape, type);
     ops().convert(f32, other);
@@ -79,7 +87,8 @@ class Bench {
   void report(const std::string& name, double amount, double peak, const char* unit,
               const std::function<void()>& call) const {
     if (name.find(options_.only) == std::string::npos) return;
-    const double seconds = median_seconds(options_.clock, call);
+    const double seconds =
+        options_.cuda ? median_seconds_on(*device_, call) : median_seconds(options_.clock, call);
     const double rate = amount / seconds * 1e-9;
     fmt::print("  {:<28} {:>9.3f} ms {:>8.1f} {} {:>4.0f} %\n", name, seconds * 1e3, rate, unit,
                100.0 * rate / peak);
@@ -218,7 +227,9 @@ Options parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string_view name = argv[i], value = argv[i + 1];
-    if (name == "--threads") {
+    if (name == "--device" && (value == "cpu" || value == "cuda")) {
+      options.cuda = value == "cuda";
+    } else if (name == "--threads") {
       options.threads = std::atoi(argv[i + 1]);
     } else if (name == "--dtype" && (value == "f32" || value == "bf16")) {
       options.type = value == "f32" ? DataType::f32 : DataType::bf16;
@@ -228,8 +239,8 @@ Options parse(int argc, char** argv) {
       options.clock = value == "wall" ? Clock::wall : Clock::processor;
     } else {
       throw Error(
-          fmt::format("{} {}: ops_bench takes --threads N, --dtype f32|bf16, --only TEXT, "
-                      "--clock wall|cpu",
+          fmt::format("{} {}: ops_bench takes --device cpu|cuda, --threads N, --dtype f32|bf16, "
+                      "--only TEXT, --clock wall|cpu",
                       name, value));
     }
   }
@@ -242,10 +253,17 @@ Options parse(int argc, char** argv) {
 int main(int argc, char** argv) try {
   using namespace train::bench;
   const Options options = parse(argc, argv);
+  if (options.cuda) {
+    const Machine machine = measure_device(*make_device(options), options.type);
+    fmt::print("peak: {:.0f} GFLOP/s {}, copies {:.1f} GB/s on a GPU\n", machine.gflops,
+               train::name_of(options.type), machine.gigabytes_per_s);
+    for (const auto& model : cuda_models) Bench(options, model, machine).run();
+    return 0;
+  }
   const Machine machine = measure_machine(options.clock, options.threads);
   fmt::print("peak: {:.0f} GFLOP/s f32, triad {:.1f} GB/s on {} threads\n", machine.gflops,
              machine.gigabytes_per_s, options.threads);
-  for (const auto& model : models) Bench(options, model, machine).run();
+  for (const auto& model : cpu_models) Bench(options, model, machine).run();
 } catch (const train::Error& error) {
   fmt::print(stderr, "{}\n", error.what());
   return 1;

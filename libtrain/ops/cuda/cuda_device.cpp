@@ -4,6 +4,7 @@
 #include "collectives/error.hpp"
 #include "libtrain/ops/cuda/cuda_ops.hpp"
 #include "libtrain/ops/cuda/matrix.hpp"
+#include "libtrain/ops/cuda/peak_flops.hpp"
 #include "libtrain/ops/device.hpp"
 #include "libtrain/tensor/cuda/check.hpp"
 
@@ -18,18 +19,16 @@ CudaOps::CudaOps(CudaMemory& memory)
 
 CudaOps::~CudaOps() = default;
 
+std::optional<double> CudaOps::peak_flops(DataType type) const {
+  return cuda::peak_flops(kind_of(stream_.device()), type);
+}
+
 }  // namespace cuda
 
 namespace {
 
-int devices() {
-  int count = 0;
-  cuda::check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
-  return count;
-}
-
 int checked(int index) {
-  const int count = devices();
+  const int count = count_cuda_devices();
   if (index < 0 || index >= count) {
     throw Error(fmt::format(
         "CUDA device {} does not exist: this process sees {} of them, counted from 0; start at "
@@ -44,7 +43,8 @@ int checked(int index) {
 std::unique_ptr<Device> make_cuda_device(int index) {
   auto memory = std::make_unique<cuda::CudaMemory>(checked(index));
   auto ops = std::make_unique<cuda::CudaOps>(*memory);
-  return std::make_unique<Device>(std::move(memory), std::move(ops));
+  const Gpu gpu{index, memory->stream().get()};
+  return std::make_unique<Device>(std::move(memory), std::move(ops), gpu);
 }
 
 }  // namespace train

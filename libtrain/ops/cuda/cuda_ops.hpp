@@ -24,6 +24,7 @@ class CudaOps final : public Ops {
   ~CudaOps() override;
 
   const std::string& name() const override { return name_; }
+  std::optional<double> peak_flops(DataType type) const override;
 
   void linear(const Tensor& x, const Tensor& w, const Tensor& bias, Activation activation,
               const Tensor& pre, const Tensor& y) override;

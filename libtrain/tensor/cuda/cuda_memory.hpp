@@ -24,6 +24,7 @@ class CudaMemory final : public Memory {
 
   void* allocate(std::size_t bytes) override;
   void release(void* block, std::size_t bytes) noexcept override;
+  bool on_host() const override { return false; }
   /// Behind the stream's earlier work; `source` may change once this returns.
   void copy_from_host(void* target, const void* source, std::size_t bytes) override;
   /// Waits for the stream's earlier work.

@@ -1,0 +1,9 @@
+#include "tests/support/rank_device.hpp"
+
+namespace train::test {
+
+std::unique_ptr<Device> rank_device() {
+  return make_cpu_device(1);
+}
+
+}  // namespace train::test

@@ -1,0 +1,36 @@
+// Which device a rank gets, and which it is refused.
+#include <doctest/doctest.h>
+
+#include "collectives/local/world.hpp"
+#include "libtrain/parallel/grid.hpp"
+
+using namespace train;
+
+TEST_CASE("a node's ranks take its GPUs in turn") {
+  CHECK(choose_gpu({.rank = 0, .ranks = 1}, 8) == 0);
+  CHECK(choose_gpu({.rank = 3, .ranks = 4}, 4) == 3);
+  CHECK(choose_gpu({.rank = 3, .ranks = 4}, 2) == 1);
+  // A launcher that shows each rank its own GPU alone.
+  CHECK(choose_gpu({.rank = 3, .ranks = 4}, 1) == 0);
+}
+
+TEST_CASE("ranks that would share a GPU are refused, with the way out, on every rank") {
+  local::run(3, [](Communicator& world) {
+    const std::string own[] = {"a", "b", "c"};
+    require_own_gpus(world, own[world.rank()]);
+    const std::string shared[] = {"a", "b", "a"};
+    CHECK_THROWS_WITH_AS(require_own_gpus(world, shared[world.rank()]),
+                         doctest::Contains("ranks 0 and 2 have the same GPU"), Error);
+    CHECK_THROWS_WITH_AS(require_own_gpus(world, "d"), doctest::Contains("--share-gpu"), Error);
+  });
+}
+
+TEST_CASE("an unknown device is refused with those that there are") {
+  CHECK_THROWS_WITH_AS(make_device({.device = "tpu"}, {}),
+                       doctest::Contains("--device tpu: devices are cpu and cuda"), Error);
+}
+
+TEST_CASE("the processor's cores are shared by a node's ranks") {
+  CHECK(threads_per_rank({.threads = 3}, 2) == 3);
+  CHECK(threads_per_rank({}, 1 << 20) == 1);
+}
