@@ -8,8 +8,12 @@
 namespace train::cuda {
 namespace {
 
-// Large enough that the 10 µs of starting a copy vanish beside the 100 µs that it takes.
-constexpr std::size_t part_bytes = std::size_t{4} << 20;
+// Large enough that the 10 µs of starting a copy are little beside the copy itself; a micro-batch's
+// tokens fit in one.
+constexpr std::size_t up_bytes = std::size_t{1} << 20;
+constexpr std::size_t up_parts = 16;
+constexpr std::size_t down_bytes = std::size_t{4} << 20;
+constexpr std::size_t down_parts = 2;
 
 }  // namespace
 
@@ -19,26 +23,24 @@ PinnedBlock::PinnedBlock(std::size_t bytes) : bytes_(bytes) {
   block_.reset(block);
 }
 
-Staging::Part::Part(const Stream& stream) : block(part_bytes), free(stream) {}
-
-Staging::Lane::Lane(const Stream& stream) : parts{Part(stream), Part(stream)} {}
-
-Staging::Part& Staging::Lane::take() {
-  Part& part = parts[next];
-  next = 1 - next;
-  part.free.wait();
-  return part;
+Staging::Lane::Lane(const Stream& stream, std::size_t count, std::size_t bytes)
+    : part_bytes(bytes) {
+  stream.use();
+  parts.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) parts.emplace_back(stream, bytes);
 }
 
 Staging::Staging(const Stream& stream)
-    : stream_((stream.use(), stream)), up_(stream), down_(stream) {}
+    : stream_(stream), up_(stream, up_parts, up_bytes), down_(stream, down_parts, down_bytes) {}
 
 void Staging::upload(void* device, const void* host, std::size_t bytes) {
   std::lock_guard lock(up_.mutex);
   stream_.use();
-  for (std::size_t done = 0; done < bytes; done += part_bytes) {
-    const std::size_t count = std::min(part_bytes, bytes - done);
-    Part& part = up_.take();
+  for (std::size_t done = 0; done < bytes; done += up_.part_bytes) {
+    const std::size_t count = std::min(up_.part_bytes, bytes - done);
+    Part& part = up_.parts[up_.next];
+    up_.next = (up_.next + 1) % up_.parts.size();
+    part.free.wait();
     std::memcpy(part.block.data(), static_cast<const std::byte*>(host) + done, count);
     check(cudaMemcpyAsync(static_cast<std::byte*>(device) + done, part.block.data(), count,
                           cudaMemcpyHostToDevice, stream_.get()),
@@ -50,8 +52,9 @@ void Staging::upload(void* device, const void* host, std::size_t bytes) {
 void Staging::download(void* host, const void* device, std::size_t bytes) {
   std::lock_guard lock(down_.mutex);
   stream_.use();
+  const std::size_t part_bytes = down_.part_bytes;
   const auto start = [&](std::size_t begin) {
-    Part& part = down_.parts[begin / part_bytes % 2];
+    Part& part = down_.parts[begin / part_bytes % down_parts];
     check(
         cudaMemcpyAsync(part.block.data(), static_cast<const std::byte*>(device) + begin,
                         std::min(part_bytes, bytes - begin), cudaMemcpyDeviceToHost, stream_.get()),
@@ -61,7 +64,7 @@ void Staging::download(void* host, const void* device, std::size_t bytes) {
   if (bytes > 0) start(0);
   for (std::size_t done = 0; done < bytes; done += part_bytes) {
     if (done + part_bytes < bytes) start(done + part_bytes);
-    const Part& part = down_.parts[done / part_bytes % 2];
+    const Part& part = down_.parts[done / part_bytes % down_parts];
     part.free.wait();
     std::memcpy(static_cast<std::byte*>(host) + done, part.block.data(),
                 std::min(part_bytes, bytes - done));

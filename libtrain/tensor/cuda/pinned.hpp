@@ -1,8 +1,8 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <mutex>
+#include <vector>
 
 #include "collectives/unique_handle.hpp"
 #include "libtrain/tensor/cuda/stream.hpp"
@@ -28,9 +28,10 @@ class PinnedBlock {
   UniqueHandle<PinnedTraits> block_;
 };
 
-/// Copies between pageable host memory and a device by way of two pinned blocks in turn: while the
-/// device copies one, the host copies the other. Ordered with the stream's work. Threads may share
-/// it; each direction has its own blocks.
+/// Copies between pageable host memory and a device by way of pinned blocks in turn: while the
+/// device copies one, the host copies the next. Ordered with the stream's work. Threads may share
+/// it; each direction has its own blocks: many small ones up, because those are free only once the
+/// stream has come to them and the host shall run ahead of it; two large ones down.
 class Staging {
  public:
   explicit Staging(const Stream& stream);
@@ -43,16 +44,16 @@ class Staging {
 
  private:
   struct Part {
-    Part(const Stream& stream);
+    Part(const Stream& stream, std::size_t bytes) : block(bytes), free(stream) {}
     PinnedBlock block;
     Event free;  // passed: the device is done with the block
   };
   struct Lane {
-    Lane(const Stream& stream);
+    Lane(const Stream& stream, std::size_t parts, std::size_t part_bytes);
+    std::size_t part_bytes;
     std::mutex mutex;
-    std::array<Part, 2> parts;
+    std::vector<Part> parts;
     std::size_t next = 0;
-    Part& take();
   };
 
   const Stream& stream_;
