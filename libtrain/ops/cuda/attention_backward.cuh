@@ -30,6 +30,7 @@ struct BackwardTiles {
   static constexpr std::size_t statistics_bytes = 2 * others * sizeof(float);
   static constexpr std::size_t shared_bytes =
       2 * tile_bytes + stages * (2 * other_bytes + statistics_bytes) + warps * staging;
+  static_assert(shared_bytes <= shared_bytes_max);
 };
 
 /// Where the heads lie. Strides are in elements; rows of dqkv are like qkv's, of dout like out's.

@@ -1,7 +1,8 @@
 #include <algorithm>
 
-#include "libtrain/ops/cuda/attention_forward.cuh"
+#include "libtrain/ops/cuda/attention_forward.hpp"
 #include "libtrain/ops/cuda/attention_shape.hpp"
+#include "libtrain/ops/cuda/attention_tile.cuh"
 #include "libtrain/ops/cuda/cuda_ops.hpp"
 #include "libtrain/ops/cuda/map.cuh"
 
@@ -176,7 +177,7 @@ void run_tiled(const Tensor& qkv, const AttentionShape& shape, std::int64_t posi
   heads.group = static_cast<int>(shape.heads / shape.kv_heads);
   heads.head_width = static_cast<int>(shape.head_width);
   heads.vectors = chunks_fit(shape, {&qkv, &keys, &values, &out});
-  launch_attention_forward(heads, AttentionDropout(Dropout{}), stream);
+  attention_forward(heads, Dropout{}, stream);
 }
 
 // Fewer new positions than this go one by one: a tile of queries would mostly be empty.

@@ -14,6 +14,9 @@ namespace train::cuda {
 /// log2(e): exponentials are powers of two, which is what the hardware has.
 inline constexpr float log2_e = 1.4426950408889634f;
 
+/// What a block may have of shared memory on every GPU from compute capability 8.0 on.
+inline constexpr std::size_t shared_bytes_max = 99 * 1024;
+
 inline constexpr int warp_rows = 16;
 inline constexpr int block_columns = 8;
 

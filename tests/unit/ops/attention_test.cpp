@@ -91,6 +91,41 @@ TEST_CASE("attention and its backward") {
   }
 }
 
+// Widths between those that kernels are made for, and masks whose rows begin at multiples of four
+// numbers: then neighbours may share what they draw.
+constexpr AttentionShape wide_shapes[] = {
+    {.batch = 2, .context = 72, .heads = 4, .kv_heads = 2, .head_width = 64},
+    {.batch = 1, .context = 68, .heads = 2, .kv_heads = 1, .head_width = 96},
+    {.batch = 1, .context = 40, .heads = 2, .kv_heads = 2, .head_width = 128},
+    {.batch = 1, .context = 36, .heads = 2, .kv_heads = 1, .head_width = 201},
+    {.batch = 1, .context = 68, .heads = 1, .kv_heads = 1, .head_width = 256},
+};
+
+TEST_CASE("attention of wide heads, with masks of whole groups of numbers") {
+  for (const AttentionShape& shape : wide_shapes) {
+    CAPTURE(shape.context);
+    CAPTURE(shape.head_width);
+    for (const float probability : {0.0f, 0.4f}) {
+      CAPTURE(probability);
+      compare_with_reference([&](Bench& bench) {
+        const Dropout dropout{.probability = probability, .key = 8, .step = 2, .first_index = 12};
+        const Tensor qkv = bench.input(qkv_shape(shape), 2.0);
+        const Tensor dout = bench.input(out_shape(shape));
+        const Tensor out = bench.output("out", out_shape(shape));
+        const Tensor lse = bench.statistics("lse", lse_shape(shape));
+        bench.ops().attention(qkv, shape, dropout, out, lse);
+        bench.ops().attention_backward(qkv, shape, dropout, out, lse, dout,
+                                       bench.output("dqkv", qkv_shape(shape)));
+        const Shape cache{shape.batch, 2 * shape.context, shape.kv_heads * shape.head_width};
+        const Tensor keys = bench.input(cache), values = bench.input(cache);
+        bench.ops().attention_extend(qkv, shape, 17, keys, values,
+                                     bench.output("extended", out_shape(shape)));
+        bench.compare("keys", keys);
+      });
+    }
+  }
+}
+
 TEST_CASE("attention with large scores is stable") {
   const AttentionShape shape{
       .batch = 1, .context = 70, .heads = 2, .kv_heads = 1, .head_width = 16};

@@ -1,15 +1,14 @@
-#pragma once
-
 #include "libtrain/ops/cuda/attention_dropout.cuh"
+#include "libtrain/ops/cuda/attention_forward.hpp"
 #include "libtrain/ops/cuda/attention_tile.cuh"
 #include "libtrain/tensor/cuda/launch.cuh"
 
-// Attention's forward pass: shared by training, where keys and values lie in qkv, and generation,
-// where they lie in caches. A block of threads takes some queries of one head, 16 per warp, and
-// goes through the keys that these see, tile by tile, with a running maximum and sum (Dao:
-// "FlashAttention-2", 2023, algorithm 1). While scores are computed, values are on their way, and
-// while probabilities meet values, the next keys.
+// A block of threads takes some queries of one head, 16 per warp, and goes through the keys that
+// these see, tile by tile, with a running maximum and sum (Dao: "FlashAttention-2", 2023, algorithm
+// 1). While scores are computed, values are on their way, and while probabilities meet values, the
+// next keys.
 namespace train::cuda {
+namespace {
 
 /// How many queries and keys meet at a time: what shared memory and registers hold.
 template <typename T, int width>
@@ -25,23 +24,7 @@ struct ForwardTiles {
   static constexpr bool keeps_queries = narrow && width <= 128;
   static constexpr std::size_t shared_bytes =
       Tile<T, width>::bytes(queries + 2 * keys) + warps * staging_bytes<T, keys>();
-};
-
-/// Where the heads of a batch of sequences lie. Strides are in elements.
-template <typename T>
-struct ForwardHeads {
-  const T* query;
-  const T* key;
-  const T* value;
-  T* out;
-  float* lse;                                               ///< null: not kept
-  std::int64_t query_stride, key_stride, out_stride;        ///< of rows
-  std::int64_t query_sequence, key_sequence, out_sequence;  ///< of sequences
-  std::int64_t queries;                                     ///< of each sequence
-  std::int64_t position;                                    ///< of query 0, among the keys
-  int batch, heads, group, head_width;
-  int all_heads;  ///< that dropout counts
-  bool vectors;
+  static_assert(shared_bytes <= shared_bytes_max);
 };
 
 template <typename T, int width>
@@ -216,15 +199,16 @@ class ForwardBlock {
 
 template <typename T, int width>
 __global__ void __launch_bounds__(ForwardTiles<T, width>::threads)
-    attention_forward(const __grid_constant__ ForwardHeads<T> heads,
-                      const __grid_constant__ AttentionDropout dropout) {
+    attention_forward_kernel(const __grid_constant__ ForwardHeads<T> heads,
+                             const __grid_constant__ AttentionDropout dropout) {
   ForwardBlock<T, width>(heads, dropout).run();
 }
 
-/// Queries of all heads. head_width is at most 256.
+}  // namespace
+
 template <typename T>
-void launch_attention_forward(const ForwardHeads<T>& heads, const AttentionDropout& dropout,
-                              const Stream& stream) {
+void attention_forward(const ForwardHeads<T>& heads, const Dropout& dropout, const Stream& stream) {
+  const AttentionDropout mask(dropout);
   with_padded_width(heads.head_width, [&]<int width>() {
     using Tiles = ForwardTiles<T, width>;
     const std::int64_t tiles = (heads.queries + Tiles::queries - 1) / Tiles::queries;
@@ -232,8 +216,11 @@ void launch_attention_forward(const ForwardHeads<T>& heads, const AttentionDropo
     shape.grid = dim3(static_cast<unsigned>(tiles * heads.batch * heads.heads));
     shape.block = dim3(Tiles::threads);
     shape.shared_bytes = Tiles::shared_bytes;
-    launch(attention_forward<T, width>, shape, stream, heads, dropout);
+    launch(attention_forward_kernel<T, width>, shape, stream, heads, mask);
   });
 }
+
+template void attention_forward(const ForwardHeads<float>&, const Dropout&, const Stream&);
+template void attention_forward(const ForwardHeads<BFloat16>&, const Dropout&, const Stream&);
 
 }  // namespace train::cuda

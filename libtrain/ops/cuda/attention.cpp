@@ -1,4 +1,4 @@
-#include "libtrain/ops/cuda/attention_forward.cuh"
+#include "libtrain/ops/cuda/attention_forward.hpp"
 #include "libtrain/ops/cuda/attention_shape.hpp"
 #include "libtrain/ops/cuda/cuda_ops.hpp"
 
@@ -27,7 +27,7 @@ void run(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,
   heads.head_width = static_cast<int>(shape.head_width);
   heads.all_heads = static_cast<int>(shape.all_heads == 0 ? shape.heads : shape.all_heads);
   heads.vectors = chunks_fit(shape, {&qkv, &out});
-  launch_attention_forward(heads, AttentionDropout(dropout), stream);
+  attention_forward(heads, dropout, stream);
 }
 
 }  // namespace
