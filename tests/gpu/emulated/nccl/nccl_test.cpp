@@ -205,6 +205,7 @@ TEST_CASE("what NCCL finds out about a peer ends the call long before its deadli
     host.barrier().wait();
     auto work = rank.ranks().all_reduce(buffer, buffer, ReduceOp::sum);
     work.wait();
+    host.barrier().wait();  // both have launched it
     if (host.rank() == 0) emulated::nccl_lose_peer(0);
     const auto began = Clock::now();
     const auto text = error_of([&] { static_cast<void>(work.wait_until(began + 30s)); });
