@@ -1,6 +1,8 @@
 #include "collectives/nccl/comm.hpp"
 
 #include <cstring>
+#include <future>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -13,6 +15,24 @@ namespace train::nccl {
 namespace {
 
 constexpr std::chrono::microseconds settle_interval{20};
+constexpr std::chrono::seconds abort_grace{10};
+
+// An abort frees memory, for which CUDA waits for all work of the device: for ever where that hangs
+// for another reason. Then NCCL's communicator is left to the thread that waits.
+void abort_within_grace(ncclComm_t comm) noexcept {
+  auto aborted = std::make_shared<std::promise<void>>();
+  auto end = aborted->get_future();
+  try {
+    std::thread([comm, aborted] {
+      ncclCommAbort(comm);
+      aborted->set_value();
+    }).detach();
+  } catch (const std::system_error&) {
+    ncclCommAbort(comm);
+    return;
+  }
+  static_cast<void>(end.wait_for(abort_grace));
+}
 
 }  // namespace
 
@@ -38,7 +58,7 @@ Comm::Comm(std::shared_ptr<Gpu> gpu, const Id& id, int rank, int size, Deadline 
     settle(lock, "ncclCommInitRankConfig", deadline);
   } catch (const Error&) {
     if (!lock.owns_lock()) lock.lock();
-    if (comm_) ncclCommAbort(std::exchange(comm_, nullptr));
+    if (comm_) abort_within_grace(std::exchange(comm_, nullptr));
     throw;
   }
 }
@@ -91,7 +111,7 @@ void Comm::check_async() {
 
 void Comm::abort() noexcept {
   std::lock_guard lock(mutex_);
-  if (comm_) ncclCommAbort(std::exchange(comm_, nullptr));
+  if (comm_) abort_within_grace(std::exchange(comm_, nullptr));
 }
 
 void Comm::close(std::chrono::milliseconds grace) noexcept {
@@ -104,7 +124,7 @@ void Comm::close(std::chrono::milliseconds grace) noexcept {
     ncclCommDestroy(std::exchange(comm_, nullptr));
   } catch (const Error&) {
     if (!lock.owns_lock()) lock.lock();
-    if (comm_) ncclCommAbort(std::exchange(comm_, nullptr));
+    if (comm_) abort_within_grace(std::exchange(comm_, nullptr));
   }
 }
 

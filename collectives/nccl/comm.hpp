@@ -37,7 +37,7 @@ class Comm {
   void launch(const char* what, Deadline deadline, const std::function<void(ncclComm_t)>& body);
   /// Throws what NCCL found out since the last call, such as a peer that died.
   void check_async();
-  /// Ends NCCL's work in the stream, done or not.
+  /// Ends NCCL's work in the stream, done or not. Returns after some seconds at the latest.
   void abort() noexcept;
   /// Once the stream's work is done. NCCL lets go of memory that other ranks may still read, so it
   /// waits for them; those that do not come within `grace` have failed or hang.

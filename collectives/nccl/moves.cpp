@@ -165,7 +165,7 @@ void Moves::gather(ConstBuffer own, std::byte* all, std::span<const std::size_t>
     auto* block = all;
     for (int root = 0; root < who_.size; ++root) {
       if (counts[at(root)] == 0) continue;
-      const auto* source = root == who_.rank ? own.data : nullptr;
+      const auto* source = root == who_.rank ? own.data : block;  // read at the root alone
       check(ncclBroadcast(source, block, counts[at(root)], type, root, comm, comm_.stream()),
             "ncclBroadcast", comm);
       block += counts[at(root)] * size_of(own.type);

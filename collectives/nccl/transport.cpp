@@ -123,6 +123,8 @@ void NcclTransport::open(const Operation& operation) {
 
 void NcclTransport::look() {
   host_->check_peers();
+  // One group's abort may have to wait for the kernels of all.
+  gpu_->lost().raise_if_set();
   std::lock_guard lock(mutex_);
   if (comm_) comm_->check_async();
 }

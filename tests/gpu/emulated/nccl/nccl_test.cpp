@@ -157,7 +157,7 @@ TEST_CASE("a rank whose GPU takes no part ends the call on all ranks at its dead
     if (host.rank() == 2) emulated::nccl_stall(2, true);
     host.barrier().wait();
     const auto other = rank.ranks().split(0, host.rank(), "other");
-    rank.ranks().set_timeout(300ms);
+    rank.ranks().set_timeout(2s);
     const auto began = Clock::now();
     auto work = rank.ranks().all_reduce(buffer, buffer, ReduceOp::sum);
     work.wait();
@@ -183,13 +183,15 @@ TEST_CASE("work of a compute stream that hangs is told from a peer's") {
     rank.ranks().all_reduce(buffer, buffer, ReduceOp::sum).wait();
     rank.ranks().barrier().wait();
     // The one that hangs is the first to say so.
-    rank.ranks().set_timeout(host.rank() == 1 ? 200ms : 30s);
+    rank.ranks().set_timeout(host.rank() == 1 ? 2s : 40s);
+    host.barrier().wait();
     if (host.rank() == 1) gate.close_on(rank.stream());
     auto work = rank.ranks().all_reduce(buffer, buffer, ReduceOp::sum);
     const auto text = error_of([&] { static_cast<void>(work.wait_until(Clock::now() + 20s)); });
     CAPTURE(text);
     CHECK(says(text, "stalled on rank 1 of 2"));
     CHECK(says(text, "This rank's GPU has not come to it"));
+    host.barrier().wait();  // else the GPU may come to it before it is told not to
     gate.open = true;
   });
 }
