@@ -314,6 +314,23 @@ TEST_CASE("attention extended by new positions") {
   });
 }
 
+TEST_CASE("attention extended over caches of another type") {
+  for_each_shape([](const AttentionShape& shape) {
+    compare_with_reference([&](Bench& bench) {
+      const DataType other = bench.type() == DataType::f32 ? DataType::bf16 : DataType::f32;
+      const Shape cache{shape.batch, shape.context + 3, shape.kv_heads * shape.head_width};
+      const Tensor keys = bench.input_of(other, cache), values = bench.input_of(other, cache);
+      // Numbers that both types hold, so that it does not matter which copy is read.
+      const Tensor qkv = bench.input(qkv_shape(shape));
+      bench.ops().convert(bench.input_of(DataType::bf16, qkv_shape(shape), 2.0), qkv);
+      bench.ops().attention_extend(qkv, shape, 3, keys, values,
+                                   bench.output_of(bench.type(), "out", out_shape(shape)));
+      bench.compare("keys", keys);
+      bench.compare("values", values);
+    });
+  });
+}
+
 // Rows begin … end-1 of each sequence of a [batch·context, width] tensor.
 std::vector<double> positions_of(const Tensor& rows, std::int64_t batch, std::int64_t begin,
                                  std::int64_t end) {

@@ -61,6 +61,23 @@ TEST_CASE("gradients of linear") {
   }
 }
 
+TEST_CASE("products of factors of two types") {
+  for (const Write write : writes) {
+    CAPTURE(static_cast<int>(write));
+    compare_with_reference([&](Bench& bench) {
+      const DataType other = bench.type() == DataType::f32 ? DataType::bf16 : DataType::f32;
+      const std::int64_t m = 33, n = 24, k = 40;
+      const Tensor x = bench.input({m, k}), w = bench.input_of(other, {n, k});
+      const Tensor dy = bench.input_of(other, {m, n});
+      bench.ops().linear(x, w, bench.input({n}), Activation::gelu_tanh, bench.output("pre", {m, n}),
+                         bench.output("y", {m, n}));
+      bench.ops().linear_grad_input(dy, w, bench.gradient("dx", {m, k}, write));
+      bench.ops().linear_grad_weight(dy, x, bench.gradient("dw", {n, k}, write),
+                                     bench.gradient("dbias", {n}, write));
+    });
+  }
+}
+
 TEST_CASE("products wide enough to be worked on in blocks of columns") {
   const std::int64_t m = 3, n = 257, k = 4100;
   compare_with_reference([&](Bench& bench) {
