@@ -35,7 +35,7 @@ class Communicator {
   virtual const std::string& name() const = 0;
 
   /// receive = reduction over ranks of send; all ranks get the same bits. Buffers of one count may
-  /// be the same memory. Cost 2 S (n-1)/n. Summation order is the rank order.
+  /// be the same memory. Cost 2 S (n-1)/n. Summed in rank order (on GPUs: see nccl::Sums).
   virtual Work all_reduce(ConstBuffer send, Buffer receive, ReduceOp op) = 0;
   /// The reduction of `send`, cut into blocks of counts[r] elements: rank r receives block r.
   /// In place: receive points at this rank's block within send. Cost S (n-1)/n.

@@ -24,8 +24,8 @@ class [[nodiscard]] Work {
   Work() = default;
   explicit Work(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
-  /// Returns when the call is done; throws Error when it failed or the communicator's own
-  /// deadline passed.
+  /// Returns when the call is done (a GPU's buffers: for the GPU's later work, see nccl/world.hpp);
+  /// throws Error when it failed or the communicator's own deadline passed.
   void wait();
   /// Like wait(), but gives up waiting (not the call) at `deadline`: returns false then.
   [[nodiscard]] bool wait_until(Deadline deadline);
