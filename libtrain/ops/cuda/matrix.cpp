@@ -4,6 +4,7 @@
 #include <compare>
 #include <map>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include <cublasLt.h>
@@ -16,14 +17,19 @@
 namespace train::cuda {
 namespace {
 
-void check(cublasStatus_t status, const char* what, const Product& product) {
+void check(cublasStatus_t status, const char* what, const std::string& in = "") {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw Error(fmt::format(
-      "cuBLASLt: {} failed: {}, in a product [{},{}] x [{},{}] of {} into {}; check that the "
-      "libcublasLt that the program finds is that of the CUDA that it was built with, and run "
-      "again under compute-sanitizer",
-      what, cublasLtGetStatusString(status), product.m, product.k, product.k, product.n,
-      name_of(product.a.type), name_of(product.c_type)));
+      "cuBLASLt: {} failed{}: {}; check that the libcublasLt that the program finds is that of the "
+      "CUDA that it was built with, and run again under compute-sanitizer, or use --device cpu",
+      what, in, cublasLtGetStatusString(status)));
+}
+
+void check(cublasStatus_t status, const char* what, const Product& product) {
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  check(status, what,
+        fmt::format(" in a product [{},{}] x [{},{}] of {} into {}", product.m, product.k,
+                    product.k, product.n, name_of(product.a.type), name_of(product.c_type)));
 }
 
 // A descriptor of cuBLASLt's, with the function that gives it back.
@@ -61,7 +67,7 @@ struct Key {
   std::int64_t m, n, k;
   DataType factors, result;
   bool a_transposed, b_transposed, add, bias, gelu, pre;
-  std::uint32_t a_alignment, b_alignment, c_alignment;
+  std::uint32_t a_alignment, b_alignment, c_alignment, bias_alignment, pre_alignment;
 
   explicit Key(const Product& product)
       : m(product.m),
@@ -77,7 +83,9 @@ struct Key {
         pre(product.pre != nullptr),
         a_alignment(alignment(product.a.data)),
         b_alignment(alignment(product.b.data)),
-        c_alignment(alignment(product.c)) {}
+        c_alignment(alignment(product.c)),
+        bias_alignment(alignment(product.bias)),
+        pre_alignment(alignment(product.pre)) {}
   auto operator<=>(const Key&) const = default;
 };
 
@@ -229,10 +237,11 @@ Matrix::Matrix(CudaMemory& memory) : memory_(memory), plans_(std::make_unique<Pl
   cuda::check(
       cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, memory_.stream().device()),
       "cudaDeviceGetAttribute");
-  // As the library's own default on Hopper, and more than any of its kernels takes before.
+  // At least twice what cuBLAS's documentation recommends (32 MiB on Hopper, 4 MiB before); what is
+  // taken is only what chosen kernels want.
   workspace_bytes_max_ = std::size_t{major >= 9 ? 64u : 32u} << 20;
   cublasLtHandle_t created = nullptr;
-  check(cublasLtCreate(&created), "cublasLtCreate", {});
+  check(cublasLtCreate(&created), "cublasLtCreate");
   plans_->library.reset(created);
 }
 
