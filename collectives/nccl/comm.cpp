@@ -19,11 +19,12 @@ constexpr std::chrono::seconds abort_grace{10};
 
 // An abort frees memory, for which CUDA waits for all work of the device: for ever where that hangs
 // for another reason. Then NCCL's communicator is left to the thread that waits.
-void abort_within_grace(ncclComm_t comm) noexcept {
+void abort_within_grace(ncclComm_t comm, int device) noexcept {
   auto aborted = std::make_shared<std::promise<void>>();
   auto end = aborted->get_future();
   try {
-    std::thread([comm, aborted] {
+    std::thread([comm, device, aborted] {
+      cudaSetDevice(device);
       ncclCommAbort(comm);
       aborted->set_value();
     }).detach();
@@ -58,7 +59,7 @@ Comm::Comm(std::shared_ptr<Gpu> gpu, const Id& id, int rank, int size, Deadline 
     settle(lock, "ncclCommInitRankConfig", deadline);
   } catch (const Error&) {
     if (!lock.owns_lock()) lock.lock();
-    if (comm_) abort_within_grace(std::exchange(comm_, nullptr));
+    if (comm_) abort_within_grace(std::exchange(comm_, nullptr), gpu_->index());
     throw;
   }
 }
@@ -111,7 +112,7 @@ void Comm::check_async() {
 
 void Comm::abort() noexcept {
   std::lock_guard lock(mutex_);
-  if (comm_) abort_within_grace(std::exchange(comm_, nullptr));
+  if (comm_) abort_within_grace(std::exchange(comm_, nullptr), gpu_->index());
 }
 
 void Comm::close(std::chrono::milliseconds grace) noexcept {
@@ -124,7 +125,7 @@ void Comm::close(std::chrono::milliseconds grace) noexcept {
     ncclCommDestroy(std::exchange(comm_, nullptr));
   } catch (const Error&) {
     if (!lock.owns_lock()) lock.lock();
-    if (comm_) abort_within_grace(std::exchange(comm_, nullptr));
+    if (comm_) abort_within_grace(std::exchange(comm_, nullptr), gpu_->index());
   }
 }
 

@@ -73,8 +73,12 @@ bool Flight::poll() {
 
 void Flight::look() {
   if (status_ != Status::launched) return;
+  gpu_->use();  // else a thread of the host's own would open the first GPU as well
   const auto state = cudaEventQuery(ended_.get());
-  if (state == cudaErrorNotReady) return;
+  if (state == cudaErrorNotReady) {
+    cudaGetLastError();  // which keeps even this for whoever looks next
+    return;
+  }
   check(state, "cudaEventQuery");
   float milliseconds = 0;
   check(cudaEventElapsedTime(&milliseconds, begun_.get(), ended_.get()), "cudaEventElapsedTime");
@@ -100,6 +104,7 @@ void Flight::fail(const detail::Fault& fault) {
 std::string Flight::describe_stall(const detail::Membership& who) const {
   const std::chrono::duration<double> elapsed = Clock::now() - time_called_;
   const bool begun = cudaEventQuery(begun_.get()) == cudaSuccess;
+  cudaGetLastError();
   return fmt::format(
       "{} in group '{}' (sequence {}) stalled on rank {} of {} while data moved between GPUs: it "
       "did not end within {:.2f} s. {}",
