@@ -36,7 +36,9 @@ NcclTransport::NcclTransport(std::shared_ptr<detail::Transport> host, std::share
             fail(fault);
           }) {}
 
-NcclTransport::~NcclTransport() = default;
+NcclTransport::~NcclTransport() {
+  cudaSetDevice(gpu_->index());  // the last thread to let go need not be one that used it
+}
 
 void NcclTransport::report_to(std::shared_ptr<detail::FaultLatch> latch) {
   latch_ = std::move(latch);
