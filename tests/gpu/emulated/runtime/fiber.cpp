@@ -1,5 +1,6 @@
 #include "tests/gpu/emulated/runtime/fiber.hpp"
 
+#include <sanitizer/asan_interface.h>
 #include <sys/mman.h>
 
 #include "tests/gpu/emulated/runtime/fail.hpp"
@@ -50,6 +51,8 @@ Fiber::Fiber(void (*entry)(void*), void* argument) {
   stack_ = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (stack_ == MAP_FAILED) fail("no memory for a thread's stack");
+  // Of a stack that lay here before, and was never left.
+  ASAN_UNPOISON_MEMORY_REGION(stack_, stack_bytes);
   *static_cast<std::uint64_t*>(stack_) = mark;
   auto* top = reinterpret_cast<void**>(static_cast<std::byte*>(stack_) + stack_bytes);
   // From the top: room that keeps the stack aligned to 16 where begin calls, begin itself, then
