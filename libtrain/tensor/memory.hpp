@@ -27,7 +27,7 @@ class Memory {
   virtual void release(void* block, std::size_t bytes) noexcept = 0;
 
   /// Whether the host may look at the blocks; where not, it copies.
-  virtual bool on_host() const { return true; }
+  virtual bool on_host() const = 0;
   virtual void copy_from_host(void* target, const void* source, std::size_t bytes) = 0;
   virtual void copy_to_host(void* target, const void* source, std::size_t bytes) = 0;
 

@@ -29,6 +29,7 @@ class MemoryAccount final : public Memory {
 
   void* allocate(std::size_t bytes) override;
   void release(void* block, std::size_t bytes) noexcept override;
+  bool on_host() const override { return base_.on_host(); }
   void copy_from_host(void* target, const void* source, std::size_t bytes) override;
   void copy_to_host(void* target, const void* source, std::size_t bytes) override;
 

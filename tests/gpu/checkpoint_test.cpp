@@ -12,21 +12,21 @@ using training::Run;
 
 namespace {
 
-using MakeDevice = std::unique_ptr<Device> (*)();
+using MakeDevice = std::unique_ptr<Device> (*)(int rank);
 
-std::unique_ptr<Device> on_cpu() {
+std::unique_ptr<Device> on_cpu(int) {
   return make_cpu_device(1);
 }
 
-std::unique_ptr<Device> on_gpu() {
-  return make_cuda_device(0);
+std::unique_ptr<Device> on_gpu(int rank) {
+  return make_cuda_device(rank % count_cuda_devices());
 }
 
 // Trains to `stop_at` and saves there, from the newest checkpoint if there is one.
 void train_piece(Communicator& world, Run run, MakeDevice make, CheckpointStore& store,
                  std::int64_t stop_at, Outcome& outcome) {
   run.trainer.stop_at = stop_at;
-  const Grid grid(world, run.grid, make());
+  const Grid grid(world, run.grid, make(world.rank()));
   const auto saved = saved_run(store, world);
   Gpt model(run.config, grid.device(), {run.type, 1, run.recompute});
   parallelize(model, grid, megatron_plan());
@@ -55,7 +55,7 @@ Outcome train_in_turns(Communicator& world, const Run& run, MakeDevice first, Ma
 
 void check(Communicator& world, Run run) {
   const Outcome whole = train_in_turns(world, run, on_cpu, on_cpu);
-  for (const auto& [first, then] : {std::pair{on_cpu, on_gpu}, std::pair{on_gpu, on_cpu}}) {
+  for (const auto& [first, then] : {std::pair{&on_cpu, &on_gpu}, std::pair{&on_gpu, &on_cpu}}) {
     const Outcome mixed = train_in_turns(world, run, first, then);
     REQUIRE(mixed.records.size() == whole.records.size());
     CHECK(training::largest_relative_difference(whole, mixed) < 1e-4);

@@ -2,8 +2,8 @@
 
 namespace train::test {
 
-std::unique_ptr<Device> rank_device() {
-  return make_cuda_device(0);
+std::unique_ptr<Device> rank_device(int rank) {
+  return make_cuda_device(rank % count_cuda_devices());
 }
 
 }  // namespace train::test

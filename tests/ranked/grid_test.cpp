@@ -76,7 +76,7 @@ Curve train_on(Communicator& world, const std::string& name, const Case& c) {
   const WeightsFile weights(path_of(name, "weights"));
   const auto inputs = golden<std::int32_t>(name, "inputs");
   const auto targets = golden<std::int32_t>(name, "targets");
-  const Grid grid(world, {.data = c.data, .tensor = c.tensor}, test::rank_device());
+  const Grid grid(world, {.data = c.data, .tensor = c.tensor}, test::rank_device(world.rank()));
   Gpt model(weights.config(), grid.device(), {.recompute = c.recompute});
   parallelize(model, grid, megatron_plan(c.sequence_parallel));
   weights.load(model);

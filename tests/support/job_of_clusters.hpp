@@ -12,6 +12,7 @@
 #include "libtrain/parallel/gather.hpp"
 #include "libtrain/parallel/plan.hpp"
 #include "libtrain/rounds/rounds.hpp"
+#include "tests/support/rank_device.hpp"
 #include "tests/support/scratch_directory.hpp"
 #include "tests/support/training.hpp"
 
@@ -84,7 +85,7 @@ class JobOfClusters {
                        std::function<bool()> leaves = {},
                        std::function<void(const train::StepRecord&)> sink = {}) {
     const ClusterForm& form = forms_[index_];
-    const train::Grid grid(*ranks_, form.grid, train::make_cpu_device(1));
+    const train::Grid grid(*ranks_, form.grid, train::test::rank_device(ranks_->rank()));
     train::Gpt model(run.config, grid.device(), {.type = run.type});
     train::parallelize(model, grid, train::megatron_plan());
     train::ShardedOptimizer optimizer(

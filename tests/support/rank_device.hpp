@@ -6,8 +6,8 @@
 
 namespace train::test {
 
-/// The device of one rank of a test: the processor; in the programs of tests/gpu a GPU, which all
-/// ranks share.
-std::unique_ptr<Device> rank_device();
+/// The device of a rank of a test: the processor; in the programs of tests/gpu a GPU, which ranks
+/// share where there are too few.
+std::unique_ptr<Device> rank_device(int rank);
 
 }  // namespace train::test

@@ -19,6 +19,7 @@ class CpuMemory final : public Memory {
 
   void* allocate(std::size_t bytes) override;
   void release(void* block, std::size_t bytes) noexcept override;
+  bool on_host() const override { return true; }
   void copy_from_host(void* target, const void* source, std::size_t bytes) override;
   void copy_to_host(void* target, const void* source, std::size_t bytes) override;
   Statistics statistics() const override;

@@ -26,6 +26,7 @@ class CoarseMemory final : public Memory {
     in_use_ -= bytes;
     ::operator delete(block);
   }
+  bool on_host() const override { return true; }
   void copy_from_host(void* target, const void* source, std::size_t bytes) override {
     std::memcpy(target, source, bytes);
   }
