@@ -16,7 +16,7 @@
 namespace train {
 
 /// Stretches of files in the order in which they were asked for, read by threads of its own while
-/// the caller works on those before: several are on their way at a time, into a ring of 12 MiB that
+/// the caller works on those before: several are on their way at a time, into a ring of 24 MiB that
 /// is used over and over (or one stretch, where that is longer). One thread asks and takes.
 class ReadAhead {
  public:
