@@ -135,7 +135,7 @@ TEST_CASE("A stretch that cannot be read is told when it is taken, and those beh
 
 TEST_CASE("A stretch that is longer than the ring is read alone, and nobody waits for the rest") {
   const ScratchDirectory scratch;
-  constexpr std::uint64_t long_bytes = std::uint64_t{20} << 20;
+  constexpr std::uint64_t long_bytes = std::uint64_t{40} << 20;
   {
     File made(scratch / "long", File::Mode::truncate);
     made.resize(long_bytes);
