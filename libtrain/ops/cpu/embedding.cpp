@@ -1,26 +1,15 @@
 #include <algorithm>
-#include <string>
 
 #include "libtrain/ops/cpu/cpu_ops.hpp"
 #include "libtrain/ops/cpu/element.hpp"
 #include "libtrain/ops/cpu/parallel.hpp"
 #include "libtrain/ops/cpu/scratch.hpp"
+#include "libtrain/ops/token_checks.hpp"
 
 namespace train::cpu {
 namespace {
 
 constexpr std::int32_t elsewhere = -1;  // in another part of the vocabulary
-
-// Tokens come from files: a wrong one is the environment's fault, and worth a check that costs
-// nothing beside the rows it selects.
-void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocabulary) {
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] >= elsewhere && tokens[i] < vocabulary) continue;
-    throw Error("token " + std::to_string(tokens[i]) + " at position " + std::to_string(i) +
-                " of the batch lies outside the model's vocabulary of " +
-                std::to_string(vocabulary) + "; was the data tokenized for another model?");
-  }
-}
 
 // Rows of y by token: where each token's rows begin in `order`, which lists the rows of equal
 // tokens together, first row first (a counting sort). Tokens elsewhere are left out.

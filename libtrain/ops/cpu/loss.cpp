@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <string>
 #include <type_traits>
 
 #include "libtrain/ops/cpu/cpu_ops.hpp"
@@ -9,6 +8,7 @@
 #include "libtrain/ops/cpu/parallel.hpp"
 #include "libtrain/ops/cpu/vec.hpp"
 #include "libtrain/ops/cpu/vector_math.hpp"
+#include "libtrain/ops/token_checks.hpp"
 
 namespace train::cpu {
 namespace {
@@ -16,15 +16,6 @@ namespace {
 constexpr std::int32_t padding = -1;
 constexpr std::int32_t elsewhere = -1;  // in another part of the vocabulary
 constexpr float lowest = -std::numeric_limits<float>::infinity();
-
-void check_targets(std::span<const std::int32_t> targets, std::int64_t vocabulary) {
-  for (std::size_t i = 0; i < targets.size(); ++i) {
-    if (targets[i] >= padding && targets[i] < vocabulary) continue;
-    throw Error("target " + std::to_string(targets[i]) + " at position " + std::to_string(i) +
-                " of the batch lies outside the model's vocabulary of " +
-                std::to_string(vocabulary) + "; was the data tokenized for another model?");
-  }
-}
 
 // A row is read from memory once: the later loops find it in the core's cache. Exponentials that
 // have a place in full precision are kept, others are computed again.
@@ -74,19 +65,6 @@ void gradient_row(const Logit* logits, std::int32_t target, std::int64_t width, 
   const float probability = chosen ? fast_exp(to_float(logits[target]) - largest) * factor : 0.0f;
   for_each_over(width, [&](auto at) { at.put(dlogits, fast_exp(at(logits) - largest) * factor); });
   if (chosen) dlogits[target] = from_float<Grad>(probability - scale);
-}
-
-// The caller has found each target's part: a wrong column is its mistake.
-void check_parts(const Tensor& logits, std::span<const std::int32_t> targets, const Tensor& maximum,
-                 const Tensor& sums) {
-  const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
-  invariant(static_cast<std::int64_t>(targets.size()) == rows && maximum.elements() == rows &&
-                sums.elements() == 2 * rows,
-            "cross entropy of a part: targets[M], maximum[M] and sums[2,M] for logits[M,V]");
-  for (const std::int32_t target : targets) {
-    invariant(target >= elsewhere && target < width,
-              "cross entropy of a part: a target is one of the part's columns, or -1");
-  }
 }
 
 }  // namespace

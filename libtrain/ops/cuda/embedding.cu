@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <string>
 
 #include "libtrain/ops/cuda/cuda_ops.hpp"
 #include "libtrain/ops/cuda/map.cuh"
 #include "libtrain/ops/cuda/rows.cuh"
 #include "libtrain/ops/cuda/scratch.hpp"
 #include "libtrain/ops/cuda/token_chunks.hpp"
+#include "libtrain/ops/token_checks.hpp"
 
 namespace train::cuda {
 namespace {
@@ -95,20 +95,6 @@ struct PositionSums {
     dpositions.store<n>(first, sum);
   }
 };
-
-// Tokens come from files: a wrong one is the environment's fault.
-void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocabulary) {
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] >= elsewhere && tokens[i] < vocabulary) continue;
-    throw Error(std::string("token ")
-                    .append(std::to_string(tokens[i]))
-                    .append(" at position ")
-                    .append(std::to_string(i))
-                    .append(" of the batch lies outside the model's vocabulary of ")
-                    .append(std::to_string(vocabulary))
-                    .append("; was the data tokenized for another model?"));
-  }
-}
 
 }  // namespace
 

@@ -1,8 +1,7 @@
-#include <string>
-
 #include "libtrain/ops/cuda/cuda_ops.hpp"
 #include "libtrain/ops/cuda/rows.cuh"
 #include "libtrain/ops/cuda/scratch.hpp"
+#include "libtrain/ops/token_checks.hpp"
 
 namespace train::cuda {
 namespace {
@@ -156,33 +155,6 @@ __global__ void __launch_bounds__(row_threads_max) parts_gradient_kernel(Parts o
   if (scale == 0.0f) return write_zeros<n>(op.dlogits, begin, op.width);
   write_gradient<n>(op.logits, op.dlogits, begin, op.width, op.targets[row], op.maximum[row],
                     scale / op.sums[row], scale);
-}
-
-// Targets come from files: a wrong one is the environment's fault.
-void check_targets(std::span<const std::int32_t> targets, std::int64_t vocabulary) {
-  for (std::size_t i = 0; i < targets.size(); ++i) {
-    if (targets[i] >= padding && targets[i] < vocabulary) continue;
-    throw Error(std::string("target ")
-                    .append(std::to_string(targets[i]))
-                    .append(" at position ")
-                    .append(std::to_string(i))
-                    .append(" of the batch lies outside the model's vocabulary of ")
-                    .append(std::to_string(vocabulary))
-                    .append("; was the data tokenized for another model?"));
-  }
-}
-
-// The caller has found each target's part: a wrong column is its mistake.
-void check_parts(const Tensor& logits, std::span<const std::int32_t> targets, const Tensor& maximum,
-                 const Tensor& sums) {
-  const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
-  invariant(static_cast<std::int64_t>(targets.size()) == rows && maximum.elements() == rows &&
-                sums.elements() == 2 * rows,
-            "cross entropy of a part: targets[M], maximum[M] and sums[2,M] for logits[M,V]");
-  for (const std::int32_t target : targets) {
-    invariant(target >= padding && target < width,
-              "cross entropy of a part: a target is one of the part's columns, or -1");
-  }
 }
 
 }  // namespace
