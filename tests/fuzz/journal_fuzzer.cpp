@@ -2,6 +2,7 @@
 // alone, with a torn record after it, and compacted into one record.
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <span>
 
@@ -12,8 +13,11 @@ namespace {
 using namespace train::wide;
 using View = std::span<const std::byte>;
 
-void require(bool holds) {
-  if (!holds) std::abort();
+// Clang 14 has no std::source_location, but the builtin that it is made of.
+void require(bool holds, int line = __builtin_LINE()) {
+  if (holds) return;
+  std::fprintf(stderr, "journal_fuzzer.cpp:%d: what must hold does not\n", line);
+  std::abort();
 }
 
 Bytes bytes_of(const State& state) {
@@ -48,21 +52,20 @@ void check(View journal) {
 
 /// Takes each frame's checksum for good, and its length for what it is: chance finds neither.
 Bytes with_good_checksums(View journal) {
-  constexpr std::size_t header_bytes = 12;
   Bytes result;
-  while (journal.size() > header_bytes) {
-    Reader head(journal.subspan(4, 4));
+  while (journal.size() > journal_header_bytes) {
+    Reader head(journal.subspan(4, sizeof(std::uint32_t)));
     std::uint32_t length = 0;
     head(length);
-    const View rest = journal.subspan(header_bytes);
+    const View rest = journal.subspan(journal_header_bytes);
     const View payload = rest.first(std::min<std::size_t>(length, rest.size()));
     Reader reader(payload);
     Record record;
     reader(record);
     if (reader.complete()) {
       const Bytes frame = journal_frame(record);
-      require(frame.size() == header_bytes + payload.size());
-      require(std::equal(payload.begin(), payload.end(), frame.begin() + header_bytes));
+      require(frame.size() == journal_header_bytes + payload.size());
+      require(std::equal(payload.begin(), payload.end(), frame.begin() + journal_header_bytes));
       result.insert(result.end(), frame.begin(), frame.end());
     }
     journal = rest.subspan(payload.size());

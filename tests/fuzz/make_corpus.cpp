@@ -63,6 +63,10 @@ std::vector<Record> records() {
   return life;
 }
 
+std::string text(const Bytes& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 Files corpus() {
   Files files;
   for (const Message& message : messages()) {
@@ -80,11 +84,13 @@ Files corpus() {
   Bytes torn = journal;
   torn.resize(torn.size() - 3);
   files[fs::path("journal") / "torn"] = torn;
+  // A name may be any bytes, those of a frame among them: what is torn there is torn all the same.
+  const Bytes inner = journal_frame(Leased{"aws", {}});
+  State named;
+  named.job = 9;
+  named.members = {{{text(inner), 1}, 1, 1}};
+  files[fs::path("journal") / "frame_in_a_name"] = journal_frame(named);
   return files;
-}
-
-std::string text(const Bytes& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 int check(const Files& files, const fs::path& directory) {

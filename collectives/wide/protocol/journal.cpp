@@ -1,5 +1,6 @@
 #include "collectives/wide/protocol/journal.hpp"
 
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -9,36 +10,62 @@
 namespace train::wide {
 namespace {
 
-constexpr std::size_t header_bytes = 12;
 constexpr std::size_t payload_bytes_max = std::size_t{1} << 24;
 
-std::uint32_t checksum(std::span<const std::byte> head, std::span<const std::byte> payload) {
-  // The length is covered too: a frame cannot be cut short and still fit.
-  const std::uint64_t seed = crc32c(head);
-  Writer writer;
-  writer(seed);
-  return crc32c(payload) ^ crc32c(writer.bytes);
-}
+struct Header {
+  std::uint32_t length = 0, payload_crc = 0;
+};
 
-/// The payload of the frame at the start of `bytes`, empty if there is no whole one.
-std::span<const std::byte> frame_payload(std::span<const std::byte> bytes) {
-  if (bytes.size() < header_bytes) return {};
-  Reader reader(bytes.first(header_bytes));
+/// The header at the start of `bytes`, if a good one is there.
+std::optional<Header> good_header(std::span<const std::byte> bytes) {
+  if (bytes.size() < journal_header_bytes) return {};
+  Reader reader(bytes.first(journal_header_bytes));
   std::uint8_t t = 0, j = 0, version = 0, reserved = 0;
-  std::uint32_t length = 0, crc = 0;
-  reader(t, j, version, reserved, length, crc);
+  std::uint32_t header_crc = 0;
+  Header header;
+  reader(t, j, version, reserved, header.length, header_crc, header.payload_crc);
   if (t != 'T' || j != 'J' || version != journal_version || reserved != 0) return {};
-  if (length == 0 || length > payload_bytes_max || length > bytes.size() - header_bytes) return {};
-  const auto payload = bytes.subspan(header_bytes, length);
-  return checksum(bytes.first(8), payload) == crc ? payload : std::span<const std::byte>{};
+  if (header.length == 0 || header.length > payload_bytes_max) return {};
+  if (header_crc != crc32c(bytes.first(8))) return {};
+  return header;
 }
 
-/// Whether a whole frame lies anywhere in `bytes`: then what precedes it was not a torn write.
-bool holds_frame(std::span<const std::byte> bytes) {
-  for (std::size_t at = 0; at + header_bytes <= bytes.size(); ++at) {
-    if (!frame_payload(bytes.subspan(at)).empty()) return true;
+/// Whether a header is anywhere in `bytes`: then what precedes it was not the last write.
+bool holds_header(std::span<const std::byte> bytes) {
+  for (std::size_t at = 0; at + journal_header_bytes <= bytes.size(); ++at) {
+    if (good_header(bytes.subspan(at))) return true;
   }
   return false;
+}
+
+/// What is at the start of `bytes`: a frame's payload; or a torn write, which is always the last;
+/// or else something is wrong.
+struct Frame {
+  std::span<const std::byte> payload;
+  bool torn = false;
+};
+Frame next_frame(std::span<const std::byte> bytes) {
+  const std::optional<Header> header = good_header(bytes);
+  if (!header) return {{}, !holds_header(bytes)};
+  const auto rest = bytes.subspan(journal_header_bytes);
+  if (header->length > rest.size()) return {{}, true};
+  const auto payload = rest.first(header->length);
+  if (crc32c(payload) == header->payload_crc) return {payload, false};
+  return {{}, header->length == rest.size()};
+}
+
+/// Why a file that begins like this is no journal that can be read; empty if it may be one.
+std::string strange_beginning(std::span<const std::byte> journal) {
+  // A crash can leave a file as long as the write would have made it, and nothing written there.
+  while (!journal.empty() && journal.back() == std::byte{0})
+    journal = journal.first(journal.size() - 1);
+  const auto differs = [&](std::size_t at, unsigned expected) {
+    return journal.size() > at && journal[at] != std::byte(expected);
+  };
+  if (differs(0, 'T') || differs(1, 'J')) return "it does not begin at byte 0 as a journal does";
+  if (!differs(2, journal_version)) return "";
+  return fmt::format("it says at byte 2 that its version is {}, and this program reads version {}",
+                     std::to_integer<unsigned>(journal[2]), journal_version);
 }
 
 }  // namespace
@@ -50,25 +77,23 @@ Bytes journal_frame(const Record& record) {
   Writer frame;
   frame(std::uint8_t{'T'}, std::uint8_t{'J'}, journal_version, std::uint8_t{0},
         static_cast<std::uint32_t>(payload.bytes.size()));
-  const std::uint32_t crc = checksum(frame.bytes, payload.bytes);
-  frame(crc);
+  const std::uint32_t header_crc = crc32c(frame.bytes), payload_crc = crc32c(payload.bytes);
+  frame(header_crc, payload_crc);
   frame.bytes.insert(frame.bytes.end(), payload.bytes.begin(), payload.bytes.end());
   return std::move(frame.bytes);
 }
 
 Replay replay(std::span<const std::byte> journal) {
   Replay result;
-  while (result.valid_bytes < journal.size()) {
-    const auto rest = journal.subspan(result.valid_bytes);
-    const auto payload = frame_payload(rest);
-    if (payload.empty()) {
-      result.torn = true;
-      if (holds_frame(rest.subspan(1))) {
-        result.error = fmt::format("the journal is damaged at byte {}, with good records after it",
-                                   result.valid_bytes);
-      }
-      return result;
+  result.error = strange_beginning(journal);
+  while (result.error.empty() && result.valid_bytes < journal.size()) {
+    const auto [payload, torn] = next_frame(journal.subspan(result.valid_bytes));
+    result.torn = torn;
+    if (payload.empty() && !torn) {
+      result.error = fmt::format("the journal is damaged at byte {}, and goes on after it",
+                                 result.valid_bytes);
     }
+    if (payload.empty()) return result;
     Record record;
     Reader reader(payload);
     reader(record);
@@ -80,7 +105,7 @@ Replay replay(std::span<const std::byte> journal) {
     }
     fold(result.state, record);
     ++result.records;
-    result.valid_bytes += header_bytes + payload.size();
+    result.valid_bytes += journal_header_bytes + payload.size();
   }
   return result;
 }

@@ -12,10 +12,12 @@
 namespace train::wide {
 
 // The journal is a file of frames: marker "TJ" + version + 0 (4 bytes), payload length (4), CRC-32C
-// of marker, length and payload (4), payload. A frame holds one record and is made durable (fsync)
-// before the next is written, so only the last frame can be torn.
+// of those 8 bytes (4), CRC-32C of the payload (4), payload. A frame holds one record and is made
+// durable (fsync) before the next is written, so only the last frame can be torn. The header has a
+// checksum of its own, so that a frame's end is known although its payload is not whole.
 
-inline constexpr std::uint8_t journal_version = 2;
+inline constexpr std::uint8_t journal_version = 3;
+inline constexpr std::size_t journal_header_bytes = 16;
 
 /// The frame of one record: append it, fsync.
 Bytes journal_frame(const Record& record);

@@ -83,6 +83,36 @@ TEST_CASE("a write torn anywhere costs that record and nothing else") {
   }
 }
 
+TEST_CASE("the first write can be torn, too, and blocks of it read as zeros") {
+  const Bytes whole = journal_frame(life().front());
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    CAPTURE(length);
+    Bytes torn(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
+    CHECK(replay(torn).error == "");
+    CHECK(replay(torn).torn == (length > 0));
+    torn.resize(whole.size());
+    if (torn == whole) continue;  // it ends with zeros
+    CHECK(replay(torn).error == "");
+    CHECK(replay(torn).torn);
+  }
+}
+
+TEST_CASE("a torn record that holds what looks like a frame is a torn record") {
+  const Bytes inner = journal_frame(Leased{"a", {}});
+  const std::string name(reinterpret_cast<const char*>(inner.data()), inner.size());
+  const Bytes kept = written(life());
+  const Bytes outer = journal_frame(EpochOpened{3, {{{name, 1}, 3, 3}}});
+  for (std::size_t length = 1; length < outer.size(); ++length) {
+    CAPTURE(length);
+    Bytes torn = kept;
+    torn.insert(torn.end(), outer.begin(), outer.begin() + static_cast<std::ptrdiff_t>(length));
+    const Replay result = replay(torn);
+    CHECK(result.error == "");
+    CHECK(result.torn);
+    CHECK(result.valid_bytes == kept.size());
+  }
+}
+
 TEST_CASE("damage before good records is not taken for a torn write") {
   const Bytes journal = written(life());
   const std::size_t last = journal_frame(life().back()).size();

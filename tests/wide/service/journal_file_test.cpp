@@ -126,6 +126,22 @@ TEST_CASE("what is no journal is not taken for one") {
     const auto open = [&] { const JournalFile journal(path); };
     CHECK(message_of<Error>(open).find("Not a directory") != std::string::npos);
   }
+  SUBCASE("another file") {
+    for (const char* content : {"x", "job: shakespeare\nclusters: [c1, c2]\n"}) {
+      write_file(filled.file, content);
+      CHECK(filled.refusal().find("does not begin at byte 0 as a journal does") !=
+            std::string::npos);
+      CHECK(read_file(filled.file) == content);
+    }
+  }
+  SUBCASE("a journal of another version") {
+    std::string older = read_file(filled.file);
+    older[2] = 2;
+    write_file(filled.file, older);
+    CHECK(filled.refusal().find("its version is 2, and this program reads version 3") !=
+          std::string::npos);
+    CHECK(read_file(filled.file) == older);
+  }
   SUBCASE("records that cannot follow each other") {
     Bytes twice = journal_frame(life()[0]);
     const Bytes again = journal_frame(life()[4]);

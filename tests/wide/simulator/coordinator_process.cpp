@@ -107,7 +107,7 @@ void World::written(const Bytes& bytes, bool whole_journal) {
     checks_.replayed(compacted.state);
     return;
   }
-  Reader reader(std::span<const std::byte>(bytes).subspan(12));
+  Reader reader(std::span<const std::byte>(bytes).subspan(journal_header_bytes));
   Record record;
   reader(record);
   require(reader.complete(), "a journal frame that does not read");
