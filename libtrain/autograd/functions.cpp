@@ -1,6 +1,7 @@
 #include "libtrain/autograd/functions.hpp"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <vector>
 
@@ -35,6 +36,52 @@ double sum_on_host_as(const Tensor& x) {
 
 double sum_on_host(const Tensor& x) {
   return x.type() == DataType::f64 ? sum_on_host_as<double>(x) : sum_on_host_as<float>(x);
+}
+
+Value empty_like(Tape& tape, const Value& x) {
+  return Value(tape.empty(x.tensor().shape(), x.tensor().type()));
+}
+
+/// `count` tensors of a number per row of x.
+template <std::size_t count>
+std::array<Tensor, count> row_statistics(Tape& tape, const Value& x) {
+  std::array<Tensor, count> statistics;
+  for (Tensor& one : statistics) {
+    one = tape.empty({x.tensor().shape().rows()}, statistics_type(x.tensor().type()));
+  }
+  return statistics;
+}
+
+void record_layer_norm(Tape& tape, const Value& x, Parameter& weight, Parameter* bias,
+                       const Value& y, const Tensor& mean, const Tensor& rstd) {
+  if (!tape.recording()) return;
+  use(tape, weight, bias);
+  tape.record([&tape, &weight, bias, mean, rstd, x = x.tensor(), dx = x.gradient(),
+               dy = y.gradient()] {
+    tape.ops().layer_norm_backward(*dy, x, weight.value(), mean, rstd, tape.gradient_target(x, *dx),
+                                   weight.gradient_target(), target_of(bias));
+    finish(tape, weight, bias);
+  });
+}
+
+void record_rms_norm(Tape& tape, const Value& x, Parameter& weight, const Value& y,
+                     const Tensor& rstd) {
+  if (!tape.recording()) return;
+  tape.use(weight);
+  tape.record([&tape, &weight, rstd, x = x.tensor(), dx = x.gradient(), dy = y.gradient()] {
+    tape.ops().rms_norm_backward(*dy, x, weight.value(), rstd, tape.gradient_target(x, *dx),
+                                 weight.gradient_target());
+    tape.finish(weight);
+  });
+}
+
+// Both summands have the sum's gradient and share its memory; whoever writes to shared memory
+// copies first. In a residual block the branch has let go by then, and nothing is copied.
+void record_add(Tape& tape, const Value& a, const Value& b, const Value& y) {
+  tape.record([&tape, da = a.gradient(), db = b.gradient(), dy = y.gradient()] {
+    for (const auto& gradient : {da, db}) tape.add_gradient(*dy, *gradient);
+    dy->reset();
+  });
 }
 
 }  // namespace
@@ -85,38 +132,47 @@ Value linear(Tape& tape, const Value& x, Parameter& weight, Parameter* bias,
 }
 
 Value layer_norm(Tape& tape, const Value& x, Parameter& weight, Parameter* bias, float eps) {
-  const std::int64_t rows = x.tensor().shape().rows();
-  const DataType statistics = statistics_type(x.tensor().type());
-  Value y(tape.empty(x.tensor().shape(), x.tensor().type()));
-  const Tensor mean = tape.empty({rows}, statistics);
-  const Tensor rstd = tape.empty({rows}, statistics);
+  Value y = empty_like(tape, x);
+  const auto [mean, rstd] = row_statistics<2>(tape, x);
   tape.ops().layer_norm(x.tensor(), weight.value(), value_of(bias), eps, y.tensor(), mean, rstd);
   tape.inspect(weight, y);
-  if (!tape.recording()) return y;
-  use(tape, weight, bias);
-  tape.record([&tape, &weight, bias, mean, rstd, x = x.tensor(), dx = x.gradient(),
-               dy = y.gradient()] {
-    tape.ops().layer_norm_backward(*dy, x, weight.value(), mean, rstd, tape.gradient_target(x, *dx),
-                                   weight.gradient_target(), target_of(bias));
-    finish(tape, weight, bias);
-  });
+  record_layer_norm(tape, x, weight, bias, y, mean, rstd);
   return y;
 }
 
 Value rms_norm(Tape& tape, const Value& x, Parameter& weight, float eps) {
-  const std::int64_t rows = x.tensor().shape().rows();
-  Value y(tape.empty(x.tensor().shape(), x.tensor().type()));
-  const Tensor rstd = tape.empty({rows}, statistics_type(x.tensor().type()));
+  Value y = empty_like(tape, x);
+  const auto [rstd] = row_statistics<1>(tape, x);
   tape.ops().rms_norm(x.tensor(), weight.value(), eps, y.tensor(), rstd);
   tape.inspect(weight, y);
-  if (!tape.recording()) return y;
-  tape.use(weight);
-  tape.record([&tape, &weight, rstd, x = x.tensor(), dx = x.gradient(), dy = y.gradient()] {
-    tape.ops().rms_norm_backward(*dy, x, weight.value(), rstd, tape.gradient_target(x, *dx),
-                                 weight.gradient_target());
-    tape.finish(weight);
-  });
+  record_rms_norm(tape, x, weight, y, rstd);
   return y;
+}
+
+NormedSum add_layer_norm(Tape& tape, const Value& x, const Value& branch, Parameter& weight,
+                         Parameter* bias, float eps) {
+  NormedSum result{empty_like(tape, x), empty_like(tape, x)};
+  const auto& [sum, y] = result;
+  const auto [mean, rstd] = row_statistics<2>(tape, x);
+  tape.ops().add_layer_norm(x.tensor(), branch.tensor(), weight.value(), value_of(bias), eps,
+                            sum.tensor(), y.tensor(), mean, rstd);
+  tape.inspect(weight, y);
+  record_add(tape, x, branch, sum);
+  record_layer_norm(tape, sum, weight, bias, y, mean, rstd);
+  return result;
+}
+
+NormedSum add_rms_norm(Tape& tape, const Value& x, const Value& branch, Parameter& weight,
+                       float eps) {
+  NormedSum result{empty_like(tape, x), empty_like(tape, x)};
+  const auto& [sum, y] = result;
+  const auto [rstd] = row_statistics<1>(tape, x);
+  tape.ops().add_rms_norm(x.tensor(), branch.tensor(), weight.value(), eps, sum.tensor(),
+                          y.tensor(), rstd);
+  tape.inspect(weight, y);
+  record_add(tape, x, branch, sum);
+  record_rms_norm(tape, sum, weight, y, rstd);
+  return result;
 }
 
 Value swiglu(Tape& tape, const Value& gate_up) {
@@ -168,14 +224,9 @@ Value dropout(Tape& tape, const Value& x, const Dropout& dropout) {
 }
 
 Value add(Tape& tape, const Value& a, const Value& b) {
-  Value y(tape.empty(a.tensor().shape(), a.tensor().type()));
+  Value y = empty_like(tape, a);
   tape.ops().add(a.tensor(), b.tensor(), y.tensor());
-  // Both summands have the sum's gradient and share its memory; whoever writes to shared memory
-  // copies first. In a residual block the branch has let go by then, and nothing is copied.
-  tape.record([&tape, da = a.gradient(), db = b.gradient(), dy = y.gradient()] {
-    for (const auto& gradient : {da, db}) tape.add_gradient(*dy, *gradient);
-    dy->reset();
-  });
+  record_add(tape, a, b, y);
   return y;
 }
 

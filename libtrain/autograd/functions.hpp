@@ -21,6 +21,15 @@ Value linear(Tape& tape, const Value& x, Parameter& weight, Parameter* bias,
              Activation activation = Activation::none);
 Value layer_norm(Tape& tape, const Value& x, Parameter& weight, Parameter* bias, float eps);
 Value rms_norm(Tape& tape, const Value& x, Parameter& weight, float eps);
+/// A residual stream x + branch, and the norm of it.
+struct NormedSum {
+  Value sum;
+  Value normed;
+};
+NormedSum add_layer_norm(Tape& tape, const Value& x, const Value& branch, Parameter& weight,
+                         Parameter* bias, float eps);
+NormedSum add_rms_norm(Tape& tape, const Value& x, const Value& branch, Parameter& weight,
+                       float eps);
 Value swiglu(Tape& tape, const Value& gate_up);
 /// Turns the query and key heads in place: the argument's elements are the result's.
 Value rotary(Tape& tape, const Value& qkv, const AttentionShape& shape, float theta);

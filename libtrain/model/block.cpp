@@ -120,41 +120,46 @@ TransformerBlock::TransformerBlock(ParameterSet& parameters, const std::string& 
       mlp_norm_(parameters, name + ".mlp_norm", config),
       mlp_(parameters, name + ".mlp", config) {}
 
-Value TransformerBlock::forward(Tape& tape, const Value& x, const ForwardContext& context) const {
-  if (context.recompute != Recompute::block) return run(tape, x, context);
-  return recompute(tape, x, [this, context](Tape& part, const Value& input) {
-    return run(part, input, context);
-  });
+Residual TransformerBlock::forward(Tape& tape, Residual stream,
+                                   const ForwardContext& context) const {
+  if (context.recompute != Recompute::block) return run(tape, std::move(stream), context);
+  // One tensor is kept per block, so it is the sum on both sides.
+  const auto block = [this, context](Tape& part, const Value& input) {
+    return run(part, {input, {}}, context).sum(part);
+  };
+  return {recompute(tape, stream.sum(tape), block), {}};
 }
 
 // The branches are functions of their own so that what they made is let go before the next one.
-Value TransformerBlock::run(Tape& tape, Value x, const ForwardContext& context) const {
-  x = add(tape, x, attention_branch(tape, x, context));
-  return add(tape, x, mlp_branch(tape, x, context));
+Residual TransformerBlock::run(Tape& tape, Residual stream, const ForwardContext& context) const {
+  stream.branch = attention_branch(tape, stream, context);
+  stream.branch = mlp_branch(tape, stream, context);
+  return stream;
 }
 
-Value TransformerBlock::attention_branch(Tape& tape, const Value& x,
+Value TransformerBlock::attention_branch(Tape& tape, Residual& stream,
                                          const ForwardContext& context) const {
   const auto attend = [this, context](Tape& part, const Value& input) {
     return attention_.forward(part, input, context);
   };
-  const Value normed = attention_norm_.forward(tape, x);
+  const Value normed = attention_norm_.forward(tape, stream);
   const Value branch = context.recompute == Recompute::attention ? recompute(tape, normed, attend)
                                                                  : attend(tape, normed);
   return branch_dropout(tape, branch, context, ".attention");
 }
 
-Value TransformerBlock::mlp_branch(Tape& tape, const Value& x,
+Value TransformerBlock::mlp_branch(Tape& tape, Residual& stream,
                                    const ForwardContext& context) const {
-  const Value branch = mlp_.forward(tape, mlp_norm_.forward(tape, x), context);
+  const Value branch = mlp_.forward(tape, mlp_norm_.forward(tape, stream), context);
   return branch_dropout(tape, branch, context, ".mlp");
 }
 
-Value TransformerBlock::extend(Tape& tape, Value x, const ForwardContext& context,
-                               LayerCache& cache, std::int64_t position) const {
-  x = add(tape, x,
-          attention_.extend(tape, attention_norm_.forward(tape, x), context, cache, position));
-  return add(tape, x, mlp_.forward(tape, mlp_norm_.forward(tape, x), context));
+Residual TransformerBlock::extend(Tape& tape, Residual stream, const ForwardContext& context,
+                                  LayerCache& cache, std::int64_t position) const {
+  stream.branch =
+      attention_.extend(tape, attention_norm_.forward(tape, stream), context, cache, position);
+  stream.branch = mlp_.forward(tape, mlp_norm_.forward(tape, stream), context);
+  return stream;
 }
 
 Value TransformerBlock::branch_dropout(Tape& tape, const Value& x, const ForwardContext& context,

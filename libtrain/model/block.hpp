@@ -41,7 +41,7 @@ class Mlp {
   Linear down_;
 };
 
-/// x + attention(norm(x)), then x + mlp(norm(x)).
+/// x + attention(norm(x)), then x + mlp(norm(x)); each sum is left to the norm that reads it next.
 class TransformerBlock {
  public:
   TransformerBlock(ParameterSet& parameters, const std::string& name, const GptConfig& config);
@@ -49,14 +49,14 @@ class TransformerBlock {
   TransformerBlock(const TransformerBlock&) = delete;
   TransformerBlock& operator=(const TransformerBlock&) = delete;
 
-  Value forward(Tape& tape, const Value& x, const ForwardContext& context) const;
-  Value extend(Tape& tape, Value x, const ForwardContext& context, LayerCache& cache,
-               std::int64_t position) const;
+  Residual forward(Tape& tape, Residual stream, const ForwardContext& context) const;
+  Residual extend(Tape& tape, Residual stream, const ForwardContext& context, LayerCache& cache,
+                  std::int64_t position) const;
 
  private:
-  Value run(Tape& tape, Value x, const ForwardContext& context) const;
-  Value attention_branch(Tape& tape, const Value& x, const ForwardContext& context) const;
-  Value mlp_branch(Tape& tape, const Value& x, const ForwardContext& context) const;
+  Residual run(Tape& tape, Residual stream, const ForwardContext& context) const;
+  Value attention_branch(Tape& tape, Residual& stream, const ForwardContext& context) const;
+  Value mlp_branch(Tape& tape, Residual& stream, const ForwardContext& context) const;
   Value branch_dropout(Tape& tape, const Value& x, const ForwardContext& context,
                        const char* branch) const;
 

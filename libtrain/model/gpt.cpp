@@ -136,15 +136,18 @@ Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
   check_tokens(tokens, "input");
   Tape tape(device_, Tape::Mode::inference);
   const ForwardContext context = forward_context(sequences, count);
-  Value x = in_unit(tape, 0, [&] {
-    return execution_->embedding(tape, embedding_, tokens, count, cache.length());
-  });
+  Residual stream{
+      in_unit(
+          tape, 0,
+          [&] { return execution_->embedding(tape, embedding_, tokens, count, cache.length()); }),
+      {}};
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    x = in_unit(tape, i + 1, [&] {
-      return blocks_[i].extend(tape, x, context, cache.layer(i), cache.length());
+    stream = in_unit(tape, i + 1, [&] {
+      return blocks_[i].extend(tape, std::move(stream), context, cache.layer(i), cache.length());
     });
   }
   cache.advance(count);
+  Value x = stream.sum(tape);
   const Tensor last = tape.empty({sequences, config_.width}, x.tensor().type());
   for (std::int64_t i = 0; i < sequences; ++i) {
     device_.ops().convert(x.tensor().rows((i + 1) * count - 1, (i + 1) * count),
@@ -166,16 +169,21 @@ Value Gpt::hidden(Tape& tape, const Batch& batch) const {
   ForwardContext context = forward_context(batch.sequences, batch.context);
   context.step = static_cast<std::uint64_t>(batch.step);
   context.first_sequence = batch.first_sequence;
-  Value x = in_unit(tape, 0, [&] {
-    const Value embedded = execution_->embedding(tape, embedding_, batch.inputs, batch.context, 0);
-    if (config_.dropout == 0.0f) return embedded;
-    return dropout(tape, embedded,
-                   row_dropout(config_.dropout, context, "embedding_dropout", config_.width));
-  });
+  Residual stream{in_unit(tape, 0,
+                          [&] {
+                            const Value embedded = execution_->embedding(
+                                tape, embedding_, batch.inputs, batch.context, 0);
+                            if (config_.dropout == 0.0f) return embedded;
+                            return dropout(tape, embedded,
+                                           row_dropout(config_.dropout, context,
+                                                       "embedding_dropout", config_.width));
+                          }),
+                  {}};
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    x = in_unit(tape, i + 1, [&] { return blocks_[i].forward(tape, x, context); });
+    stream =
+        in_unit(tape, i + 1, [&] { return blocks_[i].forward(tape, std::move(stream), context); });
   }
-  return in_unit(tape, norm_unit(), [&] { return final_norm_.forward(tape, x); });
+  return in_unit(tape, norm_unit(), [&] { return final_norm_.forward(tape, stream); });
 }
 
 Tensor Gpt::head_logits(Tape& tape, const Value& x, std::int64_t rows) const {

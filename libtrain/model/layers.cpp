@@ -23,4 +23,14 @@ Value NormLayer::forward(Tape& tape, const Value& x) const {
   return layer_norm(tape, x, *layer_.weight, layer_.bias, eps_);
 }
 
+Value NormLayer::forward(Tape& tape, Residual& stream) const {
+  if (!stream.pending()) return forward(tape, stream.x);
+  auto [sum, normed] =
+      kind_ == Norm::rms_norm
+          ? add_rms_norm(tape, stream.x, stream.branch, *layer_.weight, eps_)
+          : add_layer_norm(tape, stream.x, stream.branch, *layer_.weight, layer_.bias, eps_);
+  stream = {std::move(sum), {}};
+  return std::move(normed);
+}
+
 }  // namespace train

@@ -143,6 +143,18 @@ class Ops {
                                  const Tensor& rstd, const Gradient& dx,
                                  const Gradient& dweight) = 0;
 
+  // A residual stream meets its branch where the next norm reads it: one pass less, since the sum
+  // is normed while it is at hand. The same bits as `add` and then the norm, whose backward passes
+  // serve: that of the norm adds its dx to what the sum's other readers left, in the same pass.
+
+  /// sum = a + b, y = layer norm of sum; sum may be a or b. 4 passes.
+  virtual void add_layer_norm(const Tensor& a, const Tensor& b, const Tensor& weight,
+                              const Tensor& bias, float eps, const Tensor& sum, const Tensor& y,
+                              const Tensor& mean, const Tensor& rstd) = 0;
+  /// sum = a + b, y = RMS norm of sum; sum may be a or b. 4 passes.
+  virtual void add_rms_norm(const Tensor& a, const Tensor& b, const Tensor& weight, float eps,
+                            const Tensor& sum, const Tensor& y, const Tensor& rstd) = 0;
+
   // Attention ------------------------------------------------------------------------------------
 
   /// Rotates query and key heads of qkv[B·T, qkv_width] in place by their positions first_position,
@@ -216,9 +228,11 @@ class Ops {
   /// f32 or bf16. Memory traffic for f32: reads 16, writes 12 bytes per element.
   virtual void adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient,
                      const Tensor& m, const Tensor& v, const AdamWStep& step) = 0;
-  /// Sum of squares in f64 over blocks of fixed size, summed in order. 1 pass. NaN or infinite when
-  /// any element is.
-  virtual double sum_of_squares(const Tensor& x) = 0;
+  /// Sum of squares of all parts, in f64, over blocks of fixed size, summed in order. 1 pass; the
+  /// host waits for a device once, however many parts there are. NaN or infinite when any element
+  /// is.
+  virtual double sum_of_squares(std::span<const Tensor> parts) = 0;
+  double sum_of_squares(const Tensor& x) { return sum_of_squares(std::span(&x, 1)); }
   /// True when no element is NaN or infinite. 1 pass.
   virtual bool all_finite(const Tensor& x) = 0;
 

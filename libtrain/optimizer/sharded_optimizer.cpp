@@ -106,11 +106,12 @@ void ShardedOptimizer::begin_step(int passes) {
 }
 
 double ShardedOptimizer::gradient_norm() {
-  double squares = 0.0;
+  std::vector<Tensor> parts;
+  parts.reserve(counted_.size());
   for (const Counted& part : counted_) {
-    const Tensor gradient = reducer_.gradient(part.bucket).slice(part.begin, {part.count});
-    squares += model_.device().ops().sum_of_squares(gradient);
+    parts.push_back(reducer_.gradient(part.bucket).slice(part.begin, {part.count}));
   }
+  double squares = model_.device().ops().sum_of_squares(parts);
   // At stage 0 the ranks of a tensor group have it all; later a rank has its own shard alone.
   Communicator& group = options_.zero == Zero::stage0 ? grid_.tensor() : grid_.world();
   const std::span<double> place(&squares, 1);

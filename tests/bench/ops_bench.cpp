@@ -142,6 +142,7 @@ class Bench {
   void norms() {
     const std::int64_t rows = model_.rows(), width = model_.width;
     const Tensor x = tensor({rows, width}), y = tensor({rows, width}), dx = tensor({rows, width});
+    const Tensor sum = tensor({rows, width});
     const Tensor weight = tensor({width}), bias = tensor({width});
     const Tensor mean = tensor({rows}, DataType::f32), rstd = tensor({rows}, DataType::f32);
     const Gradient dweight{tensor({width}, DataType::f32), Write::add};
@@ -151,7 +152,11 @@ class Bench {
     bytes("layer norm backward", 4 * pass(x.elements()), [&] {
       ops().layer_norm_backward(y, x, weight, mean, rstd, {dx, Write::add}, dweight, dbias);
     });
+    bytes("sum and layer norm", 4 * pass(x.elements()),
+          [&] { ops().add_layer_norm(x, dx, weight, bias, 1e-5f, sum, y, mean, rstd); });
     bytes("rms norm", 2 * pass(x.elements()), [&] { ops().rms_norm(x, weight, 1e-5f, y, rstd); });
+    bytes("sum and rms norm", 4 * pass(x.elements()),
+          [&] { ops().add_rms_norm(x, dx, weight, 1e-5f, sum, y, rstd); });
     bytes("rms norm backward", 4 * pass(x.elements()), [&] {
       ops().rms_norm_backward(y, x, weight, rstd, {dx, Write::add}, dweight);
     });

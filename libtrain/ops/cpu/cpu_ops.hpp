@@ -44,6 +44,11 @@ class CpuOps final : public Ops {
                 const Tensor& rstd) override;
   void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& weight,
                          const Tensor& rstd, const Gradient& dx, const Gradient& dweight) override;
+  void add_layer_norm(const Tensor& a, const Tensor& b, const Tensor& weight, const Tensor& bias,
+                      float eps, const Tensor& sum, const Tensor& y, const Tensor& mean,
+                      const Tensor& rstd) override;
+  void add_rms_norm(const Tensor& a, const Tensor& b, const Tensor& weight, float eps,
+                    const Tensor& sum, const Tensor& y, const Tensor& rstd) override;
 
   void rotary(const Tensor& qkv, const AttentionShape& shape, std::int64_t first_position,
               float theta, bool inverse) override;
@@ -72,7 +77,7 @@ class CpuOps final : public Ops {
 
   void adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient, const Tensor& m,
              const Tensor& v, const AdamWStep& step) override;
-  double sum_of_squares(const Tensor& x) override;
+  double sum_of_squares(std::span<const Tensor> parts) override;
   bool all_finite(const Tensor& x) override;
 
  private:
@@ -86,6 +91,7 @@ class CpuOps final : public Ops {
                       const Gradient& dtable);
   // 1 where an attention is too small to share.
   int attention_threads(const AttentionShape& shape) const;
+  double squares_of(const Tensor& x);
   // Column sums of dy into dbias.
   void column_sums(const Tensor& dy, const Gradient& dbias);
 

@@ -12,6 +12,11 @@ namespace {
 
 // RMS norm is layer norm about zero instead of about the mean; `centred` tells them apart.
 
+template <typename T>
+void add_row(const T* a, const T* b, std::int64_t width, T* sum) {
+  for_each_over(width, [&](auto at) { at.put(sum, at(a) + at(b)); });
+}
+
 template <bool centred, typename T>
 void norm_row(const T* x, const float* weight, const float* bias, std::int64_t width, float eps,
               T* y, float* mean_out, float* rstd_out) {
@@ -28,6 +33,40 @@ void norm_row(const T* x, const float* weight, const float* bias, std::int64_t w
   const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(width) + eps);
   *rstd_out = rstd;
   for_each_over(width, [&](auto at) { at.put(y, (at(x) - mean) * rstd * at(weight) + at(bias)); });
+}
+
+// x = a + b where these are defined. `mean` is undefined where the norm has none.
+struct NormRows {
+  Tensor a{}, b{}, x{}, y{}, mean{}, rstd{};
+};
+struct NormFactors {
+  const float* weight;
+  const float* bias;
+  float eps;
+};
+
+template <bool centred>
+void norm_rows(int threads, const NormRows& norm, const NormFactors& factors) {
+  const std::int64_t rows = norm.y.shape().rows(), width = norm.y.shape().width();
+  const bool adds = norm.a.defined();
+  for (const Tensor& like_y : {norm.x, adds ? norm.a : norm.x, adds ? norm.b : norm.x}) {
+    invariant(like_y.elements() == norm.y.elements() && like_y.type() == norm.y.type(),
+              "what is normed, and what it is the sum of, are like y");
+  }
+  invariant(norm.rstd.elements() == rows && (!centred || norm.mean.elements() == rows),
+            "a norm keeps statistics per row");
+  with_type(norm.y.type(), [&](auto tag) {
+    using T = decltype(tag);
+    parallel_rows(threads, rows, width, [&](auto begin, auto end, int) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        T* x = norm.x.data<T>() + i * width;
+        if (adds) add_row(norm.a.data<T>() + i * width, norm.b.data<T>() + i * width, width, x);
+        norm_row<centred>(
+            x, factors.weight, factors.bias, width, factors.eps, norm.y.data<T>() + i * width,
+            centred ? norm.mean.data<float>() + i : nullptr, norm.rstd.data<float>() + i);
+      }
+    });
+  });
 }
 
 // With n = (x - mean) rstd and g = dy·weight: dx = rstd (g - mean(g) - n mean(g n)), without the
@@ -96,36 +135,35 @@ void norm_backward_rows(const NormBackward& norm, int threads, float* sums) {
 
 void CpuOps::layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps,
                         const Tensor& y, const Tensor& mean, const Tensor& rstd) {
-  const std::int64_t rows = x.shape().rows(), width = x.shape().width();
-  invariant(y.elements() == x.elements() && y.type() == x.type(), "layer_norm: y is like x");
-  invariant(mean.elements() == rows && rstd.elements() == rows, "layer_norm: statistics per row");
-  const FloatRow weight_row(memory_, weight, width, 1.0f), bias_row(memory_, bias, width, 0.0f);
-  with_type(x.type(), [&](auto tag) {
-    using T = decltype(tag);
-    parallel_rows(threads_, rows, width, [&](auto begin, auto end, int) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        norm_row<true>(x.data<T>() + i * width, weight_row.data(), bias_row.data(), width, eps,
-                       y.data<T>() + i * width, mean.data<float>() + i, rstd.data<float>() + i);
-      }
-    });
-  });
+  const FloatRow weight_row(memory_, weight, y.shape().width(), 1.0f);
+  const FloatRow bias_row(memory_, bias, y.shape().width(), 0.0f);
+  norm_rows<true>(threads_, {.x = x, .y = y, .mean = mean, .rstd = rstd},
+                  {weight_row.data(), bias_row.data(), eps});
 }
 
 void CpuOps::rms_norm(const Tensor& x, const Tensor& weight, float eps, const Tensor& y,
                       const Tensor& rstd) {
-  const std::int64_t rows = x.shape().rows(), width = x.shape().width();
-  invariant(y.elements() == x.elements() && y.type() == x.type(), "rms_norm: y is like x");
-  invariant(rstd.elements() == rows, "rms_norm: statistics per row");
-  const FloatRow weight_row(memory_, weight, width, 1.0f), zeros(memory_, Tensor(), width, 0.0f);
-  with_type(x.type(), [&](auto tag) {
-    using T = decltype(tag);
-    parallel_rows(threads_, rows, width, [&](auto begin, auto end, int) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        norm_row<false>(x.data<T>() + i * width, weight_row.data(), zeros.data(), width, eps,
-                        y.data<T>() + i * width, nullptr, rstd.data<float>() + i);
-      }
-    });
-  });
+  const FloatRow weight_row(memory_, weight, y.shape().width(), 1.0f);
+  const FloatRow zeros(memory_, Tensor(), y.shape().width(), 0.0f);
+  norm_rows<false>(threads_, {.x = x, .y = y, .rstd = rstd},
+                   {weight_row.data(), zeros.data(), eps});
+}
+
+void CpuOps::add_layer_norm(const Tensor& a, const Tensor& b, const Tensor& weight,
+                            const Tensor& bias, float eps, const Tensor& sum, const Tensor& y,
+                            const Tensor& mean, const Tensor& rstd) {
+  const FloatRow weight_row(memory_, weight, y.shape().width(), 1.0f);
+  const FloatRow bias_row(memory_, bias, y.shape().width(), 0.0f);
+  norm_rows<true>(threads_, {.a = a, .b = b, .x = sum, .y = y, .mean = mean, .rstd = rstd},
+                  {weight_row.data(), bias_row.data(), eps});
+}
+
+void CpuOps::add_rms_norm(const Tensor& a, const Tensor& b, const Tensor& weight, float eps,
+                          const Tensor& sum, const Tensor& y, const Tensor& rstd) {
+  const FloatRow weight_row(memory_, weight, y.shape().width(), 1.0f);
+  const FloatRow zeros(memory_, Tensor(), y.shape().width(), 0.0f);
+  norm_rows<false>(threads_, {.a = a, .b = b, .x = sum, .y = y, .rstd = rstd},
+                   {weight_row.data(), zeros.data(), eps});
 }
 
 // Adds the parts' sums in their order, so that the result depends on the number of threads alone.

@@ -102,7 +102,13 @@ void CpuOps::adamw(const Tensor& parameter, const Tensor& master, const Tensor& 
   });
 }
 
-double CpuOps::sum_of_squares(const Tensor& x) {
+double CpuOps::sum_of_squares(std::span<const Tensor> parts) {
+  double total = 0.0;
+  for (const Tensor& part : parts) total += squares_of(part);
+  return total;
+}
+
+double CpuOps::squares_of(const Tensor& x) {
   const std::int64_t count = x.elements();
   const std::int64_t blocks = (count + sum_block - 1) / sum_block;
   const Scratch<double> sums(memory_, blocks);

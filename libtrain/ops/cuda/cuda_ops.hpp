@@ -51,6 +51,11 @@ class CudaOps final : public Ops {
                 const Tensor& rstd) override;
   void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& weight,
                          const Tensor& rstd, const Gradient& dx, const Gradient& dweight) override;
+  void add_layer_norm(const Tensor& a, const Tensor& b, const Tensor& weight, const Tensor& bias,
+                      float eps, const Tensor& sum, const Tensor& y, const Tensor& mean,
+                      const Tensor& rstd) override;
+  void add_rms_norm(const Tensor& a, const Tensor& b, const Tensor& weight, float eps,
+                    const Tensor& sum, const Tensor& y, const Tensor& rstd) override;
 
   void rotary(const Tensor& qkv, const AttentionShape& shape, std::int64_t first_position,
               float theta, bool inverse) override;
@@ -79,7 +84,7 @@ class CudaOps final : public Ops {
 
   void adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient, const Tensor& m,
              const Tensor& v, const AdamWStep& step) override;
-  double sum_of_squares(const Tensor& x) override;
+  double sum_of_squares(std::span<const Tensor> parts) override;
   bool all_finite(const Tensor& x) override;
 
  private:

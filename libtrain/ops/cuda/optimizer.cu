@@ -118,21 +118,29 @@ void CudaOps::adamw(const Tensor& parameter, const Tensor& master, const Tensor&
   map(op, count, packs_fit({&parameter, &master, &gradient, &m, &v}), multiprocessors_, stream_);
 }
 
-double CudaOps::sum_of_squares(const Tensor& x) {
-  const std::int64_t count = x.elements();
-  if (count == 0) return 0.0;
-  const std::int64_t blocks = (count + sum_block - 1) / sum_block;
+double CudaOps::sum_of_squares(std::span<const Tensor> parts) {
+  const auto blocks_of = [](const Tensor& part) {
+    return (part.elements() + sum_block - 1) / sum_block;
+  };
+  std::int64_t blocks = 0;
+  for (const Tensor& part : parts) blocks += blocks_of(part);
+  if (blocks == 0) return 0.0;
   const Scratch<double> sums(memory_, blocks + 1);
+  double* const total = sums.data() + blocks;
   LaunchShape shape;
-  shape.grid = dim3(static_cast<unsigned>(blocks));
   shape.block = dim3(sum_threads);
-  launch(packs_fit({&x}) ? squares_kernel<pack_size> : squares_kernel<1>, shape, stream_, Values(x),
-         count, sums.data());
+  double* next = sums.data();
+  for (const Tensor& part : parts) {
+    shape.grid = dim3(static_cast<unsigned>(blocks_of(part)));
+    launch(packs_fit({&part}) ? squares_kernel<pack_size> : squares_kernel<1>, shape, stream_,
+           Values(part), part.elements(), next);
+    next += blocks_of(part);
+  }
   shape.grid = dim3(1);
-  launch(total_kernel, shape, stream_, sums.data(), blocks, sums.data() + blocks);
-  double total = 0.0;
-  memory_.copy_to_host(&total, sums.data() + blocks, sizeof total);
-  return total;
+  launch(total_kernel, shape, stream_, sums.data(), blocks, total);
+  double result = 0.0;
+  memory_.copy_to_host(&result, total, sizeof result);
+  return result;
 }
 
 bool CudaOps::all_finite(const Tensor& x) {

@@ -91,7 +91,17 @@ class Values {
       cuda::store<n>(static_cast<float*>(data_) + first, pack);
     }
   }
-  __device__ __forceinline__ float at(std::int64_t i) const { return load<1>(i).at[0]; }
+  /// What load gives back of what store was given.
+  template <int n>
+  __device__ __forceinline__ Pack<n> rounded(Pack<n> pack) const {
+    if (!bf16_) return pack;
+#pragma unroll
+    for (int i = 0; i < n; ++i) pack.at[i] = to_float(from_float<BFloat16>(pack.at[i]));
+    return pack;
+  }
+  __device__ __forceinline__ float at(std::int64_t i) const {
+    return load<1>(i).at[0];
+  }
   __device__ __forceinline__ void put(std::int64_t i, float value) const {
     store<1>(i, Pack<1>{{value}});
   }

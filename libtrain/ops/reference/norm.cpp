@@ -95,4 +95,17 @@ void ReferenceOps::rms_norm_backward(const Tensor& dy, const Tensor& x, const Te
   write(weight_gradient, dweight);
 }
 
+void ReferenceOps::add_layer_norm(const Tensor& a, const Tensor& b, const Tensor& weight,
+                                  const Tensor& bias, float eps, const Tensor& sum, const Tensor& y,
+                                  const Tensor& mean, const Tensor& rstd) {
+  add(a, b, sum);
+  layer_norm(sum, weight, bias, eps, y, mean, rstd);
+}
+
+void ReferenceOps::add_rms_norm(const Tensor& a, const Tensor& b, const Tensor& weight, float eps,
+                                const Tensor& sum, const Tensor& y, const Tensor& rstd) {
+  add(a, b, sum);
+  rms_norm(sum, weight, eps, y, rstd);
+}
+
 }  // namespace train::reference

@@ -34,9 +34,11 @@ void ReferenceOps::adamw(const Tensor& parameter, const Tensor& master, const Te
   if (master.defined()) convert(master, parameter);
 }
 
-double ReferenceOps::sum_of_squares(const Tensor& x) {
+double ReferenceOps::sum_of_squares(std::span<const Tensor> parts) {
   double sum = 0.0;
-  for (const double value : read_vector(x)) sum += value * value;
+  for (const Tensor& part : parts) {
+    for (const double value : read_vector(part)) sum += value * value;
+  }
   return sum;
 }
 

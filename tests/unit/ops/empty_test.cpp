@@ -183,6 +183,10 @@ TEST_CASE("products, activations and norms with empty extents") {
     bench.ops().layer_norm(x, weight, weight, 1e-5f, bench.output("layer norm", {0, 5}), mean,
                            rstd);
     bench.ops().rms_norm(x, weight, 1e-5f, bench.output("RMS norm", {0, 5}), rstd);
+    bench.ops().add_layer_norm(x, x, weight, weight, 1e-5f, bench.output("sum", {0, 5}),
+                               bench.output("layer norm of a sum", {0, 5}), mean, rstd);
+    bench.ops().add_rms_norm(x, x, weight, 1e-5f, bench.output("another sum", {0, 5}),
+                             bench.output("RMS norm of a sum", {0, 5}), rstd);
     bench.ops().embedding(no_tokens, weight.reshaped({1, 5}), weight.reshaped({1, 5}), 1, 0, x);
   });
 }

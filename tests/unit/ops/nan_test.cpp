@@ -103,6 +103,15 @@ TEST_CASE("norms hand a NaN on") {
     with.ops().rms_norm(with.poisoned(shape, 25), with.ones({19}), 1e-5f, y, rstd);
     CHECK(has_nan(y));
     CHECK(has_nan(rstd));
+    const Tensor sum = with.zeros(shape);
+    with.ops().add_layer_norm(with.ones(shape), with.poisoned(shape, 25), with.ones({19}), {},
+                              1e-5f, sum, y, mean, rstd);
+    CHECK(has_nan(sum));
+    CHECK(has_nan(y));
+    with.ops().add_rms_norm(with.poisoned(shape, 25), with.ones(shape), with.ones({19}), 1e-5f, sum,
+                            y, rstd);
+    CHECK(has_nan(sum));
+    CHECK(has_nan(y));
     const Tensor dx = with.zeros(shape);
     with.ops().layer_norm_backward(with.poisoned(shape, 3), with.ones(shape), with.ones({19}),
                                    with.f32({2}), with.f32({2}), {dx}, {}, {});

@@ -74,6 +74,54 @@ TEST_CASE("rms norm") {
   });
 }
 
+TEST_CASE("a sum and its norm") {
+  for_each_size([](std::int64_t m, std::int64_t width, Write write) {
+    if (write == Write::add) return;  // it writes no gradients
+    compare_with_reference([&](Bench& bench) {
+      const Tensor a = bench.input({m, width}, 3.0), b = bench.input({m, width}, 2.0);
+      const Tensor weight = bench.input({width}), bias = bench.input({width});
+      const Tensor mean = bench.statistics("mean", {m}), rstd = bench.statistics("rstd", {m});
+      Ops& ops = bench.ops();
+      ops.add_layer_norm(a, b, weight, bias, eps, bench.output("sum", {m, width}),
+                         bench.output("y", {m, width}), mean, rstd);
+      ops.add_layer_norm(a, b, weight, {}, eps, bench.output("sum without bias", {m, width}),
+                         bench.output("y without bias", {m, width}), mean, rstd);
+      ops.add_rms_norm(a, b, weight, eps, bench.output("rms sum", {m, width}),
+                       bench.output("rms y", {m, width}), bench.statistics("rms rstd", {m}));
+    });
+  });
+}
+
+TEST_CASE("a sum and its norm have the bits of add and the norm, also in place") {
+  for (const NamedDevice& tested : all_devices()) {
+    for (const DataType type : {DataType::f32, DataType::bf16}) {
+      for (const std::int64_t width : widths) {
+        INFO("device: ", tested.name, ", width ", width);
+        Bench bench(*tested.device, type, 0);
+        const Shape shape{7, width};
+        const Tensor a = bench.input(shape, 3.0), b = bench.input(shape, 2.0);
+        const Tensor weight = bench.input({width}), bias = bench.input({width});
+        const auto make = [&](Shape like, DataType t) {
+          return Tensor(tested.device->memory(), like, t);
+        };
+        const Tensor sum = make(shape, type), y = make(shape, type), y_fused = make(shape, type);
+        const Tensor mean = make({7}, DataType::f32), rstd = make({7}, DataType::f32);
+        Ops& ops = bench.ops();
+        ops.add(a, b, sum);
+        ops.rms_norm(sum, weight, eps, y, rstd);
+        const Tensor sum_fused = make(shape, type);
+        ops.add_rms_norm(a, b, weight, eps, sum_fused, y_fused, rstd);
+        CHECK(values_of(sum_fused) == values_of(sum));
+        CHECK(values_of(y_fused) == values_of(y));
+        ops.layer_norm(sum, weight, bias, eps, y, mean, rstd);
+        ops.add_layer_norm(a, b, weight, bias, eps, b, y_fused, mean, rstd);
+        CHECK(values_of(b) == values_of(sum));
+        CHECK(values_of(y_fused) == values_of(y));
+      }
+    }
+  }
+}
+
 TEST_CASE("layer norm keeps its digits far from zero, where the mean of squares would lose them") {
   compare_with_reference([](Bench& bench) {
     const std::int64_t width = 100;

@@ -110,6 +110,10 @@ TEST_CASE("sum of squares") {
         CHECK(got == doctest::Approx(want).epsilon(1e-12));
         CHECK(got == bench.ops().sum_of_squares(x));
         CHECK(bench.ops().all_finite(x));
+        // In parts, one of them empty and the last at an odd address.
+        const std::int64_t cut = count / 3;
+        const Tensor parts[] = {x.slice(0, {cut}), x.slice(cut, {0}), x.slice(cut, {count - cut})};
+        CHECK(bench.ops().sum_of_squares(parts) == doctest::Approx(want).epsilon(1e-12));
       }
     }
   }
