@@ -102,6 +102,36 @@ TEST_CASE("a product, added to what was there or with what follows it") {
   bench.check(bench.c.now(), [&](auto row, auto column) { return gelu(argument(row, column)); });
 }
 
+TEST_CASE("rows of factors and of the result may have gaps") {
+  Bench bench;
+  Numbers a(bench.memory, m * (k + 3), 6), b(bench.memory, k * (n + 5), 7);
+  Numbers c(bench.memory, m * (n + 2), 8);
+  Product product = bench.product();
+  product.a = {a.data(), DataType::f32, false, k + 3};
+  product.b = {b.data(), DataType::f32, false, n + 5};
+  product.c = c.data();
+  product.c_stride = n + 2;
+  REQUIRE(bench.matrix.multiply(product));
+  const std::vector<float> got = c.now();
+  for (std::int64_t row = 0; row < m; ++row) {
+    for (std::int64_t column = 0; column < n + 2; ++column) {
+      const std::int64_t at = row * (n + 2) + column;
+      double want = c.at(at);  // in the gap: as it was
+      if (column < n) {
+        want = 0.0;
+        for (std::int64_t i = 0; i < k; ++i) {
+          want += static_cast<double>(a.at(row * (k + 3) + i)) *
+                  static_cast<double>(b.at(i * (n + 5) + column));
+        }
+      }
+      CHECK(got[static_cast<std::size_t>(at)] == doctest::Approx(want).epsilon(1e-5).scale(1.0));
+    }
+  }
+  // The same product without gaps is another plan.
+  REQUIRE(bench.matrix.multiply(bench.product()));
+  bench.check(bench.c.now(), [&](auto row, auto column) { return bench.sum(row, column); });
+}
+
 TEST_CASE("what cuBLASLt has no kernel for is refused, and nothing is written") {
   Bench bench;
   const std::vector<float> before = bench.c.now();
