@@ -89,8 +89,8 @@ class Ops {
   virtual std::optional<double> peak_flops(DataType) const { return std::nullopt; }
   /// How many times faster than f32 this device multiplies bf16 matrices, measured now.
   virtual double bf16_speedup() { return 1.0; }
-  /// How many elements apart rows of `width` elements should begin where memory may be spent on
-  /// speed: `width` or more (see Tape::padded).
+  /// How many elements apart this device likes rows of `width` elements to begin: `width` or more.
+  /// For rows that only such ops use as step over gaps.
   virtual std::int64_t padded_width(std::int64_t width, DataType) const { return width; }
 
   // Matrix products ------------------------------------------------------------------------------
