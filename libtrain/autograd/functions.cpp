@@ -245,11 +245,11 @@ double linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
   for (std::int64_t begin = 0; begin < rows; begin += rows_per_block) {
     const std::int64_t end = std::min(rows, begin + rows_per_block);
     const Tensor block = input.rows(begin, end);
-    const Tensor logits = tape.empty({end - begin, vocabulary}, wide);
+    const Tensor logits = tape.padded(end - begin, vocabulary, wide);
     tape.ops().linear(block, weight.value(), {}, Activation::none, {}, logits);
     Tensor dlogits;
     if (tape.recording()) {
-      dlogits = wide == input.type() ? logits : tape.empty(logits.shape(), input.type());
+      dlogits = wide == input.type() ? logits : tape.padded(end - begin, vocabulary, input.type());
     }
     const auto block_targets =
         targets.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));

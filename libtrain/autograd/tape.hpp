@@ -51,6 +51,10 @@ class Tape {
   Ops& ops() const { return device_.ops(); }
   Memory& memory() const { return device_.memory(); }
   Tensor empty(Shape shape, DataType type) const { return {memory(), shape, type}; }
+  /// [rows, width], with rows as far apart as the device's ops like them: for those that take gaps.
+  Tensor padded(std::int64_t rows, std::int64_t width, DataType type) const {
+    return empty({rows, ops().padded_width(width, type)}, type).first_columns(width);
+  }
 
   /// `backward` runs in the backward pass, in the reverse order of recording, and is destroyed
   /// after it has run: what it captured is freed then.

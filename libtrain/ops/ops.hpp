@@ -89,8 +89,13 @@ class Ops {
   virtual std::optional<double> peak_flops(DataType) const { return std::nullopt; }
   /// How many times faster than f32 this device multiplies bf16 matrices, measured now.
   virtual double bf16_speedup() { return 1.0; }
+  /// How many elements apart this device likes rows of `width` elements to begin: `width` or more.
+  /// For rows that only such ops use as step over gaps.
+  virtual std::int64_t padded_width(std::int64_t width, DataType) const { return width; }
 
   // Matrix products ------------------------------------------------------------------------------
+
+  // Rows of y and dy may have gaps where padded_width() asks for any; those of other tensors not.
 
   /// y[M,N] = act(x[M,K] · w[N,K]ᵀ + bias[N]). `bias` may be undefined. With an activation, `pre`
   /// receives its argument, for the backward pass (undefined: not kept). y may be f32 where x and
@@ -195,6 +200,9 @@ class Ops {
   virtual void convert(const Tensor& source, const Tensor& target) = 0;
 
   // Loss -----------------------------------------------------------------------------------------
+
+  // Rows of logits and dlogits may have gaps, of widths of their own, where padded_width() asks for
+  // any. Nothing in a gap reaches a result; dlogits' gaps may be written.
 
   /// losses[M] = log-sum-exp(logits[i]) - logits[i][targets[i]]; dlogits (undefined: none; may be
   /// logits itself, or bf16 beside f32 logits) = (softmax - one-hot) · scale. A target of -1 is

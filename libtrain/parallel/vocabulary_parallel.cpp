@@ -61,7 +61,7 @@ double TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
     const auto first = static_cast<std::size_t>(begin);
     const auto size = static_cast<std::size_t>(count);
     const Tensor block = input.tensor().rows(begin, begin + count);
-    const Tensor logits = tape.empty({count, weight.shape()[0]}, wide);
+    const Tensor logits = tape.padded(count, weight.shape()[0], wide);
     tape.ops().linear(block, weight, {}, Activation::none, {}, logits);
     const Tensor maximum = tape.empty({count}, wide);
     tape.ops().row_maximum(logits, maximum);
@@ -73,7 +73,7 @@ double TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
     const auto block_targets = targets.subspan(first, size);
     all_sums.push_back(sums);
     if (!tape.recording()) continue;
-    const Tensor dlogits = wide == type ? logits : tape.empty(logits.shape(), type);
+    const Tensor dlogits = wide == type ? logits : tape.padded(count, weight.shape()[0], type);
     tape.ops().cross_entropy_gradient(logits, block_own, maximum, sums,
                                       row_scales(block_targets, scale), dlogits);
     tape.ops().linear_grad_weight(dlogits, block, layer.weight->gradient_target(), {});

@@ -45,11 +45,17 @@ Memory& Tensor::memory() const {
 }
 
 void* Tensor::raw() const {
+  invariant(!has_gaps(), "a tensor with gaps between its rows is not read as contiguous");
+  return rows_raw();
+}
+
+void* Tensor::rows_raw() const {
   invariant(defined(), "an undefined tensor has no elements");
   return storage_->block() + offset_bytes_;
 }
 
 Tensor Tensor::reshaped(Shape shape) const {
+  invariant(!has_gaps(), "a tensor with gaps between its rows keeps its shape");
   invariant(shape.elements() == elements(), "a reshaped tensor keeps its number of elements");
   Tensor view = *this;
   view.shape_ = shape;
@@ -57,6 +63,7 @@ Tensor Tensor::reshaped(Shape shape) const {
 }
 
 Tensor Tensor::slice(std::int64_t begin, Shape shape) const {
+  invariant(!has_gaps(), "a tensor with gaps between its rows has no slices but rows");
   invariant(begin >= 0 && begin + shape.elements() <= elements(), "a slice lies in its tensor");
   Tensor view = *this;
   view.shape_ = shape;
@@ -65,8 +72,28 @@ Tensor Tensor::slice(std::int64_t begin, Shape shape) const {
 }
 
 Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
-  invariant(shape_.rank() == 2 && begin <= end && end <= shape_[0], "rows lie in a matrix");
-  return slice(begin * shape_[1], {end - begin, shape_[1]});
+  invariant(shape_.rank() == 2 && begin >= 0 && begin <= end && end <= shape_[0],
+            "rows lie in a matrix");
+  Tensor view = *this;
+  view.shape_ = {end - begin, shape_[1]};
+  view.offset_bytes_ += static_cast<std::size_t>(begin * row_stride()) * size_of(type_);
+  return view;
+}
+
+Tensor Tensor::first_columns(std::int64_t width) const {
+  invariant(!has_gaps() && shape_.rank() == 2 && width >= 0 && width <= shape_[1],
+            "columns lie in a contiguous matrix");
+  Tensor view = *this;
+  view.shape_ = {shape_[0], width};
+  view.row_stride_ = width == shape_[1] ? 0 : shape_[1];
+  return view;
+}
+
+Tensor Tensor::with_gaps() const {
+  Tensor view = *this;
+  if (has_gaps()) view.shape_ = {shape_[0], row_stride_};
+  view.row_stride_ = 0;
+  return view;
 }
 
 void Tensor::copy_from_host(std::span<const std::byte> host) const {

@@ -12,8 +12,9 @@
 
 namespace train {
 
-/// A contiguous row-major array on a device. Copying a Tensor shares the elements; the last copy
-/// gives the memory back.
+/// A row-major array on a device. Copying a Tensor shares the elements; the last copy gives the
+/// memory back. It is contiguous unless it was made by first_columns: what such gaps hold is
+/// undefined, and whoever does not ask for rows_raw and row_stride is refused.
 class Tensor {
  public:
   /// No elements, no memory: `defined()` is false.
@@ -29,11 +30,12 @@ class Tensor {
   const Shape& shape() const { return shape_; }
   DataType type() const { return type_; }
   std::int64_t elements() const { return shape_.elements(); }
+  /// Of the elements, without the gaps between rows.
   std::size_t bytes() const { return static_cast<std::size_t>(elements()) * size_of(type_); }
   Memory& memory() const;
 
-  /// The elements; T must be the tensor's type. On a device other than the CPU only its own ops
-  /// may look at them.
+  /// The elements, contiguous; T must be the tensor's type. On a device other than the CPU only its
+  /// own ops may look at them.
   template <typename T>
   T* data() const {
     invariant(data_type_of<T> == type_, "a tensor is read as the type it has");
@@ -48,12 +50,23 @@ class Tensor {
     return defined() ? Buffer(raw(), static_cast<std::size_t>(elements()), type_) : Buffer();
   }
 
+  /// How many elements lie from the beginning of one row to that of the next: the width, or more.
+  std::int64_t row_stride() const { return has_gaps() ? row_stride_ : shape_.width(); }
+  bool has_gaps() const { return row_stride_ != 0; }
+  /// The first row's first element, for those who step by row_stride().
+  void* rows_raw() const;
+
   /// The same elements under another shape of equal size.
   Tensor reshaped(Shape shape) const;
   /// `count` elements from `begin`, as a tensor of the given shape that shares the memory.
   Tensor slice(std::int64_t begin, Shape shape) const;
-  /// Rows [begin, end) of the first dimension, sharing the memory.
+  /// Rows [begin, end) of the first dimension, sharing the memory; with gaps where these have them.
   Tensor rows(std::int64_t begin, std::int64_t end) const;
+  /// The first `width` elements of each row of a contiguous matrix, sharing the memory; the rest of
+  /// a row becomes a gap.
+  Tensor first_columns(std::int64_t width) const;
+  /// What first_columns was called on, in the rows that are left: the rows with their gaps.
+  Tensor with_gaps() const;
 
   /// Copies from and to the host; `host` holds exactly `bytes()` bytes.
   void copy_from_host(std::span<const std::byte> host) const;
@@ -63,6 +76,7 @@ class Tensor {
   class Storage;
   std::shared_ptr<Storage> storage_;
   std::size_t offset_bytes_ = 0;
+  std::int64_t row_stride_ = 0;  // 0: contiguous
   Shape shape_;
   DataType type_ = DataType::f32;
 };

@@ -64,6 +64,7 @@ class Bench {
     if (model_.vocabulary == 0) return;
     linear("head", width, model_.vocabulary, Activation::none);
     loss_and_embedding();
+    loss_block();
     optimizer();
   }
 
@@ -203,6 +204,34 @@ class Bench {
     const Gradient dplaces{tensor({model_.context, width}, DataType::f32), Write::add};
     bytes("embedding backward add", 4 * pass(y.elements()),
           [&] { ops().embedding_backward(tokens, y, model_.context, dtable, dplaces); });
+  }
+
+  // What a block of rows goes through at the end of a tape, with GPT-2's own vocabulary: rows of
+  // logits one right behind another, and as far apart as the device likes them.
+  void loss_block() {
+    constexpr std::int64_t rows = 256, vocabulary = 50257;
+    if (ops().padded_width(vocabulary, options_.type) == vocabulary) return;
+    const Tensor x = tensor({rows, model_.width}), w = tensor({vocabulary, model_.width});
+    const Gradient dx{tensor({rows, model_.width}), Write::assign};
+    const Gradient dw{tensor({vocabulary, model_.width}, DataType::f32), Write::add};
+    const Tensor losses = tensor({rows}, DataType::f32);
+    const std::vector<std::int32_t> targets(rows, 7919);
+    const double product = 2.0 * static_cast<double>(rows * vocabulary * model_.width);
+    for (const bool padded : {false, true}) {
+      const auto logits_of = [&](DataType type) {
+        const std::int64_t stride = padded ? ops().padded_width(vocabulary, type) : vocabulary;
+        return tensor({rows, stride}, type).first_columns(vocabulary);
+      };
+      const std::string how = padded ? ", padded" : ", dense";
+      const Tensor logits = logits_of(DataType::f32), dlogits = logits_of(options_.type);
+      flops("head of 50257" + how, product,
+            [&] { ops().linear(x, w, {}, Activation::none, {}, logits); });
+      bytes("loss of 50257" + how, 4.0 * rows * vocabulary + pass(rows * vocabulary),
+            [&] { ops().cross_entropy(logits, targets, 1e-3f, losses, dlogits); });
+      flops("head of 50257 dw" + how, product,
+            [&] { ops().linear_grad_weight(dlogits, x, dw, {}); });
+      flops("head of 50257 dx" + how, product, [&] { ops().linear_grad_input(dlogits, w, dx); });
+    }
   }
 
   void optimizer() {

@@ -9,10 +9,12 @@ constexpr int lanes = 32;          // neighbours in a row
 constexpr int row_lanes = 8;       // rows side by side
 constexpr int rows_per_lane = 32;  // enough loads under way to hide how long one takes
 
-// Block (x, y) sums rows [y, y + 1) · row_lanes · rows_per_lane of the columns of tile x.
+// Block (x, y) sums rows [y, y + 1) · row_lanes · rows_per_lane of the columns of tile x. Rows of
+// dy lie `stride` apart; what its last pack has beyond a row is summed, and left out.
 template <int n>
 __global__ void __launch_bounds__(lanes* row_lanes)
-    column_sums_kernel(Values dy, std::int64_t rows, std::int64_t width, float* sums) {
+    column_sums_kernel(Values dy, std::int64_t stride, std::int64_t rows, std::int64_t width,
+                       float* sums) {
   __shared__ float parts[row_lanes][lanes * pack_size];
   const std::int64_t column = (std::int64_t{blockIdx.x} * lanes + threadIdx.x) * n;
   const std::int64_t group_rows = row_lanes * rows_per_lane;
@@ -21,7 +23,7 @@ __global__ void __launch_bounds__(lanes* row_lanes)
   Pack<n> sum{};
   if (column < width) {
     for (std::int64_t row = begin + threadIdx.y; row < end; row += row_lanes) {
-      const Pack<n> pack = dy.load<n>(row * width + column);
+      const Pack<n> pack = dy.load<n>(row * stride + column);
 #pragma unroll
       for (int i = 0; i < n; ++i) sum.at[i] += pack.at[i];
     }
@@ -50,14 +52,14 @@ void CudaOps::column_sums(const Tensor& dy, const Gradient& dbias) {
   constexpr std::int64_t group_rows = row_lanes * rows_per_lane;
   const std::int64_t groups = (rows + group_rows - 1) / group_rows;
   const Scratch<float> sums(memory_, groups * width);
-  const bool packs = row_packs_fit(width, {&dy});
+  const bool packs = padded_packs_fit({&dy});
   const std::int64_t tile = lanes * (packs ? pack_size : 1);
   LaunchShape shape;
   shape.grid =
       dim3(static_cast<unsigned>((width + tile - 1) / tile), static_cast<unsigned>(groups));
   shape.block = dim3(lanes, row_lanes);
-  launch(packs ? column_sums_kernel<pack_size> : column_sums_kernel<1>, shape, stream_, Values(dy),
-         rows, width, sums.data());
+  launch(packs ? column_sums_kernel<pack_size> : column_sums_kernel<1>, shape, stream_,
+         Values::of_rows(dy), dy.row_stride(), rows, width, sums.data());
   sum_groups(sums.data(), groups, width, dbias, multiprocessors_, stream_);
 }
 

@@ -23,6 +23,11 @@ std::optional<double> CudaOps::peak_flops(DataType type) const {
   return cuda::peak_flops(kind_of(stream_.device()), type);
 }
 
+std::int64_t CudaOps::padded_width(std::int64_t width, DataType type) const {
+  const std::int64_t line = 128 / static_cast<std::int64_t>(size_of(type));
+  return (width + line - 1) / line * line;
+}
+
 }  // namespace cuda
 
 namespace {

@@ -25,6 +25,9 @@ class CudaOps final : public Ops {
 
   const std::string& name() const override { return name_; }
   std::optional<double> peak_flops(DataType type) const override;
+  /// Rows begin at lines of 128 bytes: matrix kernels want multiples of 16, and whole lines are
+  /// read and written in the fewest transfers.
+  std::int64_t padded_width(std::int64_t width, DataType type) const override;
 
   void linear(const Tensor& x, const Tensor& w, const Tensor& bias, Activation activation,
               const Tensor& pre, const Tensor& y) override;

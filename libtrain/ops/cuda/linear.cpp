@@ -7,15 +7,16 @@ namespace train::cuda {
 namespace {
 
 Factor factor(const Tensor& tensor, bool transposed = false) {
-  return {tensor.raw(), tensor.type(), transposed};
+  return {tensor.rows_raw(), tensor.type(), transposed, tensor.row_stride()};
 }
 
-// `tensor` as f32: itself, or a converted copy.
+// `tensor` as f32: itself, or a converted copy, whose rows lie as far apart.
 Tensor as_f32(Ops& ops, Memory& memory, const Tensor& tensor) {
   if (tensor.type() == DataType::f32) return tensor;
-  Tensor copy(memory, tensor.shape(), DataType::f32);
-  ops.convert(tensor, copy);
-  return copy;
+  const Tensor all = tensor.with_gaps();
+  const Tensor copy(memory, all.shape(), DataType::f32);
+  ops.convert(all, copy);
+  return tensor.has_gaps() ? copy.first_columns(tensor.shape().width()) : copy;
 }
 
 // Whether cuBLASLt writes this type of result from these factors.
@@ -97,7 +98,7 @@ void CudaOps::linear(const Tensor& x, const Tensor& w, const Tensor& bias, Activ
   invariant(!pre.defined() || pre.elements() == y.elements(), "linear: pre has y's shape");
   if (m == 0 || n == 0) return;
   if (k == 0) {
-    linear_finish(nullptr, bias, activation, pre, y, multiprocessors_, stream_);
+    linear_finish(nullptr, n, bias, activation, pre, y, multiprocessors_, stream_);
     return;
   }
   const Product plain{.m = m,
@@ -105,18 +106,22 @@ void CudaOps::linear(const Tensor& x, const Tensor& w, const Tensor& bias, Activ
                       .k = k,
                       .a = factor(x),
                       .b = factor(w, true),
-                      .c = y.raw(),
-                      .c_type = y.type()};
+                      .c = y.rows_raw(),
+                      .c_type = y.type(),
+                      .c_stride = y.row_stride()};
   Product fused = plain;
   if (fuse(x, w, bias, activation, pre, y, fused) && matrix_->multiply(fused)) return;
   const bool in_place = y.type() == DataType::f32;
   const Scratch<float> beside(memory_, in_place ? 0 : m * n);
   Product product = plain;
-  if (!in_place) product.c = beside.data();
+  if (!in_place) {
+    product.c = beside.data();
+    product.c_stride = n;
+  }
   Products(*matrix_, *this, memory_, multiprocessors_).in_f32(product, x, w);
   if (in_place && activation == Activation::none && !bias.defined() && !pre.defined()) return;
-  linear_finish(static_cast<const float*>(product.c), bias, activation, pre, y, multiprocessors_,
-                stream_);
+  linear_finish(static_cast<const float*>(product.c), product.c_stride, bias, activation, pre, y,
+                multiprocessors_, stream_);
 }
 
 void CudaOps::linear_grad_input(const Tensor& dy, const Tensor& w, const Gradient& dx) {

@@ -29,13 +29,27 @@ struct Softmax {
   }
 };
 
+// Calls visit(pack) for each pack of `row` that this thread has. What the row's last pack has
+// beyond the row, a gap, counts as -infinity: it is no maximum, and its exponential is 0.
+template <int n, typename Visit>
+__device__ __forceinline__ void for_packs(const Values& row, std::int64_t width, Visit&& visit) {
+  const std::int64_t step = std::int64_t{blockDim.x} * n;
+  std::int64_t i = threadIdx.x * n;
+  for (; i + n <= width; i += step) visit(row.load<n>(i));
+  if (i >= width) return;
+  Pack<n> last = row.load<n>(i);
+#pragma unroll
+  for (int j = 0; j < n; ++j) {
+    if (i + j >= width) last.at[j] = minus_infinity();
+  }
+  visit(last);
+}
+
 // What one thread sees of a row.
 template <int n>
-__device__ float2 softmax_part(const Values& logits, std::int64_t begin, std::int64_t width) {
+__device__ float2 softmax_part(const Values& logits, std::int64_t width) {
   float2 seen = make_float2(minus_infinity(), 0.0f);
-  const std::int64_t step = std::int64_t{blockDim.x} * n;
-  for (std::int64_t i = threadIdx.x * n; i < width; i += step) {
-    const Pack<n> pack = logits.load<n>(begin + i);
+  for_packs<n>(logits, width, [&](const Pack<n>& pack) {
     float largest = seen.x;
 #pragma unroll
     for (int j = 0; j < n; ++j) largest = fmaxf(largest, pack.at[j]);
@@ -45,36 +59,35 @@ __device__ float2 softmax_part(const Values& logits, std::int64_t begin, std::in
 #pragma unroll
     for (int j = 0; j < n; ++j) sum += expf(pack.at[j] - base);
     seen = make_float2(largest, sum);
-  }
+  });
   return seen;
 }
 
-// dlogits = (exp(logits - largest) · factor, less `scale` at the target). Each thread reads what it
-// writes before it writes it: dlogits may be logits.
+// dlogits = (exp(logits - largest) · factor, less `scale` at the target), and anything in the gap
+// behind the row. Each thread reads what it writes before it writes it: dlogits may be logits.
 template <int n>
-__device__ void write_gradient(const Values& logits, const Values& dlogits, std::int64_t begin,
-                               std::int64_t width, std::int32_t target, float largest, float factor,
-                               float scale) {
+__device__ void write_gradient(const Values& logits, const Values& dlogits, std::int64_t width,
+                               std::int32_t target, float largest, float factor, float scale) {
   const std::int64_t step = std::int64_t{blockDim.x} * n;
   for (std::int64_t i = threadIdx.x * n; i < width; i += step) {
-    Pack<n> pack = logits.load<n>(begin + i);
+    Pack<n> pack = logits.load<n>(i);
 #pragma unroll
     for (int j = 0; j < n; ++j) {
       pack.at[j] = expf(pack.at[j] - largest) * factor;
       if (i + j == target) pack.at[j] -= scale;
     }
-    dlogits.store<n>(begin + i, pack);
+    dlogits.store<n>(i, pack);
   }
 }
 
 template <int n>
-__device__ void write_zeros(const Values& to, std::int64_t begin, std::int64_t width) {
+__device__ void write_zeros(const Values& to, std::int64_t width) {
   const std::int64_t step = std::int64_t{blockDim.x} * n;
-  for (std::int64_t i = threadIdx.x * n; i < width; i += step) to.store<n>(begin + i, Pack<n>{});
+  for (std::int64_t i = threadIdx.x * n; i < width; i += step) to.store<n>(i, Pack<n>{});
 }
 
 struct CrossEntropy {
-  Values logits, dlogits;
+  Rows logits, dlogits;
   const std::int32_t* targets;
   float* losses;
   std::int64_t width;
@@ -84,26 +97,26 @@ struct CrossEntropy {
 template <int n>
 __global__ void __launch_bounds__(row_threads_max) cross_entropy_kernel(CrossEntropy op) {
   __shared__ float2 room[warps_max];
-  const std::int64_t row = blockIdx.x, begin = row * op.width;
+  const std::int64_t row = blockIdx.x;
+  const Values logits = op.logits[row];
   const std::int32_t target = op.targets[row];
   if (target == padding) {
     if (threadIdx.x == 0) op.losses[row] = 0.0f;
-    if (op.dlogits.defined()) write_zeros<n>(op.dlogits, begin, op.width);
+    if (op.dlogits.defined()) write_zeros<n>(op.dlogits[row], op.width);
     return;
   }
   // Before dlogits overwrites it: no thread writes before the barrier below.
-  const float chosen = threadIdx.x == 0 ? op.logits.at(begin + target) : 0.0f;
-  float2 all = combine_block(softmax_part<n>(op.logits, begin, op.width), room, Softmax());
+  const float chosen = threadIdx.x == 0 ? logits.at(target) : 0.0f;
+  float2 all = combine_block(softmax_part<n>(logits, op.width), room, Softmax());
   if (all.x == minus_infinity()) all.y = not_a_number();  // no logit above -infinity
   if (threadIdx.x == 0) op.losses[row] = logf(all.y) - (chosen - all.x);
   __syncthreads();
   if (!op.dlogits.defined()) return;
-  write_gradient<n>(op.logits, op.dlogits, begin, op.width, target, all.x, op.scale / all.y,
-                    op.scale);
+  write_gradient<n>(logits, op.dlogits[row], op.width, target, all.x, op.scale / all.y, op.scale);
 }
 
 struct Parts {
-  Values logits, dlogits;
+  Rows logits, dlogits;
   const std::int32_t* targets;
   const float* row_scale;
   float* maximum;
@@ -118,13 +131,11 @@ struct Larger {
 template <int n>
 __global__ void __launch_bounds__(row_threads_max) row_maximum_kernel(Parts op) {
   __shared__ float room[warps_max];
-  const std::int64_t begin = blockIdx.x * op.width, step = std::int64_t{blockDim.x} * n;
   float largest = minus_infinity();
-  for (std::int64_t i = threadIdx.x * n; i < op.width; i += step) {
-    const Pack<n> pack = op.logits.load<n>(begin + i);
+  for_packs<n>(op.logits[blockIdx.x], op.width, [&](const Pack<n>& pack) {
 #pragma unroll
     for (int j = 0; j < n; ++j) largest = fmaxf(largest, pack.at[j]);
-  }
+  });
   largest = combine_block(largest, room, Larger());
   if (threadIdx.x == 0) op.maximum[blockIdx.x] = largest;
 }
@@ -132,28 +143,27 @@ __global__ void __launch_bounds__(row_threads_max) row_maximum_kernel(Parts op) 
 template <int n>
 __global__ void __launch_bounds__(row_threads_max) parts_kernel(Parts op) {
   __shared__ float room[warps_max];
-  const std::int64_t row = blockIdx.x, begin = row * op.width;
-  const std::int64_t step = std::int64_t{blockDim.x} * n;
+  const std::int64_t row = blockIdx.x;
+  const Values logits = op.logits[row];
   const float largest = op.maximum[row];
   float sum = 0.0f;
-  for (std::int64_t i = threadIdx.x * n; i < op.width; i += step) {
-    const Pack<n> pack = op.logits.load<n>(begin + i);
+  for_packs<n>(logits, op.width, [&](const Pack<n>& pack) {
 #pragma unroll
     for (int j = 0; j < n; ++j) sum += expf(pack.at[j] - largest);
-  }
+  });
   sum = combine_block(sum, room, Plus());
   if (threadIdx.x != 0) return;
   const std::int32_t target = op.targets[row];
   op.sums[row] = sum;
-  op.sums[op.rows + row] = target < 0 ? 0.0f : op.logits.at(begin + target) - largest;
+  op.sums[op.rows + row] = target < 0 ? 0.0f : logits.at(target) - largest;
 }
 
 template <int n>
 __global__ void __launch_bounds__(row_threads_max) parts_gradient_kernel(Parts op) {
-  const std::int64_t row = blockIdx.x, begin = row * op.width;
+  const std::int64_t row = blockIdx.x;
   const float scale = op.row_scale[row];
-  if (scale == 0.0f) return write_zeros<n>(op.dlogits, begin, op.width);
-  write_gradient<n>(op.logits, op.dlogits, begin, op.width, op.targets[row], op.maximum[row],
+  if (scale == 0.0f) return write_zeros<n>(op.dlogits[row], op.width);
+  write_gradient<n>(op.logits[row], op.dlogits[row], op.width, op.targets[row], op.maximum[row],
                     scale / op.sums[row], scale);
 }
 
@@ -168,9 +178,9 @@ void CudaOps::cross_entropy(const Tensor& logits, std::span<const std::int32_t> 
             "cross_entropy: dlogits has the logits' shape");
   check_targets(targets, width);
   const Scratch<std::int32_t> on_device(memory_, targets);
-  const bool packs = row_packs_fit(width, {&logits, &dlogits});
-  const CrossEntropy op{Values(logits),       Values(dlogits), on_device.data(),
-                        losses.data<float>(), width,           scale};
+  const bool packs = padded_packs_fit({&logits, &dlogits});
+  const CrossEntropy op{Rows(logits),         Rows(dlogits), on_device.data(),
+                        losses.data<float>(), width,         scale};
   launch(packs ? cross_entropy_kernel<pack_size> : cross_entropy_kernel<1>,
          row_shape(rows, width, packs), stream_, op);
 }
@@ -178,9 +188,9 @@ void CudaOps::cross_entropy(const Tensor& logits, std::span<const std::int32_t> 
 void CudaOps::row_maximum(const Tensor& logits, const Tensor& maximum) {
   const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
   invariant(maximum.elements() == rows, "row_maximum: a maximum per row of logits");
-  const bool packs = row_packs_fit(width, {&logits});
+  const bool packs = padded_packs_fit({&logits});
   Parts op;
-  op.logits = Values(logits);
+  op.logits = Rows(logits);
   op.maximum = maximum.data<float>();
   op.width = width;
   launch(packs ? row_maximum_kernel<pack_size> : row_maximum_kernel<1>,
@@ -192,15 +202,10 @@ void CudaOps::cross_entropy_parts(const Tensor& logits, std::span<const std::int
   check_parts(logits, targets, maximum, sums);
   const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
   const Scratch<std::int32_t> on_device(memory_, targets);
-  const bool packs = row_packs_fit(width, {&logits});
-  const Parts op{Values(logits),
-                 Values(),
-                 on_device.data(),
-                 nullptr,
-                 maximum.data<float>(),
-                 sums.data<float>(),
-                 rows,
-                 width};
+  const bool packs = padded_packs_fit({&logits});
+  const Parts op{
+      Rows(logits), Rows(), on_device.data(), nullptr, maximum.data<float>(), sums.data<float>(),
+      rows,         width};
   launch(packs ? parts_kernel<pack_size> : parts_kernel<1>, row_shape(rows, width, packs), stream_,
          op);
 }
@@ -214,9 +219,9 @@ void CudaOps::cross_entropy_gradient(const Tensor& logits, std::span<const std::
   const std::int64_t rows = logits.shape().rows(), width = logits.shape().width();
   const Scratch<std::int32_t> on_device(memory_, targets);
   const Scratch<float> scales(memory_, row_scale);
-  const bool packs = row_packs_fit(width, {&logits, &dlogits});
-  const Parts op{Values(logits),
-                 Values(dlogits),
+  const bool packs = padded_packs_fit({&logits, &dlogits});
+  const Parts op{Rows(logits),
+                 Rows(dlogits),
                  on_device.data(),
                  scales.data(),
                  maximum.data<float>(),

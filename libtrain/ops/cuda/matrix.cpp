@@ -64,7 +64,7 @@ std::uint32_t alignment(const void* address) {
 
 // Everything that cuBLASLt's advice depends on.
 struct Key {
-  std::int64_t m, n, k;
+  std::int64_t m, n, k, a_stride, b_stride, c_stride;
   DataType factors, result;
   bool a_transposed, b_transposed, add, bias, gelu, pre;
   std::uint32_t a_alignment, b_alignment, c_alignment, bias_alignment, pre_alignment;
@@ -73,6 +73,9 @@ struct Key {
       : m(product.m),
         n(product.n),
         k(product.k),
+        a_stride(product.a.stride),
+        b_stride(product.b.stride),
+        c_stride(product.c_stride),
         factors(product.a.type),
         result(product.c_type),
         a_transposed(product.a.transposed),
@@ -99,18 +102,20 @@ struct Plan {
 };
 
 // Rows × columns as we see them.
-Layout layout(const Product& product, DataType type, std::int64_t rows, std::int64_t columns) {
+Layout layout(const Product& product, DataType type, std::int64_t rows, std::int64_t columns,
+              std::int64_t stride) {
   cublasLtMatrixLayout_t created = nullptr;
-  check(cublasLtMatrixLayoutCreate(&created, cuda_type(type), static_cast<std::uint64_t>(columns),
-                                   static_cast<std::uint64_t>(rows), columns),
-        "cublasLtMatrixLayoutCreate", product);
+  check(
+      cublasLtMatrixLayoutCreate(&created, cuda_type(type), static_cast<std::uint64_t>(columns),
+                                 static_cast<std::uint64_t>(rows), stride == 0 ? columns : stride),
+      "cublasLtMatrixLayoutCreate", product);
   return Layout(created);
 }
 
 Layout layout(const Product& product, const Factor& factor, std::int64_t rows,
               std::int64_t columns) {
   if (factor.transposed) std::swap(rows, columns);
-  return layout(product, factor.type, rows, columns);
+  return layout(product, factor.type, rows, columns, factor.stride);
 }
 
 template <typename Value>
@@ -209,7 +214,7 @@ std::optional<Plan>& Matrix::Plans::get(const Product& product, std::size_t work
 
   Plan plan{make_operation(product), layout(product, product.b, product.k, product.n),
             layout(product, product.a, product.m, product.k),
-            layout(product, product.c_type, product.m, product.n)};
+            layout(product, product.c_type, product.m, product.n, product.c_stride)};
   const Preference preference = make_preference(product, workspace_bytes);
   constexpr int asked = 8;
   cublasLtMatmulHeuristicResult_t advice[asked] = {};

@@ -9,12 +9,12 @@
 
 namespace train::cuda {
 
-/// A row-major matrix without gaps between its rows. `transposed` swaps its extents as a factor of
-/// a product.
+/// A row-major matrix. `transposed` swaps its extents as a factor of a product.
 struct Factor {
   const void* data = nullptr;
   DataType type = DataType::f32;
   bool transposed = false;
+  std::int64_t stride = 0;  ///< elements from row to row; 0: no gaps between them
 };
 
 /// c[m,n] = a[m,k] · b[k,n], or c += a · b; of positive extents, summed in f32 (never TF32).
@@ -24,11 +24,12 @@ struct Product {
   void* c = nullptr;
   DataType c_type = DataType::f32;
   bool add = false;
+  std::int64_t c_stride = 0;  ///< as a factor's
 
   // What follows before the result rounds, all of c's type: c = gelu(a · b + bias).
   const void* bias = nullptr;  ///< n elements, or null
   bool gelu = false;           ///< the approximation by tanh
-  void* pre = nullptr;         ///< m·n elements: keeps gelu's argument, or null
+  void* pre = nullptr;         ///< m·n elements without gaps: keeps gelu's argument, or null
 };
 
 /// Matrix products through cuBLASLt, on the stream of `memory`. What cuBLASLt's heuristics advise

@@ -72,12 +72,20 @@ class Values {
  public:
   Values() = default;
   explicit Values(const Tensor& tensor)
-      : data_(tensor.defined() ? tensor.raw() : nullptr), bf16_(tensor.type() == DataType::bf16) {
-    invariant(bf16_ || tensor.type() == DataType::f32, "a GPU computes in f32 and bf16");
+      : Values(tensor.defined() ? tensor.raw() : nullptr, tensor.type()) {}
+  /// Of a tensor whose rows may have gaps, for kernels that step by its row_stride().
+  static Values of_rows(const Tensor& tensor) {
+    return {tensor.defined() ? tensor.rows_raw() : nullptr, tensor.type()};
   }
 
   __host__ __device__ bool defined() const { return data_ != nullptr; }
 
+  /// The elements from `first` on.
+  __device__ __forceinline__ Values from(std::int64_t first) const {
+    Values rest = *this;
+    rest.data_ = static_cast<char*>(data_) + first * (bf16_ ? 2 : 4);
+    return rest;
+  }
   template <int n>
   __device__ __forceinline__ Pack<n> load(std::int64_t first) const {
     if (bf16_) return cuda::load<n>(static_cast<const BFloat16*>(data_) + first);
@@ -107,6 +115,10 @@ class Values {
   }
 
  private:
+  Values(void* data, DataType type) : data_(data), bf16_(type == DataType::bf16) {
+    invariant(bf16_ || type == DataType::f32, "a GPU computes in f32 and bf16");
+  }
+
   void* data_ = nullptr;
   bool bf16_ = false;
 };

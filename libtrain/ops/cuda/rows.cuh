@@ -16,7 +16,7 @@ inline constexpr int row_threads_max = 256;
 
 /// One pack per thread where the row has no more of them than a block has threads.
 inline int row_threads(std::int64_t width, bool packs) {
-  const std::int64_t items = packs ? width / pack_size : width;
+  const std::int64_t items = packs ? (width + pack_size - 1) / pack_size : width;
   const std::int64_t warps = (items + warp_lanes - 1) / warp_lanes;
   return static_cast<int>(
       std::clamp<std::int64_t>(warps * warp_lanes, warp_lanes, row_threads_max));
@@ -33,6 +33,35 @@ inline LaunchShape row_shape(std::int64_t rows, std::int64_t width, bool packs) 
 inline bool row_packs_fit(std::int64_t width, std::initializer_list<const Tensor*> tensors) {
   return width % pack_size == 0 && packs_fit(tensors);
 }
+
+/// Every row of these tensors, which may have gaps, begins where packs may and has room for its
+/// last pack, whatever its width.
+inline bool padded_packs_fit(std::initializer_list<const Tensor*> tensors) {
+  for (const Tensor* tensor : tensors) {
+    if (tensor->defined() && (tensor->row_stride() % pack_size != 0 ||
+                              reinterpret_cast<std::uintptr_t>(tensor->rows_raw()) % 16 != 0)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// A matrix in a kernel, whose rows may have gaps. Not defined where the tensor is not.
+class Rows {
+ public:
+  Rows() = default;
+  explicit Rows(const Tensor& tensor)
+      : values_(Values::of_rows(tensor)), stride_(tensor.row_stride()) {}
+
+  __host__ __device__ bool defined() const { return values_.defined(); }
+  __device__ __forceinline__ Values operator[](std::int64_t row) const {
+    return values_.from(row * stride_);
+  }
+
+ private:
+  Values values_;
+  std::int64_t stride_ = 0;
+};
 
 __device__ __forceinline__ float shuffle_xor(float value, int distance) {
   return __shfl_xor_sync(all_lanes, value, distance);

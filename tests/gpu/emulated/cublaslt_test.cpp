@@ -102,6 +102,36 @@ TEST_CASE("a product, added to what was there or with what follows it") {
   bench.check(bench.c.now(), [&](auto row, auto column) { return gelu(argument(row, column)); });
 }
 
+// One behind another, so that none is done by the plan of another.
+TEST_CASE("rows of factors and of the result may have gaps") {
+  Bench bench;
+  struct Gaps {
+    std::int64_t a, b, c;
+  };
+  for (const auto [in_a, in_b, in_c] :
+       {Gaps{0, 0, 0}, Gaps{3, 0, 0}, Gaps{0, 5, 0}, Gaps{0, 0, 2}, Gaps{3, 5, 2}}) {
+    const std::int64_t a_stride = k + in_a, b_stride = k + in_b, c_stride = n + in_c;
+    const Numbers a(bench.memory, m * a_stride, 6), b(bench.memory, n * b_stride, 7);
+    const Numbers c(bench.memory, m * c_stride, 8);
+    Product product = bench.product();
+    product.a = {a.data(), DataType::f32, false, a_stride};
+    product.b = {b.data(), DataType::f32, true, b_stride};
+    product.c = c.data();
+    product.c_stride = c_stride;
+    REQUIRE(bench.matrix.multiply(product));
+    const std::vector<float> got = c.now();
+    for (std::int64_t at = 0; at < m * c_stride; ++at) {
+      const std::int64_t row = at / c_stride, column = at % c_stride;
+      double want = column < n ? 0.0 : static_cast<double>(c.at(at));  // a gap stays as it was
+      for (std::int64_t i = 0; column < n && i < k; ++i) {
+        want += static_cast<double>(a.at(row * a_stride + i)) *
+                static_cast<double>(b.at(column * b_stride + i));
+      }
+      CHECK(got[static_cast<std::size_t>(at)] == doctest::Approx(want).epsilon(1e-5).scale(1.0));
+    }
+  }
+}
+
 TEST_CASE("what cuBLASLt has no kernel for is refused, and nothing is written") {
   Bench bench;
   const std::vector<float> before = bench.c.now();

@@ -1,19 +1,16 @@
 // The emulation itself: threads of a block meet as CUDA's do, and what is undefined on a GPU ends
 // the program.
 
-#include <csignal>
-#include <cstdio>
 #include <numeric>
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "collectives/error.hpp"
 #include "libtrain/tensor/cuda/check.hpp"
 #include "libtrain/tensor/cuda/cuda_memory.hpp"
 #include "libtrain/tensor/cuda/launch.cuh"
+#include "tests/support/dies.hpp"
 
 using namespace train::cuda;
 
@@ -43,21 +40,7 @@ class Array {
   T* data_;
 };
 
-// Whether `code` ends its process in any way but by returning.
-template <typename Code>
-bool dies(Code code) {
-  const pid_t child = fork();
-  if (child == 0) {
-    std::freopen("/dev/null", "w", stderr);
-    std::signal(SIGSEGV, SIG_DFL);
-    std::signal(SIGABRT, SIG_DFL);
-    code();
-    _exit(0);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFSIGNALED(status);
-}
+using train::test::dies;
 
 __global__ void sum_block_kernel(const int* in, int* out) {
   __shared__ int sums[4];

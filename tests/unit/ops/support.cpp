@@ -1,5 +1,6 @@
 #include "tests/unit/ops/support.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <span>
@@ -44,9 +45,24 @@ void with_type(DataType type, Body&& body) {
   }
 }
 
+// Copies the elements of rows that lie `from` and `to` elements apart.
+std::vector<double> restrided(const std::vector<double>& values, const Tensor& like,
+                              std::int64_t from, std::int64_t to, std::vector<double> into) {
+  for (std::int64_t row = 0; row < like.shape().rows(); ++row) {
+    const auto begin = values.begin() + row * from;
+    std::copy(begin, begin + like.shape().width(), into.begin() + row * to);
+  }
+  return into;
+}
+
 }  // namespace
 
 std::vector<double> values_of(const Tensor& tensor) {
+  if (tensor.has_gaps()) {
+    return restrided(values_of(tensor.with_gaps()), tensor, tensor.row_stride(),
+                     tensor.shape().width(),
+                     std::vector<double>(static_cast<std::size_t>(tensor.elements())));
+  }
   std::vector<double> values(static_cast<std::size_t>(tensor.elements()));
   with_type(tensor.type(), [&](auto type) {
     std::vector<decltype(type)> elements(values.size());
@@ -58,6 +74,11 @@ std::vector<double> values_of(const Tensor& tensor) {
 
 void set_values(const Tensor& tensor, const std::vector<double>& values) {
   invariant(values.size() == static_cast<std::size_t>(tensor.elements()), "one value per element");
+  if (tensor.has_gaps()) {
+    return set_values(tensor.with_gaps(),
+                      restrided(values, tensor, tensor.shape().width(), tensor.row_stride(),
+                                values_of(tensor.with_gaps())));
+  }
   with_type(tensor.type(), [&](auto type) {
     std::vector<decltype(type)> elements(values.size());
     for (std::size_t i = 0; i < values.size(); ++i) elements[i] = decltype(type)(values[i]);
@@ -72,7 +93,18 @@ Tensor tensor_of(Device& device, Shape shape, DataType type, const std::vector<d
 }
 
 std::vector<std::byte> bytes_of(const Tensor& tensor) {
-  std::vector<std::byte> bytes(tensor.bytes());
+  std::vector<std::byte> bytes;
+  if (tensor.has_gaps()) {
+    const std::vector<std::byte> all = bytes_of(tensor.with_gaps());
+    const std::size_t size = size_of(tensor.type());
+    for (std::int64_t row = 0; row < tensor.shape().rows(); ++row) {
+      const auto begin = all.begin() + row * tensor.row_stride() * static_cast<std::int64_t>(size);
+      bytes.insert(bytes.end(), begin,
+                   begin + tensor.shape().width() * static_cast<std::int64_t>(size));
+    }
+    return bytes;
+  }
+  bytes.resize(tensor.bytes());
   tensor.copy_to_host(bytes);
   return bytes;
 }
@@ -118,12 +150,34 @@ Tensor Bench::guarded(DataType type, Shape shape) {
   return blocks_.back().slice(guard_, shape);
 }
 
-Tensor Bench::input_of(DataType type, Shape shape, double scale) {
-  Tensor tensor = guarded(type, shape);
-  std::vector<double> values(static_cast<std::size_t>(shape.elements()));
+Tensor Bench::padded(DataType type, Shape shape, std::int64_t more) {
+  const std::int64_t width = shape.width();
+  const bool pads = ops().padded_width(1, type) > 1;
+  const std::int64_t stride = pads ? ops().padded_width(width, type) + more : width;
+  const Tensor all = guarded(type, {shape.rows(), stride});
+  set_values(all, std::vector<double>(static_cast<std::size_t>(all.elements()), nan));
+  return all.first_columns(width);
+}
+
+Tensor Bench::drawn(const Tensor& tensor, double scale) {
+  std::vector<double> values(static_cast<std::size_t>(tensor.elements()));
   for (double& value : values) value = scale * draw();
   set_values(tensor, values);
   return tensor;
+}
+
+Tensor Bench::input_of(DataType type, Shape shape, double scale) {
+  return drawn(guarded(type, shape), scale);
+}
+
+Tensor Bench::padded_input_of(DataType type, Shape shape, double scale, std::int64_t more) {
+  return drawn(padded(type, shape, more), scale);
+}
+
+Tensor Bench::padded_output_of(DataType type, const std::string& name, Shape shape,
+                               std::int64_t more) {
+  compare(name, padded(type, shape, more));
+  return outputs_.back().tensor;
 }
 
 std::vector<std::int32_t> Bench::tokens(std::int64_t count, std::int32_t vocabulary) {

@@ -10,11 +10,12 @@
 
 namespace train::test {
 
-/// Elements as doubles, whatever real type the tensor has.
+/// Elements as doubles, whatever real type the tensor has; what lies in gaps between rows is left
+/// out, or left as it is.
 std::vector<double> values_of(const Tensor& tensor);
 void set_values(const Tensor& tensor, const std::vector<double>& values);
 Tensor tensor_of(Device& device, Shape shape, DataType type, const std::vector<double>& values);
-/// The bytes, for comparing bit by bit.
+/// The bytes of the elements, for comparing bit by bit.
 std::vector<std::byte> bytes_of(const Tensor& tensor);
 
 /// A copy of columns [begin, end) of a matrix.
@@ -45,10 +46,15 @@ class Bench {
   Tensor input(Shape shape, double scale = 1.0) { return input_of(type_, shape, scale); }
   Tensor input_of(DataType type, Shape shape, double scale = 1.0);
   std::vector<std::int32_t> tokens(std::int64_t count, std::int32_t vocabulary);
+  /// The same numbers in rows with gaps, which hold NaN, where the device pads rows; `more`
+  /// elements longer than it asks for.
+  Tensor padded_input_of(DataType type, Shape shape, double scale, std::int64_t more);
 
   /// All NaN, to be overwritten, and compared in the end.
   Tensor output(const std::string& name, Shape shape) { return output_of(type_, name, shape); }
   Tensor output_of(DataType type, const std::string& name, Shape shape);
+  /// With gaps as padded_input_of makes them.
+  Tensor padded_output_of(DataType type, const std::string& name, Shape shape, std::int64_t more);
   /// Statistics are f32 beside f32 and bf16, f64 beside f64.
   Tensor statistics(const std::string& name, Shape shape);
   /// NaN where it is assigned to, random where it is added to.
@@ -66,6 +72,8 @@ class Bench {
 
  private:
   Tensor guarded(DataType type, Shape shape);
+  Tensor padded(DataType type, Shape shape, std::int64_t more);
+  Tensor drawn(const Tensor& tensor, double scale);
   double draw();
 
   Device& device_;

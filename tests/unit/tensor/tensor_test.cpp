@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include "libtrain/tensor/cpu/cpu_memory.hpp"
+#include "tests/support/dies.hpp"
 
 namespace train {
 namespace {
@@ -81,6 +82,62 @@ TEST_CASE("copies from and to the host respect a slice's place") {
   std::array<float, 4> back{};
   tensor.slice(0, {4}).copy_to_host(std::as_writable_bytes(std::span(back)));
   CHECK(back == std::array{0.0f, 10.0f, 11.0f, 3.0f});
+}
+
+TEST_CASE("rows with gaps keep their shape, and know how far apart they are") {
+  CpuMemory memory;
+  Tensor padded;
+  {
+    const Tensor whole = counted(memory, {4, 8});
+    padded = whole.first_columns(5);
+    CHECK(padded.rows_raw() == whole.raw());
+  }
+  CHECK(padded.has_gaps());
+  CHECK(padded.shape() == Shape{4, 5});
+  CHECK(padded.row_stride() == 8);
+  CHECK(padded.elements() == 20);
+  CHECK(padded.bytes() == 80);
+  // What was taken counts, with the gaps.
+  CHECK(memory.statistics().bytes_in_use >= 128);
+
+  const Tensor last = padded.rows(2, 4);
+  CHECK(last.shape() == Shape{2, 5});
+  CHECK(last.row_stride() == 8);
+  CHECK(static_cast<const float*>(last.rows_raw())[0] == 16.0f);
+  CHECK(last.with_gaps().shape() == Shape{2, 8});
+  CHECK(last.with_gaps().data<float>()[8] == 24.0f);
+  CHECK(last.with_gaps().first_columns(3).row_stride() == 8);
+  CHECK(padded.rows(4, 4).elements() == 0);
+}
+
+TEST_CASE("all columns are no gap") {
+  CpuMemory memory;
+  const Tensor tensor = counted(memory, {4, 3});
+  CHECK(tensor.row_stride() == 3);
+  CHECK(tensor.rows_raw() == tensor.raw());
+  const Tensor all = tensor.first_columns(3);
+  CHECK_FALSE(all.has_gaps());
+  CHECK(all.data<float>() == tensor.data<float>());
+  CHECK(all.with_gaps().shape() == tensor.shape());
+  CHECK(tensor.first_columns(0).has_gaps());
+}
+
+TEST_CASE("rows with gaps are nowhere taken for contiguous") {
+  CpuMemory memory;
+  const Tensor padded = counted(memory, {4, 8}).first_columns(5);
+  const auto refused = [](auto code) { return test::dies(code); };
+  CHECK(refused([&] { padded.raw(); }));
+  CHECK(refused([&] { padded.data<float>(); }));
+  CHECK(refused([&] { padded.span<float>(); }));
+  CHECK(refused([&] { padded.buffer(); }));
+  CHECK(refused([&] { padded.slice(0, {1}); }));
+  CHECK(refused([&] { padded.reshaped({20}); }));
+  CHECK(refused([&] { padded.first_columns(2); }));
+  CHECK(refused([&] { padded.rows(0, 1).raw(); }));
+  std::array<std::byte, 80> host{};
+  CHECK(refused([&] { padded.copy_to_host(host); }));
+  CHECK(refused([&] { padded.copy_from_host(host); }));
+  CHECK_FALSE(refused([&] { padded.with_gaps().raw(); }));
 }
 
 TEST_CASE("a tensor that no machine holds is refused with what was asked and what to do") {

@@ -85,6 +85,17 @@ TEST_CASE("shares that differ, whole rows, Llama") {
              1e-4);
 }
 
+TEST_CASE("shares of an odd vocabulary") {
+  GptConfig config = training::tiny_gpt2();
+  config.vocabulary = 77;
+  const auto run = run_of(config, DataType::f32);
+  const auto cpu = on_cpu(run);
+  check_case(run, cpu, {.tensor = 2}, 1e-4);
+  check_case(run, cpu, {.tensor = 3}, 1e-4);
+  const auto half = run_of(config, DataType::bf16);
+  check_case(half, on_cpu(half), {.tensor = 2}, 1e-2);
+}
+
 TEST_CASE("bf16 on a grid of GPUs stays near the processor") {
   const auto run = run_of(training::tiny_gpt2(), DataType::bf16);
   const auto cpu = on_cpu(run);
