@@ -232,11 +232,10 @@ Value add(Tape& tape, const Value& a, const Value& b) {
 
 double linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
                             std::span<const std::int32_t> targets, float scale) {
-  // Enough rows to keep the matrix product at its peak, few enough to stay far below the model.
-  constexpr std::int64_t rows_per_block = 256;
   const Tensor& input = x.tensor();
   const std::int64_t rows = input.shape().rows();
   const std::int64_t vocabulary = weight.value().shape()[0];
+  const std::int64_t rows_per_block = tape.ops().loss_rows(vocabulary);
   const DataType wide = statistics_type(input.type());
   invariant(rows == static_cast<std::int64_t>(targets.size()), "one target per row");
   if (tape.recording()) *x.gradient() = tape.empty(input.shape(), input.type());

@@ -92,6 +92,10 @@ class Ops {
   /// How many elements apart this device likes rows of `width` elements to begin: `width` or more.
   /// For rows that only such ops use as step over gaps.
   virtual std::int64_t padded_width(std::int64_t width, DataType) const { return width; }
+  /// Of how many rows a loss over a vocabulary (or a rank's part of it) should hold the logits at a
+  /// time. Enough for products to run at their peak, and for each to be worth that the gradient of
+  /// the head is read and written again; few enough to stay far below the model.
+  virtual std::int64_t loss_rows(std::int64_t) const { return 256; }
 
   // Matrix products ------------------------------------------------------------------------------
 

@@ -8,9 +8,6 @@
 namespace train {
 namespace {
 
-// As many rows at once as the loss of one device takes: see linear_cross_entropy.
-constexpr std::int64_t rows_per_block = 256;
-
 template <typename T>
 double sum_losses_as(const Tensor& sums, std::span<const std::int32_t> targets) {
   const std::size_t rows = targets.size();
@@ -55,6 +52,8 @@ double TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
   const std::vector<std::int32_t> own = own_tokens(layer, targets);
   Tensor dx;
   if (tape.recording()) dx = tape.empty(input.tensor().shape(), type);
+  // By the largest part, which is the first: all ranks go through the same blocks.
+  const std::int64_t rows_per_block = tape.ops().loss_rows(split_.tokens(0).count);
   std::vector<Tensor> all_sums;  // looked at last: a device goes on meanwhile
   for (std::int64_t begin = 0; begin < rows; begin += rows_per_block) {
     const std::int64_t count = std::min(rows_per_block, rows - begin);

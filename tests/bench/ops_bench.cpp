@@ -209,7 +209,8 @@ class Bench {
   // What a block of rows goes through at the end of a tape, with GPT-2's own vocabulary: rows of
   // logits one right behind another, and as far apart as the device likes them.
   void loss_block() {
-    constexpr std::int64_t rows = 256, vocabulary = 50257;
+    constexpr std::int64_t vocabulary = 50257;
+    const std::int64_t rows = ops().loss_rows(vocabulary);
     if (ops().padded_width(vocabulary, options_.type) == vocabulary) return;
     const Tensor x = tensor({rows, model_.width}), w = tensor({vocabulary, model_.width});
     const Gradient dx{tensor({rows, model_.width}), Write::assign};
@@ -226,7 +227,8 @@ class Bench {
       const Tensor logits = logits_of(DataType::f32), dlogits = logits_of(options_.type);
       flops("head of 50257" + how, product,
             [&] { ops().linear(x, w, {}, Activation::none, {}, logits); });
-      bytes("loss of 50257" + how, 4.0 * rows * vocabulary + pass(rows * vocabulary),
+      bytes("loss of 50257" + how,
+            4.0 * static_cast<double>(rows * vocabulary) + pass(rows * vocabulary),
             [&] { ops().cross_entropy(logits, targets, 1e-3f, losses, dlogits); });
       flops("head of 50257 dw" + how, product,
             [&] { ops().linear_grad_weight(dlogits, x, dw, {}); });

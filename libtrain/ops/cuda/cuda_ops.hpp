@@ -28,6 +28,9 @@ class CudaOps final : public Ops {
   /// Rows begin at lines of 128 bytes: matrix kernels want multiples of 16, and whole lines are
   /// read and written in the fewest transfers.
   std::int64_t padded_width(std::int64_t width, DataType type) const override;
+  /// Up to 4096, whose products take ten times as long as the head's gradient takes to pass twice
+  /// through memory; fewer where the logits would be more than 1 GiB of f32.
+  std::int64_t loss_rows(std::int64_t vocabulary) const override;
 
   void linear(const Tensor& x, const Tensor& w, const Tensor& bias, Activation activation,
               const Tensor& pre, const Tensor& y) override;
