@@ -131,6 +131,15 @@ function(train_nccl_sources target)
   endif()
 endfunction()
 
+# train_cudnn_sources(target a.cpp …): the same for cuDNN's.
+function(train_cudnn_sources target)
+  list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+  set_property(GLOBAL APPEND PROPERTY TRAIN_CUDNN_SOURCES ${ARGN})
+  if(TRAIN_HAS_CUDNN)
+    target_sources(${target} PRIVATE ${ARGN})
+  endif()
+endfunction()
+
 # train_open_cudnn(target): what a target needs whose code opens cuDNN. Programs of the build look
 # for it where it was found, and then where the loader does.
 function(train_open_cudnn target)

@@ -26,10 +26,6 @@ namespace {
 using cudnn::AttentionPart;
 using cudnn::Binding;
 
-// The backward pass works on as many sequences at once, or on as many heads of one, as keep their
-// scores' gradients within this. At 1024 positions that is 256 heads, enough to fill a GPU.
-constexpr std::int64_t scores_bytes_max = std::int64_t{512} << 20;
-
 struct HandleTraits {
   using Handle = cudnnHandle_t;
   static Handle empty() { return nullptr; }
@@ -109,7 +105,7 @@ bool aligned(const void* address) {
 
 class FusedAttention::Kernels {
  public:
-  explicit Kernels(CudaMemory& memory);
+  Kernels(CudaMemory& memory, std::int64_t scores_bytes_max);
   ~Kernels();
 
   bool run(Pass pass, const AttentionShape& shape, const Operands& operands);
@@ -125,6 +121,7 @@ class FusedAttention::Kernels {
   void execute(Pass pass, const Call& call, const Operands& operands, float* delta);
 
   CudaMemory& memory_;
+  std::int64_t scores_bytes_max_;
   int capability_ = 0;
   UniqueHandle<HandleTraits> handle_;                // made when it is first needed
   bool refused_ = false;                             // cuDNN makes no handle
@@ -133,7 +130,8 @@ class FusedAttention::Kernels {
   void* workspace_ = nullptr;  // as large as any kernel so far wanted it
 };
 
-FusedAttention::Kernels::Kernels(CudaMemory& memory) : memory_(memory) {
+FusedAttention::Kernels::Kernels(CudaMemory& memory, std::int64_t scores_bytes_max)
+    : memory_(memory), scores_bytes_max_(scores_bytes_max) {
   int major = 0, minor = 0;
   const int device = memory_.stream().device();
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
@@ -230,7 +228,7 @@ bool FusedAttention::Kernels::run(Pass pass, const AttentionShape& shape,
   if (!connected()) return false;
   const bool forward = pass == Pass::forward;
   std::vector<Call> calls =
-      calls_of(shape, forward ? std::numeric_limits<std::int64_t>::max() : scores_bytes_max);
+      calls_of(shape, forward ? std::numeric_limits<std::int64_t>::max() : scores_bytes_max_);
   if (plans_.size() >= kept_max) plans_.clear();
   for (Call& call : calls) {
     call.plan = plan(pass, call.part);
@@ -258,8 +256,8 @@ bool FusedAttention::Kernels::run(Pass pass, const AttentionShape& shape,
   return !calls.empty();
 }
 
-FusedAttention::FusedAttention(CudaMemory& memory) {
-  if (available()) kernels_ = std::make_unique<Kernels>(memory);
+FusedAttention::FusedAttention(CudaMemory& memory, std::int64_t scores_bytes_max) {
+  if (available()) kernels_ = std::make_unique<Kernels>(memory, scores_bytes_max);
 }
 
 FusedAttention::~FusedAttention() = default;

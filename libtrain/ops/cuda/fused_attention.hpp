@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "libtrain/ops/ops.hpp"
@@ -13,7 +14,11 @@ namespace train::cuda {
 /// a time.
 class FusedAttention {
  public:
-  explicit FusedAttention(CudaMemory& memory);
+  /// The backward pass keeps gradients of scores, 2 bytes for each pair of positions of each head:
+  /// it works on as many sequences at once, or on as many heads of one, as keep to
+  /// `scores_bytes_max`. The default holds 256 heads at 1024 positions, enough to fill a GPU.
+  explicit FusedAttention(CudaMemory& memory,
+                          std::int64_t scores_bytes_max = std::int64_t{512} << 20);
   ~FusedAttention();
   FusedAttention(const FusedAttention&) = delete;
   FusedAttention& operator=(const FusedAttention&) = delete;

@@ -5,7 +5,7 @@ namespace train::cuda {
 
 class FusedAttention::Kernels {};
 
-FusedAttention::FusedAttention(CudaMemory&) {}
+FusedAttention::FusedAttention(CudaMemory&, std::int64_t) {}
 
 FusedAttention::~FusedAttention() = default;
 

@@ -15,7 +15,6 @@ namespace train::cuda::cudnn {
 struct Target {
   cudnnHandle_t handle = nullptr;
   const Descriptor* properties = nullptr;
-  int capability = 0;  ///< 80 for 8.0
 };
 
 /// Operations that cuDNN shall run as one. Finished graphs hold all that they are made of.
