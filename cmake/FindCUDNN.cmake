@@ -7,7 +7,7 @@ find_path(CUDNN_INCLUDE_DIR cudnn_graph.h HINTS ${CUDAToolkit_INCLUDE_DIRS}
 mark_as_advanced(CUDNN_INCLUDE_DIR)
 
 unset(CUDNN_VERSION)
-if(CUDNN_INCLUDE_DIR)
+if(EXISTS "${CUDNN_INCLUDE_DIR}/cudnn_version.h")
   file(STRINGS ${CUDNN_INCLUDE_DIR}/cudnn_version.h lines
        REGEX "^#define CUDNN_(MAJOR|MINOR|PATCHLEVEL) ")
   string(REGEX REPLACE "[^0-9;]" "" numbers "${lines}")

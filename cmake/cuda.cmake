@@ -109,6 +109,9 @@ else()
     train_find_cudnn()
   endif()
 endif()
+if(TRAIN_CUDNN STREQUAL "ON" AND NOT TRAIN_HAS_CUDA)
+  message(FATAL_ERROR "TRAIN_CUDNN=ON, but the GPU backend is ${cuda_verdict}")
+endif()
 message(STATUS "GPU backend: ${cuda_verdict}")
 
 # train_cuda_sources(target a.cu b.cpp …): sources of the CUDA backend in the present folder. They

@@ -4,4 +4,4 @@
   extern "C" __attribute__((weak)) int name() { \
     return 34; /* CUDA_ERROR_STUB_LIBRARY */    \
   }
-#include "driver_functions.inc"
+#include <driver_functions.inc>

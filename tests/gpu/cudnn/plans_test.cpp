@@ -27,7 +27,8 @@ constexpr Gpu gpus[] = {
 Descriptor properties_of(const Gpu& gpu) {
   const std::string text = fmt::format(
       R"({{"deviceName": "{}", "deviceVer": {}, "driverVer": 13000, "cudaDeviceId": 0,)"
-      R"("pciDeviceId": 0, "isTccDriver": 0, "supportCoopLaunch": 1, "totalGlobalMem": 85000000000,)"
+      R"("pciDeviceId": 0, "isTccDriver": 0, "supportCoopLaunch": 1,)"
+      R"("totalGlobalMem": 85000000000,)"
       R"("multiProcessorCount": {}, "maxSharedMemoryPerBlock": 49152,)"
       R"("maxSharedMemoryPerBlockOptin": {}, "reservedSharedMemoryPerBlock": 1024,)"
       R"("smClockRateKHz": {}, "memClockRateKHz": {}, "l2CacheSize": {}, "warpSize": 32,)"
