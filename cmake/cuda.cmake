@@ -62,6 +62,9 @@ macro(train_find_cudnn)
     set(TRAIN_HAS_CUDNN ${CUDNN_FOUND})
     if(TRAIN_HAS_CUDNN)
       string(APPEND cuda_verdict ", cuDNN ${CUDNN_VERSION}")
+      if(NOT CUDNN_LIBRARY_DIR)
+        string(APPEND cuda_verdict " (its headers alone: programs look for libcudnn)")
+      endif()
     elseif(TRAIN_CUDNN STREQUAL "ON")
       message(FATAL_ERROR
         "TRAIN_CUDNN=ON, but headers of cuDNN ${cudnn_version_min} or later were not found: set "

@@ -64,15 +64,19 @@ std::int64_t even_part(std::int64_t count, std::int64_t size) {
   return (count + parts - 1) / parts;
 }
 
+// Of qkv in one call, so that it does not matter what type kernels count in.
+constexpr std::int64_t elements_max = std::numeric_limits<std::int32_t>::max();
+
 // Nothing where the scores of one key/value head's queries are too many already.
 std::vector<Call> calls_of(const AttentionShape& shape, std::int64_t bytes_max) {
   const std::int64_t group = shape.heads / shape.kv_heads;
   const std::int64_t scores_bytes = shape.context * shape.context * std::int64_t{2};
   const std::int64_t at_once = bytes_max / (group * scores_bytes);  // key/value heads
-  if (at_once == 0) return {};
+  if (at_once == 0 || shape.context * shape.qkv_width() > elements_max) return {};
   const std::int64_t kv_heads = even_part(shape.kv_heads, at_once);
-  const std::int64_t batch =
-      kv_heads < shape.kv_heads ? 1 : even_part(shape.batch, at_once / shape.kv_heads);
+  const std::int64_t sequences =
+      std::min(at_once / shape.kv_heads, elements_max / (shape.context * shape.qkv_width()));
+  const std::int64_t batch = sequences > 1 ? even_part(shape.batch, sequences) : std::int64_t{1};
   std::vector<Call> calls;
   for (std::int64_t b = 0; b < shape.batch; b += batch) {
     for (std::int64_t h = 0; h < shape.kv_heads; h += kv_heads) {
