@@ -1,12 +1,15 @@
-# Decides whether the GPU backends are built: TRAIN_HAS_CUDA, TRAIN_HAS_NCCL. Which files that picks
-# stands in the CMakeLists of each cuda/ and nccl/ folder.
+# Decides whether the GPU backends are built: TRAIN_HAS_CUDA, TRAIN_HAS_NCCL, TRAIN_HAS_CUDNN. Which
+# files that picks stands in the CMakeLists of each cuda/ and nccl/ folder.
 #
 # A program that is built with them starts on machines without a driver: the runtime is linked
-# statically and opens the driver when it is first asked for a device.
+# statically and opens the driver when it is first asked for a device. So does cuDNN's part with
+# libcudnn.
 set(TRAIN_HAS_CUDA OFF)
 set(TRAIN_HAS_NCCL OFF)
+set(TRAIN_HAS_CUDNN OFF)
 set(cuda_version_min 12)
 set(nccl_version_min 2.18)
+set(cudnn_version_min 9.11)  # as in libtrain/ops/cuda/cudnn/library.hpp
 
 # Sets `missing` in the caller to what CUDA lacks here, or to nothing. On success the language is
 # enabled and the toolkit's targets exist.
@@ -50,9 +53,34 @@ macro(train_find_cuda)
   endif()
 endmacro()
 
-if(NOT TRAIN_CUDA MATCHES "^(AUTO|ON|OFF)$")
-  message(FATAL_ERROR "TRAIN_CUDA is '${TRAIN_CUDA}': it may be AUTO, ON or OFF")
-endif()
+# Sets TRAIN_HAS_CUDNN, and adds what was found to `cuda_verdict`.
+macro(train_find_cudnn)
+  if(TRAIN_CUDNN STREQUAL "OFF")
+    string(APPEND cuda_verdict ", own attention (TRAIN_CUDNN=OFF)")
+  else()
+    find_package(CUDNN ${cudnn_version_min} QUIET)
+    set(TRAIN_HAS_CUDNN ${CUDNN_FOUND})
+    if(TRAIN_HAS_CUDNN)
+      string(APPEND cuda_verdict ", cuDNN ${CUDNN_VERSION}")
+      if(NOT CUDNN_LIBRARY_DIR)
+        string(APPEND cuda_verdict " (its headers alone: programs look for libcudnn)")
+      endif()
+    elseif(TRAIN_CUDNN STREQUAL "ON")
+      message(FATAL_ERROR
+        "TRAIN_CUDNN=ON, but headers of cuDNN ${cudnn_version_min} or later were not found: set "
+        "CUDNN_ROOT to the folder that holds its include/ and lib/")
+    else()
+      string(APPEND cuda_verdict ", own attention (cuDNN ${cudnn_version_min} was not found; "
+                                 "CUDNN_ROOT names it)")
+    endif()
+  endif()
+endmacro()
+
+foreach(option TRAIN_CUDA TRAIN_CUDNN)
+  if(NOT ${option} MATCHES "^(AUTO|ON|OFF)$")
+    message(FATAL_ERROR "${option} is '${${option}}': it may be AUTO, ON or OFF")
+  endif()
+endforeach()
 if(TRAIN_CUDA STREQUAL "OFF")
   set(cuda_verdict "off (TRAIN_CUDA=OFF)")
 elseif(TRAIN_CUDA STREQUAL "AUTO" AND TRAIN_SANITIZE)
@@ -81,7 +109,11 @@ else()
     else()
       string(APPEND cuda_verdict ", one GPU per program (NCCL was not found; NCCL_ROOT names it)")
     endif()
+    train_find_cudnn()
   endif()
+endif()
+if(TRAIN_CUDNN STREQUAL "ON" AND NOT TRAIN_HAS_CUDA)
+  message(FATAL_ERROR "TRAIN_CUDNN=ON, but the GPU backend is ${cuda_verdict}")
 endif()
 message(STATUS "GPU backend: ${cuda_verdict}")
 
@@ -102,6 +134,26 @@ function(train_nccl_sources target)
   set_property(GLOBAL APPEND PROPERTY TRAIN_NCCL_SOURCES ${ARGN})
   if(TRAIN_HAS_NCCL)
     target_sources(${target} PRIVATE ${ARGN})
+  endif()
+endfunction()
+
+# train_cudnn_sources(target a.cpp …): the same for cuDNN's.
+function(train_cudnn_sources target)
+  list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+  set_property(GLOBAL APPEND PROPERTY TRAIN_CUDNN_SOURCES ${ARGN})
+  if(TRAIN_HAS_CUDNN)
+    target_sources(${target} PRIVATE ${ARGN})
+  endif()
+endfunction()
+
+# train_open_cudnn(target): what a target needs whose code opens cuDNN. Programs of the build look
+# for it where it was found, and then where the loader does.
+function(train_open_cudnn target)
+  target_include_directories(${target} SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR})
+  target_link_libraries(${target} PRIVATE ${CMAKE_DL_LIBS})
+  if(CUDNN_LIBRARY_DIR)
+    target_link_options(${target} INTERFACE
+      $<BUILD_INTERFACE:-Wl,-rpath,${CUDNN_LIBRARY_DIR}>)
   endif()
 endfunction()
 

@@ -8,6 +8,8 @@ option(TRAIN_INSTALL "Generate the install target" ${PROJECT_IS_TOP_LEVEL})
 set(TRAIN_CUDA AUTO CACHE STRING "Build the GPU backend: AUTO (where CUDA and NCCL are), ON, OFF")
 set_property(CACHE TRAIN_CUDA PROPERTY STRINGS AUTO ON OFF)
 option(TRAIN_CUDA_WITHOUT_NCCL "Let TRAIN_CUDA=ON do without NCCL: one GPU per program" OFF)
+set(TRAIN_CUDNN AUTO CACHE STRING "Attention of GPUs by cuDNN: AUTO (where it is), ON, OFF")
+set_property(CACHE TRAIN_CUDNN PROPERTY STRINGS AUTO ON OFF)
 option(TRAIN_WERROR "Treat warnings as errors" OFF)
 set(TRAIN_SANITIZE "" CACHE STRING "Sanitizers to build with: address, undefined, thread")
 

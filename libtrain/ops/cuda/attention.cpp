@@ -1,6 +1,7 @@
 #include "libtrain/ops/cuda/attention_forward.hpp"
 #include "libtrain/ops/cuda/attention_shape.hpp"
 #include "libtrain/ops/cuda/cuda_ops.hpp"
+#include "libtrain/ops/cuda/fused_attention.hpp"
 
 namespace train::cuda {
 namespace {
@@ -41,6 +42,7 @@ void CudaOps::attention(const Tensor& qkv, const AttentionShape& shape, const Dr
                 lse.elements() == rows * shape.heads,
             "attention: out and lse of qkv's rows");
   if (rows == 0 || shape.heads == 0) return;
+  if (fused_attention_ && fused_attention_->forward(qkv, shape, dropout, out, lse)) return;
   if (qkv.type() == DataType::bf16) {
     run<BFloat16>(qkv, shape, dropout, out, lse, stream_);
   } else {

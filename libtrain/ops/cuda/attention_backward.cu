@@ -1,6 +1,7 @@
 #include "libtrain/ops/cuda/attention_backward.cuh"
 #include "libtrain/ops/cuda/attention_shape.hpp"
 #include "libtrain/ops/cuda/cuda_ops.hpp"
+#include "libtrain/ops/cuda/fused_attention.hpp"
 #include "libtrain/ops/cuda/scratch.hpp"
 
 namespace train::cuda {
@@ -72,6 +73,9 @@ void CudaOps::attention_backward(const Tensor& qkv, const AttentionShape& shape,
                 lse.elements() == rows * shape.heads,
             "attention_backward: tensors of qkv's rows");
   if (rows == 0 || shape.heads == 0) return;
+  if (fused_attention_ && fused_attention_->backward(qkv, shape, dropout, out, lse, dout, dqkv)) {
+    return;
+  }
   if (qkv.type() == DataType::bf16) {
     run<BFloat16>(shape, dropout, qkv, out, lse, dout, dqkv, memory_);
   } else {

@@ -5,6 +5,7 @@
 
 #include "collectives/error.hpp"
 #include "libtrain/ops/cuda/cuda_ops.hpp"
+#include "libtrain/ops/cuda/fused_attention.hpp"
 #include "libtrain/ops/cuda/matrix.hpp"
 #include "libtrain/ops/cuda/peak_flops.hpp"
 #include "libtrain/ops/device.hpp"
@@ -13,8 +14,11 @@
 namespace train {
 namespace cuda {
 
-CudaOps::CudaOps(CudaMemory& memory)
+CudaOps::CudaOps(CudaMemory& memory, AttentionKernels attention)
     : memory_(memory), stream_(memory.stream()), matrix_(std::make_unique<Matrix>(memory)) {
+  if (attention == AttentionKernels::cudnn_or_own) {
+    fused_attention_ = std::make_unique<FusedAttention>(memory);
+  }
   check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, stream_.device()),
         "cudaDeviceGetAttribute");
 }

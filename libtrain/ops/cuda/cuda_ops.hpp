@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -11,16 +12,21 @@
 
 namespace train::cuda {
 
+class FusedAttention;
 class Matrix;
 
+/// Whose kernels attention runs on: cuDNN's where it has one, or this library's alone.
+enum class AttentionKernels : std::uint8_t { cudnn_or_own, own };
+
 /// Ops on one NVIDIA GPU, f32 and bf16. Every op puts its kernels into one stream and returns; only
-/// sums that go to the host wait. Matrix products go through cuBLASLt. No op uses atomic additions,
+/// sums that go to the host wait. Matrix products go through cuBLASLt, attention through cuDNN
+/// where it is found and has a kernel. No op uses atomic additions,
 /// and grids depend on shapes and the model of GPU alone, so that the same call gives the same
 /// bits.
 class CudaOps final : public Ops {
  public:
   /// `memory` is that of a device, with the stream on which the ops run.
-  explicit CudaOps(CudaMemory& memory);
+  explicit CudaOps(CudaMemory& memory, AttentionKernels attention = AttentionKernels::cudnn_or_own);
   ~CudaOps() override;
 
   const std::string& name() const override { return name_; }
@@ -112,6 +118,7 @@ class CudaOps final : public Ops {
   RotaryTable rotary_table_;
   std::map<std::pair<std::int64_t, float>, Tensor> device_tables_;  // what of it is on the device
   std::unique_ptr<Matrix> matrix_;
+  std::unique_ptr<FusedAttention> fused_attention_;  // null: AttentionKernels::own
   std::string name_ = "cuda";
 };
 

@@ -1,0 +1,290 @@
+#include "libtrain/ops/cuda/fused_attention.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <compare>
+#include <limits>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <cuda_runtime.h>
+#include <fmt/format.h>
+
+#include "collectives/error.hpp"
+#include "collectives/unique_handle.hpp"
+#include "libtrain/ops/cuda/attention_shape.hpp"
+#include "libtrain/ops/cuda/cudnn/attention_graph.hpp"
+#include "libtrain/ops/cuda/cudnn/plan.hpp"
+#include "libtrain/ops/cuda/scratch.hpp"
+#include "libtrain/tensor/cuda/check.hpp"
+
+namespace train::cuda {
+namespace {
+
+using cudnn::AttentionPart;
+using cudnn::Binding;
+
+struct HandleTraits {
+  using Handle = cudnnHandle_t;
+  static Handle empty() { return nullptr; }
+  static void close(Handle handle) noexcept { cudnn::library()->destroy(handle); }
+};
+
+enum class Pass : std::uint8_t { forward, backward };
+
+// Everything that a plan depends on.
+struct Key {
+  Pass pass;
+  std::int64_t batch, context, heads, kv_heads, head_width, whole_heads, whole_kv_heads;
+
+  Key(Pass of, const AttentionPart& part)
+      : pass(of),
+        batch(part.batch),
+        context(part.whole.context),
+        heads(part.heads),
+        kv_heads(part.kv_heads),
+        head_width(part.whole.head_width),
+        whole_heads(part.whole.heads),
+        whole_kv_heads(part.whole.kv_heads) {}
+  auto operator<=>(const Key&) const = default;
+};
+
+// A part and where in the whole it begins.
+struct Call {
+  AttentionPart part;
+  std::int64_t sequence = 0, head = 0, kv_head = 0;
+  cudnn::Plan* plan = nullptr;
+};
+
+// The most equal parts of `count` that are at most `size` long.
+std::int64_t even_part(std::int64_t count, std::int64_t size) {
+  const std::int64_t parts = size >= count ? 1 : (count + size - 1) / size;
+  return (count + parts - 1) / parts;
+}
+
+// Of qkv in one call, so that it does not matter what type kernels count in.
+constexpr std::int64_t elements_max = std::numeric_limits<std::int32_t>::max();
+
+// Nothing where the scores of one key/value head's queries are too many already.
+std::vector<Call> calls_of(const AttentionShape& shape, std::int64_t bytes_max) {
+  const std::int64_t group = shape.heads / shape.kv_heads;
+  const std::int64_t scores_bytes = shape.context * shape.context * std::int64_t{2};
+  const std::int64_t at_once = bytes_max / (group * scores_bytes);  // key/value heads
+  if (at_once == 0 || shape.context * shape.qkv_width() > elements_max) return {};
+  const std::int64_t kv_heads = even_part(shape.kv_heads, at_once);
+  const std::int64_t sequences =
+      std::min(at_once / shape.kv_heads, elements_max / (shape.context * shape.qkv_width()));
+  const std::int64_t batch = sequences > 1 ? even_part(shape.batch, sequences) : std::int64_t{1};
+  std::vector<Call> calls;
+  for (std::int64_t b = 0; b < shape.batch; b += batch) {
+    for (std::int64_t h = 0; h < shape.kv_heads; h += kv_heads) {
+      const std::int64_t part_batch = std::min(batch, shape.batch - b);
+      const std::int64_t part_kv_heads = std::min(kv_heads, shape.kv_heads - h);
+      calls.push_back({.part = {shape, part_batch, part_kv_heads * group, part_kv_heads},
+                       .sequence = b,
+                       .head = h * group,
+                       .kv_head = h});
+    }
+  }
+  return calls;
+}
+
+template <typename T>
+T* offset(const Tensor& tensor, std::int64_t elements) {
+  return static_cast<T*>(tensor.raw()) + elements;
+}
+
+// Tensors of one pass; the backward pass's are undefined in the forward pass.
+struct Operands {
+  Tensor qkv, out, lse, dout, dqkv;
+};
+
+bool aligned(const void* address) {
+  return reinterpret_cast<std::uintptr_t>(address) % 16 == 0;
+}
+
+}  // namespace
+
+class FusedAttention::Kernels {
+ public:
+  Kernels(CudaMemory& memory, std::int64_t scores_bytes_max);
+  ~Kernels();
+
+  bool run(Pass pass, const AttentionShape& shape, const Operands& operands);
+
+ private:
+  // As many as trainings and their evaluations need; each takes tens of kilobytes.
+  static constexpr std::size_t kept_max = 256;
+
+  bool takes(Pass pass, const AttentionShape& shape) const;
+  bool connected();
+  cudnn::Plan* plan(Pass pass, const AttentionPart& part);
+  void* workspace(std::size_t bytes);
+  void execute(Pass pass, const Call& call, const Operands& operands, float* delta);
+
+  CudaMemory& memory_;
+  std::int64_t scores_bytes_max_;
+  int capability_ = 0;
+  UniqueHandle<HandleTraits> handle_;                // made when it is first needed
+  bool refused_ = false;                             // cuDNN makes no handle
+  std::map<Key, std::optional<cudnn::Plan>> plans_;  // without a plan: cuDNN has none
+  std::size_t workspace_bytes_ = 0;
+  void* workspace_ = nullptr;  // as large as any kernel so far wanted it
+};
+
+FusedAttention::Kernels::Kernels(CudaMemory& memory, std::int64_t scores_bytes_max)
+    : memory_(memory), scores_bytes_max_(scores_bytes_max) {
+  int major = 0, minor = 0;
+  const int device = memory_.stream().device();
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+        "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
+        "cudaDeviceGetAttribute");
+  capability_ = 10 * major + minor;
+}
+
+FusedAttention::Kernels::~Kernels() {
+  if (workspace_ != nullptr) memory_.release(workspace_, workspace_bytes_);
+}
+
+bool FusedAttention::Kernels::takes(Pass pass, const AttentionShape& shape) const {
+  if (capability_ < 80) return false;
+  return pass == Pass::forward
+             ? cudnn::takes_forward(shape)
+             : cudnn::takes_backward(shape, capability_, cudnn::library()->version());
+}
+
+// A cuDNN without its other libraries, or for other drivers, makes no handle.
+bool FusedAttention::Kernels::connected() {
+  if (handle_ || refused_) return !refused_;
+  cudnnHandle_t created = nullptr;
+  refused_ = cudnn::library()->create(&created) != CUDNN_STATUS_SUCCESS;
+  if (refused_) return false;
+  handle_.reset(created);
+  refused_ = cudnn::library()->set_stream(created, memory_.stream().get()) != CUDNN_STATUS_SUCCESS;
+  return !refused_;
+}
+
+cudnn::Plan* FusedAttention::Kernels::plan(Pass pass, const AttentionPart& part) {
+  const Key key(pass, part);
+  auto found = plans_.find(key);
+  if (found == plans_.end()) {
+    std::optional<cudnn::Plan> made;
+    try {
+      const cudnn::Target target{.handle = handle_.get()};
+      made = make_plan(
+          pass == Pass::forward ? forward_graph(part, target) : backward_graph(part, target),
+          target);
+    } catch (const cudnn::Refusal&) {
+      made.reset();  // kept as such: the answer would be the same
+    }
+    found = plans_.emplace(key, std::move(made)).first;
+  }
+  return found->second ? &*found->second : nullptr;
+}
+
+void* FusedAttention::Kernels::workspace(std::size_t bytes) {
+  if (bytes > workspace_bytes_) {
+    if (workspace_ != nullptr)
+      memory_.release(std::exchange(workspace_, nullptr), workspace_bytes_);
+    workspace_bytes_ = 0;
+    workspace_ = memory_.allocate(bytes);
+    workspace_bytes_ = bytes;
+  }
+  return bytes > 0 ? workspace_ : nullptr;
+}
+
+void FusedAttention::Kernels::execute(Pass pass, const Call& call, const Operands& operands,
+                                      float* delta) {
+  const AttentionShape& shape = call.part.whole;
+  const std::int64_t row = call.sequence * shape.context, width = shape.head_width;
+  const std::int64_t q = row * shape.qkv_width() + call.head * width;
+  const std::int64_t k = row * shape.qkv_width() + (shape.heads + call.kv_head) * width;
+  const std::int64_t v = k + shape.kv_heads * width;
+  const std::int64_t in_out = row * shape.out_width() + call.head * width;
+  const std::int64_t in_lse = (call.sequence * shape.heads + call.head) * shape.context;
+  float scale = 1.0f / std::sqrt(static_cast<float>(width));
+  float masked = -std::numeric_limits<float>::infinity(), one = 1.0f;
+  std::vector<Binding> bindings{{cudnn::query, offset<BFloat16>(operands.qkv, q)},
+                                {cudnn::key, offset<BFloat16>(operands.qkv, k)},
+                                {cudnn::value, offset<BFloat16>(operands.qkv, v)},
+                                {cudnn::out, offset<BFloat16>(operands.out, in_out)},
+                                {cudnn::lse, offset<float>(operands.lse, in_lse)},
+                                {cudnn::scale, &scale},
+                                {cudnn::masked, &masked}};
+  if (pass == Pass::backward) {
+    bindings.insert(bindings.end(), {{cudnn::dout, offset<BFloat16>(operands.dout, in_out)},
+                                     {cudnn::dquery, offset<BFloat16>(operands.dqkv, q)},
+                                     {cudnn::dkey, offset<BFloat16>(operands.dqkv, k)},
+                                     {cudnn::dvalue, offset<BFloat16>(operands.dqkv, v)},
+                                     {cudnn::delta, delta},
+                                     {cudnn::one, &one}});
+  }
+  cudnn::execute(*call.plan, handle_.get(), bindings, workspace(call.plan->workspace_bytes));
+}
+
+bool FusedAttention::Kernels::run(Pass pass, const AttentionShape& shape,
+                                  const Operands& operands) {
+  if (!takes(pass, shape)) return false;
+  memory_.stream().use();
+  if (!connected()) return false;
+  const bool forward = pass == Pass::forward;
+  std::vector<Call> calls =
+      calls_of(shape, forward ? std::numeric_limits<std::int64_t>::max() : scores_bytes_max_);
+  if (plans_.size() >= kept_max) plans_.clear();
+  for (Call& call : calls) {
+    call.plan = plan(pass, call.part);
+    if (call.plan == nullptr) return false;
+    // Rows of lse begin at multiples of 16 bytes only where sequences are multiples of 4 long.
+    if (!aligned(offset<float>(operands.lse,
+                               (call.sequence * shape.heads + call.head) * shape.context))) {
+      return false;
+    }
+  }
+  const Scratch<float> delta(
+      memory_,
+      forward || calls.empty() ? 0 : calls[0].part.batch * calls[0].part.heads * shape.context);
+  try {
+    for (const Call& call : calls) execute(pass, call, operands, delta.data());
+  } catch (const cudnn::Refusal& refusal) {
+    throw Error(fmt::format(
+        "cuDNN: {} of {} sequences of {} positions, {} heads of width {} ({} of keys and values) "
+        "failed: {}; check that the libcudnn that the program finds is whole and that the driver "
+        "serves its CUDA, run again under compute-sanitizer, or build with -DTRAIN_CUDNN=OFF, "
+        "which leaves attention to kernels of our own",
+        forward ? "attention" : "attention_backward", shape.batch, shape.context, shape.heads,
+        shape.head_width, shape.kv_heads, refusal.what()));
+  }
+  return !calls.empty();
+}
+
+FusedAttention::FusedAttention(CudaMemory& memory, std::int64_t scores_bytes_max) {
+  if (available()) kernels_ = std::make_unique<Kernels>(memory, scores_bytes_max);
+}
+
+FusedAttention::~FusedAttention() = default;
+
+bool FusedAttention::available() {
+  return cudnn::library() != nullptr;
+}
+
+bool FusedAttention::forward(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,
+                             const Tensor& out, const Tensor& lse) {
+  if (kernels_ == nullptr || qkv.type() != DataType::bf16 || dropout.active()) return false;
+  if (!chunks_fit(shape, {&qkv, &out})) return false;
+  return kernels_->run(Pass::forward, shape,
+                       {.qkv = qkv, .out = out, .lse = lse, .dout = {}, .dqkv = {}});
+}
+
+bool FusedAttention::backward(const Tensor& qkv, const AttentionShape& shape,
+                              const Dropout& dropout, const Tensor& out, const Tensor& lse,
+                              const Tensor& dout, const Tensor& dqkv) {
+  if (kernels_ == nullptr || qkv.type() != DataType::bf16 || dropout.active()) return false;
+  if (!chunks_fit(shape, {&qkv, &out, &dout, &dqkv})) return false;
+  return kernels_->run(Pass::backward, shape,
+                       {.qkv = qkv, .out = out, .lse = lse, .dout = dout, .dqkv = dqkv});
+}
+
+}  // namespace train::cuda

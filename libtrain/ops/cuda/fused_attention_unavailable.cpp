@@ -1,0 +1,26 @@
+#include "libtrain/ops/cuda/fused_attention.hpp"
+
+// A build without cuDNN.
+namespace train::cuda {
+
+class FusedAttention::Kernels {};
+
+FusedAttention::FusedAttention(CudaMemory&, std::int64_t) {}
+
+FusedAttention::~FusedAttention() = default;
+
+bool FusedAttention::available() {
+  return false;
+}
+
+bool FusedAttention::forward(const Tensor&, const AttentionShape&, const Dropout&, const Tensor&,
+                             const Tensor&) {
+  return false;
+}
+
+bool FusedAttention::backward(const Tensor&, const AttentionShape&, const Dropout&, const Tensor&,
+                              const Tensor&, const Tensor&, const Tensor&) {
+  return false;
+}
+
+}  // namespace train::cuda
