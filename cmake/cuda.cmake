@@ -9,7 +9,7 @@ set(TRAIN_HAS_NCCL OFF)
 set(TRAIN_HAS_CUDNN OFF)
 set(cuda_version_min 12)
 set(nccl_version_min 2.18)
-set(cudnn_version_min 9.11)  # as in libtrain/ops/cuda/cudnn/library.hpp
+set(cudnn_version_min 9.12)  # as in libtrain/ops/cuda/cudnn/library.hpp
 
 # Sets `missing` in the caller to what CUDA lacks here, or to nothing. On success the language is
 # enabled and the toolkit's targets exist.

@@ -27,8 +27,9 @@ struct Library {
   std::string words(cudnnStatus_t status) const;
 };
 
-/// The oldest cuDNN that is used: attention's backward pass has known mistakes in 9.10.
-constexpr std::size_t version_min = 91100;
+/// The oldest cuDNN that is used: the oldest that the graphs were put to. 9.10 has known mistakes
+/// in attention's backward pass.
+constexpr std::size_t version_min = 91200;
 
 /// Null where there is no cuDNN of the headers' major version, or only an older one than
 /// version_min. Opened once per process, and never closed.
