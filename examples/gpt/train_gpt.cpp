@@ -99,14 +99,15 @@ std::unique_ptr<train::Rounds> join_job(const TrainArguments& arguments, const t
 }
 
 void announce(const train::Job& job, const TrainArguments& arguments, const train::Gpt& model,
-              const train::TokenDataset& data) {
+              const train::TokenDataset& data, const train::Device& device) {
   if (!job.is_root() || arguments.progress == "none") return;
   fmt::print("model {}: {:.2f} M parameters, vocabulary {}, context {}, {}\n", arguments.model,
              static_cast<double>(model.config().parameter_count()) / 1e6, model.config().vocabulary,
              data.context(), arguments.dtype);
-  fmt::print("data: {} tokens to train on, {} held out; {} ranks x {} threads\n",
-             data.train_tokens(), data.validation_tokens(), job.size(),
-             train::threads_per_rank(arguments.grid, job.ranks_on_node()));
+  fmt::print("data: {} tokens to train on, {} held out\n", data.train_tokens(),
+             data.validation_tokens());
+  fmt::print("{} on {}\n", job.size() == 1 ? "1 rank" : fmt::format("{} ranks, each", job.size()),
+             device.ops().description());
   std::fflush(stdout);
 }
 
@@ -168,7 +169,7 @@ int train_gpt(train::Job& job) {
       rounds.get(), trainer, run.has_value());
   if (rounds) trainer.set_rounds(*rounds);
   if (job.is_root()) check_writable(arguments.save_weights);
-  announce(job, arguments, model, data);
+  announce(job, arguments, model, data, grid.device());
   add_sinks(arguments, grid, run.has_value(), trainer);
   if (!arguments.trace.empty()) {
     trainer.add_trace(std::make_unique<train::Trace>(grid.world(), arguments.trace),

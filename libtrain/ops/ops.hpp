@@ -81,7 +81,8 @@ class Ops {
   Ops(const Ops&) = delete;
   Ops& operator=(const Ops&) = delete;
 
-  virtual const std::string& name() const = 0;
+  /// The device in words, for people.
+  virtual std::string description() const = 0;
   /// Host threads that an op runs on; 1 where the device is not the host.
   virtual int threads() const { return 1; }
   /// FLOP/s of this device's matrix products of a type, by its maker; 0 where unknown. Nothing

@@ -1,5 +1,7 @@
 #include <string>
 
+#include <fmt/format.h>
+
 #include "collectives/error.hpp"
 #include "libtrain/ops/cpu/cpu_ops.hpp"
 #include "libtrain/ops/device.hpp"
@@ -10,6 +12,10 @@ namespace cpu {
 
 CpuOps::CpuOps(Memory& memory, int threads)
     : memory_(memory), gemm_(threads), threads_(gemm_.threads()) {}
+
+std::string CpuOps::description() const {
+  return fmt::format("{} of the processor's threads", threads_);
+}
 
 }  // namespace cpu
 

@@ -15,7 +15,7 @@ class CpuOps final : public Ops {
  public:
   CpuOps(Memory& memory, int threads);
 
-  const std::string& name() const override { return name_; }
+  std::string description() const override;
   int threads() const override { return threads_; }
   double bf16_speedup() override;
 
@@ -98,7 +98,6 @@ class CpuOps final : public Ops {
   Memory& memory_;
   Gemm gemm_;
   int threads_;
-  std::string name_ = "cpu";
   RotaryTable rotary_table_;
 };
 

@@ -25,6 +25,13 @@ CudaOps::CudaOps(CudaMemory& memory, AttentionKernels attention)
 
 CudaOps::~CudaOps() = default;
 
+std::string CudaOps::description() const {
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, stream_.device()), "cudaGetDeviceProperties");
+  return fmt::format("{}, attention of bf16 by {}", properties.name,
+                     fused_attention_ ? fused_attention_->description() : "own kernels");
+}
+
 std::optional<double> CudaOps::peak_flops(DataType type) const {
   return cuda::peak_flops(kind_of(stream_.device()), type);
 }

@@ -29,7 +29,8 @@ class CudaOps final : public Ops {
   explicit CudaOps(CudaMemory& memory, AttentionKernels attention = AttentionKernels::cudnn_or_own);
   ~CudaOps() override;
 
-  const std::string& name() const override { return name_; }
+  /// The GPU, and whose kernels attention of bf16 has.
+  std::string description() const override;
   std::optional<double> peak_flops(DataType type) const override;
   /// Rows begin at lines of 128 bytes: matrix kernels want multiples of 16, and whole lines are
   /// read and written in the fewest transfers.
@@ -119,7 +120,6 @@ class CudaOps final : public Ops {
   std::map<std::pair<std::int64_t, float>, Tensor> device_tables_;  // what of it is on the device
   std::unique_ptr<Matrix> matrix_;
   std::unique_ptr<FusedAttention> fused_attention_;  // null: AttentionKernels::own
-  std::string name_ = "cuda";
 };
 
 }  // namespace train::cuda

@@ -16,6 +16,7 @@
 #include "collectives/unique_handle.hpp"
 #include "libtrain/ops/cuda/attention_shape.hpp"
 #include "libtrain/ops/cuda/cudnn/attention_graph.hpp"
+#include "libtrain/ops/cuda/cudnn/library.hpp"
 #include "libtrain/ops/cuda/cudnn/plan.hpp"
 #include "libtrain/ops/cuda/scratch.hpp"
 #include "libtrain/tensor/cuda/check.hpp"
@@ -268,6 +269,11 @@ FusedAttention::~FusedAttention() = default;
 
 bool FusedAttention::available() {
   return cudnn::library() != nullptr;
+}
+
+std::string FusedAttention::description() {
+  if (!available()) return fmt::format("own kernels ({})", cudnn::reason_for_none());
+  return fmt::format("cuDNN {}", cudnn::words_of(cudnn::library()->version()));
 }
 
 bool FusedAttention::forward(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "libtrain/ops/ops.hpp"
 #include "libtrain/tensor/cuda/cuda_memory.hpp"
@@ -25,6 +26,8 @@ class FusedAttention {
 
   /// Whether this program finds cuDNN.
   static bool available();
+  /// "cuDNN 9.19.0", or "own kernels" with the reason.
+  static std::string description();
 
   /// As Ops::attention. False, with nothing done, where cuDNN has no kernel for it: for f32,
   /// dropout, whose masks are our own numbers, addresses that are no multiples of 16 bytes, and

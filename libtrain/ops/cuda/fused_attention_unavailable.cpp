@@ -13,6 +13,10 @@ bool FusedAttention::available() {
   return false;
 }
 
+std::string FusedAttention::description() {
+  return "own kernels (built without cuDNN)";
+}
+
 bool FusedAttention::forward(const Tensor&, const AttentionShape&, const Dropout&, const Tensor&,
                              const Tensor&) {
   return false;

@@ -11,7 +11,7 @@ namespace train::reference {
 /// all it is given.
 class ReferenceOps final : public Ops {
  public:
-  const std::string& name() const override { return name_; }
+  std::string description() const override { return "plain loops of one thread"; }
 
   void linear(const Tensor& x, const Tensor& w, const Tensor& bias, Activation activation,
               const Tensor& pre, const Tensor& y) override;
@@ -75,7 +75,6 @@ class ReferenceOps final : public Ops {
   bool all_finite(const Tensor& x) override;
 
  private:
-  std::string name_ = "reference";
 };
 
 }  // namespace train::reference

@@ -11,10 +11,6 @@
 namespace train::cuda::cudnn {
 namespace {
 
-std::string words_of(std::size_t version) {
-  return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
-}
-
 // cuDNN, or why not.
 struct Search {
   std::optional<Library> found;

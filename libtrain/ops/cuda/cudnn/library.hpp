@@ -31,6 +31,9 @@ struct Library {
 /// in attention's backward pass.
 constexpr std::size_t version_min = 91200;
 
+/// A version as cuDNN counts it, 91900, in words: 9.19.0.
+std::string words_of(std::size_t version);
+
 /// Null where there is no cuDNN of the headers' major version, or only an older one than
 /// version_min. Opened once per process, and never closed.
 const Library* library();

@@ -65,6 +65,7 @@ struct cudaUUID_t {
 };
 
 struct cudaDeviceProp {
+  char name[256];
   cudaUUID_t uuid;
 };
 

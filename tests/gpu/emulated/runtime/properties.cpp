@@ -14,7 +14,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   int count = 0;
   cudaGetDeviceCount(&count);
   if (device < 0 || device >= count) return cudaErrorInvalidDevice;
-  *properties = {};
+  *properties = {"a GPU that the tests emulate", {}};
   properties->uuid.bytes[0] = static_cast<char>(device + 1);
   return cudaSuccess;
 }
