@@ -47,20 +47,20 @@ void CheckpointSaver::request(CheckpointContents contents) {
                             last_failure_));
   }
   contents_ = std::move(contents);
-  const std::int64_t step = contents_.step;
   requested_ = std::chrono::steady_clock::now();
+  const double stalled = seconds_since(start);
+  seconds_stalled_ += stalled;
+  // Before the writing thread may tell what came of it.
+  tell({.kind = SaveEvent::Kind::requested,
+        .step = contents_.step,
+        .directory = {},
+        .seconds = stalled,
+        .message = {}});
   {
     const std::lock_guard lock(mutex_);
     busy_ = copying_ = true;
   }
   changed_.notify_all();
-  const double stalled = seconds_since(start);
-  seconds_stalled_ += stalled;
-  tell({.kind = SaveEvent::Kind::requested,
-        .step = step,
-        .directory = {},
-        .seconds = stalled,
-        .message = {}});
   poll();
 }
 

@@ -139,6 +139,7 @@ TEST_CASE("a failed save is told, costs nothing else, and three in a row end the
     fail_at(2);
     fail_at(3);
     CHECK(events.steps(Kind::failed) == std::vector<std::int64_t>{2, 3});
+    INFO(events.all.back().message);
     CHECK(events.all.back().message.find("step-00000003") != std::string::npos);
     CHECK(value_in(scratch / "run/latest", *device) == 1.0f);
     // One that goes well is a new start.

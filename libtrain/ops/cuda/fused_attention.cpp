@@ -19,6 +19,7 @@
 #include "libtrain/ops/cuda/cudnn/library.hpp"
 #include "libtrain/ops/cuda/cudnn/plan.hpp"
 #include "libtrain/ops/cuda/scratch.hpp"
+#include "libtrain/ops/cuda/workspace.hpp"
 #include "libtrain/tensor/cuda/check.hpp"
 
 namespace train::cuda {
@@ -111,7 +112,6 @@ bool aligned(const void* address) {
 class FusedAttention::Kernels {
  public:
   Kernels(CudaMemory& memory, std::int64_t scores_bytes_max);
-  ~Kernels();
 
   bool run(Pass pass, const AttentionShape& shape, const Operands& operands);
 
@@ -122,7 +122,6 @@ class FusedAttention::Kernels {
   bool takes(Pass pass, const AttentionShape& shape) const;
   bool connected();
   cudnn::Plan* plan(Pass pass, const AttentionPart& part);
-  void* workspace(std::size_t bytes);
   void execute(Pass pass, const Call& call, const Operands& operands, float* delta);
 
   CudaMemory& memory_;
@@ -131,12 +130,11 @@ class FusedAttention::Kernels {
   UniqueHandle<HandleTraits> handle_;                // made when it is first needed
   bool refused_ = false;                             // cuDNN makes no handle
   std::map<Key, std::optional<cudnn::Plan>> plans_;  // without a plan: cuDNN has none
-  std::size_t workspace_bytes_ = 0;
-  void* workspace_ = nullptr;  // as large as any kernel so far wanted it
+  Workspace workspace_;
 };
 
 FusedAttention::Kernels::Kernels(CudaMemory& memory, std::int64_t scores_bytes_max)
-    : memory_(memory), scores_bytes_max_(scores_bytes_max) {
+    : memory_(memory), scores_bytes_max_(scores_bytes_max), workspace_(memory) {
   int major = 0, minor = 0;
   const int device = memory_.stream().device();
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
@@ -144,10 +142,6 @@ FusedAttention::Kernels::Kernels(CudaMemory& memory, std::int64_t scores_bytes_m
   check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
         "cudaDeviceGetAttribute");
   capability_ = 10 * major + minor;
-}
-
-FusedAttention::Kernels::~Kernels() {
-  if (workspace_ != nullptr) memory_.release(workspace_, workspace_bytes_);
 }
 
 bool FusedAttention::Kernels::takes(Pass pass, const AttentionShape& shape) const {
@@ -186,17 +180,6 @@ cudnn::Plan* FusedAttention::Kernels::plan(Pass pass, const AttentionPart& part)
   return found->second ? &*found->second : nullptr;
 }
 
-void* FusedAttention::Kernels::workspace(std::size_t bytes) {
-  if (bytes > workspace_bytes_) {
-    if (workspace_ != nullptr)
-      memory_.release(std::exchange(workspace_, nullptr), workspace_bytes_);
-    workspace_bytes_ = 0;
-    workspace_ = memory_.allocate(bytes);
-    workspace_bytes_ = bytes;
-  }
-  return bytes > 0 ? workspace_ : nullptr;
-}
-
 void FusedAttention::Kernels::execute(Pass pass, const Call& call, const Operands& operands,
                                       float* delta) {
   const AttentionShape& shape = call.part.whole;
@@ -223,7 +206,7 @@ void FusedAttention::Kernels::execute(Pass pass, const Call& call, const Operand
                                      {cudnn::delta, delta},
                                      {cudnn::one, &one}});
   }
-  cudnn::execute(*call.plan, handle_.get(), bindings, workspace(call.plan->workspace_bytes));
+  cudnn::execute(*call.plan, handle_.get(), bindings, workspace_.get(call.plan->workspace_bytes));
 }
 
 bool FusedAttention::Kernels::run(Pass pass, const AttentionShape& shape,

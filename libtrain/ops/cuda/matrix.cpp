@@ -236,7 +236,8 @@ std::optional<Plan>& Matrix::Plans::get(const Product& product, std::size_t work
   return by_key.emplace(key, std::move(plan)).first->second;
 }
 
-Matrix::Matrix(CudaMemory& memory) : memory_(memory), plans_(std::make_unique<Plans>()) {
+Matrix::Matrix(CudaMemory& memory)
+    : memory_(memory), plans_(std::make_unique<Plans>()), workspace_(memory) {
   memory_.stream().use();
   int major = 0;
   cuda::check(
@@ -250,20 +251,7 @@ Matrix::Matrix(CudaMemory& memory) : memory_(memory), plans_(std::make_unique<Pl
   plans_->library.reset(created);
 }
 
-Matrix::~Matrix() {
-  if (workspace_ != nullptr) memory_.release(workspace_, workspace_bytes_);
-}
-
-void* Matrix::workspace(std::size_t bytes) {
-  if (bytes > workspace_bytes_) {
-    if (workspace_ != nullptr)
-      memory_.release(std::exchange(workspace_, nullptr), workspace_bytes_);
-    workspace_bytes_ = 0;
-    workspace_ = memory_.allocate(bytes);
-    workspace_bytes_ = bytes;
-  }
-  return bytes > 0 ? workspace_ : nullptr;
-}
+Matrix::~Matrix() = default;
 
 bool Matrix::multiply(const Product& product) {
   invariant(product.m > 0 && product.n > 0 && product.k > 0, "a product of positive extents");
@@ -276,7 +264,7 @@ bool Matrix::multiply(const Product& product) {
   check(cublasLtMatmul(plans_->library.get(), plan->operation.get(), &one, product.b.data,
                        plan->first.get(), product.a.data, plan->second.get(), &old, product.c,
                        plan->result.get(), product.c, plan->result.get(), &plan->algorithm,
-                       workspace(plan->workspace_bytes), plan->workspace_bytes,
+                       workspace_.get(plan->workspace_bytes), plan->workspace_bytes,
                        memory_.stream().get()),
         "cublasLtMatmul", product);
   return true;

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "collectives/types.hpp"
+#include "libtrain/ops/cuda/workspace.hpp"
 #include "libtrain/tensor/cuda/cuda_memory.hpp"
 
 namespace train::cuda {
@@ -49,13 +50,10 @@ class Matrix {
  private:
   struct Plans;
 
-  void* workspace(std::size_t bytes);
-
   CudaMemory& memory_;
   std::unique_ptr<Plans> plans_;
   std::size_t workspace_bytes_max_;
-  std::size_t workspace_bytes_ = 0;
-  void* workspace_ = nullptr;  // as large as any kernel so far wanted it
+  Workspace workspace_;
 };
 
 }  // namespace train::cuda
