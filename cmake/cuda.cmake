@@ -117,34 +117,26 @@ if(TRAIN_CUDNN STREQUAL "ON" AND NOT TRAIN_HAS_CUDA)
 endif()
 message(STATUS "GPU backend: ${cuda_verdict}")
 
-# train_cuda_sources(target a.cu b.cpp …): sources of the CUDA backend in the present folder. They
-# go into the target where CUDA is built. The property TRAIN_CUDA_SOURCES collects their paths:
-# the tests compile the same files against a CUDA that they emulate.
-function(train_cuda_sources target)
+# train_cuda_sources(target a.cu b.cpp …), and so for nccl and cudnn: sources of that backend in the
+# present folder. They go into the target where the backend is built. The property
+# TRAIN_CUDA_SOURCES, and so for the others, collects their paths: the tests compile the same files
+# against what they emulate.
+function(train_backend_sources backend target)
   list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
-  set_property(GLOBAL APPEND PROPERTY TRAIN_CUDA_SOURCES ${ARGN})
-  if(TRAIN_HAS_CUDA)
+  set_property(GLOBAL APPEND PROPERTY TRAIN_${backend}_SOURCES ${ARGN})
+  if(TRAIN_HAS_${backend})
     target_sources(${target} PRIVATE ${ARGN})
   endif()
 endfunction()
-
-# train_nccl_sources(target a.cpp …): the same for NCCL's.
-function(train_nccl_sources target)
-  list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
-  set_property(GLOBAL APPEND PROPERTY TRAIN_NCCL_SOURCES ${ARGN})
-  if(TRAIN_HAS_NCCL)
-    target_sources(${target} PRIVATE ${ARGN})
-  endif()
-endfunction()
-
-# train_cudnn_sources(target a.cpp …): the same for cuDNN's.
-function(train_cudnn_sources target)
-  list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
-  set_property(GLOBAL APPEND PROPERTY TRAIN_CUDNN_SOURCES ${ARGN})
-  if(TRAIN_HAS_CUDNN)
-    target_sources(${target} PRIVATE ${ARGN})
-  endif()
-endfunction()
+macro(train_cuda_sources)
+  train_backend_sources(CUDA ${ARGN})
+endmacro()
+macro(train_nccl_sources)
+  train_backend_sources(NCCL ${ARGN})
+endmacro()
+macro(train_cudnn_sources)
+  train_backend_sources(CUDNN ${ARGN})
+endmacro()
 
 # train_open_cudnn(target): what a target needs whose code opens cuDNN. Programs of the build look
 # for it where it was found, and then where the loader does.

@@ -136,11 +136,10 @@ Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
   check_tokens(tokens, "input");
   Tape tape(device_, Tape::Mode::inference);
   const ForwardContext context = forward_context(sequences, count);
-  Residual stream{
-      in_unit(
-          tape, 0,
-          [&] { return execution_->embedding(tape, embedding_, tokens, count, cache.length()); }),
-      {}};
+  Residual stream;
+  stream.x = in_unit(tape, 0, [&] {
+    return execution_->embedding(tape, embedding_, tokens, count, cache.length());
+  });
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     stream = in_unit(tape, i + 1, [&] {
       return blocks_[i].extend(tape, std::move(stream), context, cache.layer(i), cache.length());
@@ -169,16 +168,13 @@ Value Gpt::hidden(Tape& tape, const Batch& batch) const {
   ForwardContext context = forward_context(batch.sequences, batch.context);
   context.step = static_cast<std::uint64_t>(batch.step);
   context.first_sequence = batch.first_sequence;
-  Residual stream{in_unit(tape, 0,
-                          [&] {
-                            const Value embedded = execution_->embedding(
-                                tape, embedding_, batch.inputs, batch.context, 0);
-                            if (config_.dropout == 0.0f) return embedded;
-                            return dropout(tape, embedded,
-                                           row_dropout(config_.dropout, context,
-                                                       "embedding_dropout", config_.width));
-                          }),
-                  {}};
+  Residual stream;
+  stream.x = in_unit(tape, 0, [&] {
+    const Value embedded = execution_->embedding(tape, embedding_, batch.inputs, batch.context, 0);
+    if (config_.dropout == 0.0f) return embedded;
+    return dropout(tape, embedded,
+                   row_dropout(config_.dropout, context, "embedding_dropout", config_.width));
+  });
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     stream =
         in_unit(tape, i + 1, [&] { return blocks_[i].forward(tape, std::move(stream), context); });

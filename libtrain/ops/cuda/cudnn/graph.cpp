@@ -12,6 +12,15 @@ Graph::Extents without_gaps(const Graph::Extents& extents) {
   return {extents[1] * extents[2] * extents[3], extents[2] * extents[3], extents[3], 1};
 }
 
+// Not finalized yet.
+Descriptor pointwise_kind(cudnnPointwiseMode_t mode,
+                          cudnnDataType_t computed_in = CUDNN_DATA_FLOAT) {
+  Descriptor kind(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+  kind.set(CUDNN_ATTR_POINTWISE_MODE, mode);
+  kind.set(CUDNN_ATTR_POINTWISE_MATH_PREC, computed_in);
+  return kind;
+}
+
 }  // namespace
 
 Graph::Node Graph::add(std::int64_t id, cudnnDataType_t type, const Extents& extents,
@@ -56,49 +65,41 @@ void Graph::matmul(Node a, Node b, Node c) {
   operation.set(CUDNN_ATTR_OPERATION_MATMUL_BDESC, at(b));
   operation.set(CUDNN_ATTR_OPERATION_MATMUL_CDESC, at(c));
   operation.set(CUDNN_ATTR_OPERATION_MATMUL_DESC, kind);
-  operation.finalize();
-  kinds_.push_back(std::move(kind));
-  operations_.push_back(std::move(operation));
-}
-
-void Graph::finish_pointwise(Descriptor operation, Descriptor mode, Node x, Node y) {
-  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, mode);
-  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, at(x));
-  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, at(y));
-  operation.finalize();
-  kinds_.push_back(std::move(mode));
-  operations_.push_back(std::move(operation));
+  keep(std::move(operation), std::move(kind));
 }
 
 void Graph::pointwise(cudnnPointwiseMode_t mode, Node x, std::optional<Node> b, Node y,
                       cudnnDataType_t computed_in) {
-  Descriptor kind(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
-  kind.set(CUDNN_ATTR_POINTWISE_MODE, mode);
-  kind.set(CUDNN_ATTR_POINTWISE_MATH_PREC, computed_in);
-  kind.finalize();
   Descriptor operation(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
   if (b) operation.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, at(*b));
-  finish_pointwise(std::move(operation), std::move(kind), x, y);
+  finish_pointwise(std::move(operation), pointwise_kind(mode, computed_in), x, y);
 }
 
 void Graph::select(Node x, Node b, Node where, Node y) {
-  Descriptor kind(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
-  kind.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_POINTWISE_BINARY_SELECT);
-  kind.set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT);
-  kind.finalize();
   Descriptor operation(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
   operation.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, at(b));
   operation.set(CUDNN_ATTR_OPERATION_POINTWISE_TDESC, at(where));
-  finish_pointwise(std::move(operation), std::move(kind), x, y);
+  finish_pointwise(std::move(operation), pointwise_kind(CUDNN_POINTWISE_BINARY_SELECT), x, y);
 }
 
 void Graph::places(Node x, std::int64_t axis, Node y) {
-  Descriptor kind(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
-  kind.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_POINTWISE_GEN_INDEX);
-  kind.set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT);
+  Descriptor kind = pointwise_kind(CUDNN_POINTWISE_GEN_INDEX);
   kind.set(CUDNN_ATTR_POINTWISE_AXIS, axis);
-  kind.finalize();
   finish_pointwise(Descriptor(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR), std::move(kind), x, y);
+}
+
+void Graph::finish_pointwise(Descriptor operation, Descriptor kind, Node x, Node y) {
+  kind.finalize();
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, kind);
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, at(x));
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, at(y));
+  keep(std::move(operation), std::move(kind));
+}
+
+void Graph::keep(Descriptor operation, Descriptor kind) {
+  operation.finalize();
+  kinds_.push_back(std::move(kind));
+  operations_.push_back(std::move(operation));
 }
 
 void Graph::reduce(cudnnReduceTensorOp_t operation_kind, Node x, Node y) {
@@ -110,9 +111,7 @@ void Graph::reduce(cudnnReduceTensorOp_t operation_kind, Node x, Node y) {
   operation.set(CUDNN_ATTR_OPERATION_REDUCTION_XDESC, at(x));
   operation.set(CUDNN_ATTR_OPERATION_REDUCTION_YDESC, at(y));
   operation.set(CUDNN_ATTR_OPERATION_REDUCTION_DESC, kind);
-  operation.finalize();
-  kinds_.push_back(std::move(kind));
-  operations_.push_back(std::move(operation));
+  keep(std::move(operation), std::move(kind));
 }
 
 void Graph::reshape(Node x, Node y) {

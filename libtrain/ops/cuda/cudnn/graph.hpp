@@ -58,7 +58,8 @@ class Graph {
   Node add(std::int64_t id, cudnnDataType_t type, const Extents& extents, const Extents& strides,
            bool in_memory, bool by_value);
   const Descriptor& at(Node node) const { return tensors_[node.index]; }
-  void finish_pointwise(Descriptor operation, Descriptor mode, Node x, Node y);
+  void finish_pointwise(Descriptor operation, Descriptor kind, Node x, Node y);
+  void keep(Descriptor operation, Descriptor kind);
 
   std::vector<Descriptor> tensors_, kinds_, operations_;
   std::optional<Descriptor> finished_;
