@@ -7,6 +7,7 @@
 // comes to its floor. GB/s counts each tensor once per pass that the op must make over it, whatever
 // the caches hold.
 
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 #include <span>
@@ -39,7 +40,7 @@ struct Model {
 constexpr Model cpu_models[] = {{"124M", 4, 256, 768, 12, 50304},
                                 {"124M long", 1, 1024, 768, 12, 0},
                                 {"small", 12, 64, 128, 4, 96}};
-constexpr Model cuda_models[] = {{"124M", 8, 1024, 768, 12, 50304},
+constexpr Model cuda_models[] = {{"124M", 16, 1024, 768, 12, 50304},
                                  {"1558M", 4, 1024, 1600, 25, 50304}};
 
 std::unique_ptr<Device> make_device(const Options& options) {
@@ -71,17 +72,21 @@ class Bench {
  private:
   Ops& ops() const { return device_->ops(); }
 
-  // Small numbers that differ, so that no product overflows or is denormal.
+  // Small numbers that differ, so that no product overflows or is denormal. The host makes the
+  // first of them, and the device repeats these: it has more memory than a host fills in no time.
   Tensor tensor(Shape shape, DataType type) const {
-    Tensor f32(device_->memory(), shape, DataType::f32);
-    std::vector<float> values(static_cast<std::size_t>(shape.elements()));
+    const Tensor to(device_->memory(), shape, type);
+    const std::int64_t count = shape.elements(), first = std::min<std::int64_t>(count, 1 << 20);
+    std::vector<float> values(static_cast<std::size_t>(first));
     std::int64_t i = 0;
     for (float& x : values) x = static_cast<float>(i++ * 7919 % 1009) * 1e-3f - 0.5f;
+    const Tensor f32(device_->memory(), {first}, DataType::f32);
     f32.copy_from_host(std::as_bytes(std::span(values)));
-    if (type == DataType::f32) return f32;
-    Tensor other(device_->memory(), shape, type);
-    ops().convert(f32, other);
-    return other;
+    for (std::int64_t done = 0; done < count; done += first) {
+      const std::int64_t part = std::min(first, count - done);
+      ops().convert(f32.slice(0, {part}), to.slice(done, {part}));
+    }
+    return to;
   }
   Tensor tensor(Shape shape) const { return tensor(shape, options_.type); }
 
