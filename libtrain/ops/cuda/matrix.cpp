@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <compare>
+#include <cstddef>
 #include <map>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <cublasLt.h>
 #include <fmt/format.h>
@@ -194,6 +196,84 @@ bool epilogue_fits(const Product& product) {
   return product.pre == nullptr || product.n % 8 == 0;
 }
 
+// The kernels that keep a GPU's matrix units busy load 16 bytes at a time along n and k, and
+// cuBLASLt takes far slower ones as soon as an extent is no multiple of that: an H100 reached 97
+// TFLOP/s in [4096, 768] x [768, 50257], and 690 with 50304. So an odd extent is cut in two, of
+// which the second is small.
+constexpr std::int64_t ragged_min = 512;  // below, a second launch costs more
+constexpr std::int64_t whole_step = 64;
+
+bool ragged(const Product& product, std::int64_t extent) {
+  return product.a.type == DataType::bf16 && extent >= ragged_min && extent % 8 != 0;
+}
+
+std::int64_t whole_of(std::int64_t extent) {
+  return extent / whole_step * whole_step;
+}
+
+// The part of a factor from this row and column on, as products see it.
+Factor part_of(Factor factor, std::int64_t row, std::int64_t column) {
+  if (factor.transposed) std::swap(row, column);
+  factor.data = static_cast<const std::byte*>(factor.data) +
+                static_cast<std::size_t>(row * factor.stride + column) * size_of(factor.type);
+  return factor;
+}
+
+const void* elements_on(const void* data, std::int64_t count, DataType type) {
+  if (data == nullptr) return nullptr;
+  return static_cast<const std::byte*>(data) + static_cast<std::size_t>(count) * size_of(type);
+}
+
+// With no stride left to be inferred from an extent.
+Product with_strides(Product product) {
+  const auto fill = [](Factor& factor, std::int64_t rows, std::int64_t columns) {
+    if (factor.stride == 0) factor.stride = factor.transposed ? rows : columns;
+  };
+  fill(product.a, product.m, product.k);
+  fill(product.b, product.k, product.n);
+  if (product.c_stride == 0) product.c_stride = product.n;
+  return product;
+}
+
+using Halves = std::pair<Product, Product>;
+
+Halves split_columns(const Product& product) {
+  Product whole = with_strides(product), rest = whole;
+  whole.n = whole_of(product.n);
+  rest.n = product.n - whole.n;
+  rest.b = part_of(rest.b, 0, whole.n);
+  rest.c = const_cast<void*>(elements_on(product.c, whole.n, product.c_type));
+  rest.bias = elements_on(product.bias, whole.n, product.c_type);
+  return {whole, rest};
+}
+
+Halves split_sum(const Product& product) {
+  Product whole = with_strides(product), rest = whole;
+  whole.k = whole_of(product.k);
+  rest.k = product.k - whole.k;
+  rest.a = part_of(rest.a, 0, whole.k);
+  rest.b = part_of(rest.b, whole.k, 0);
+  rest.add = true;
+  return {whole, rest};
+}
+
+// The products to run one after the other; none where a sum in two parts would round between them.
+std::vector<Product> parts_of(const Product& product) {
+  std::vector<Product> parts{product};
+  if (ragged(product, product.n) && product.pre == nullptr) {
+    const auto [whole, rest] = split_columns(product);
+    parts = {whole, rest};
+  }
+  if (!ragged(product, product.k)) return parts;
+  if (product.c_type != DataType::f32 || product.gelu || product.bias != nullptr) return {};
+  std::vector<Product> halves;
+  for (const Product& part : parts) {
+    const auto [whole, rest] = split_sum(part);
+    halves.insert(halves.end(), {whole, rest});
+  }
+  return halves;
+}
+
 }  // namespace
 
 struct Matrix::Plans {
@@ -257,8 +337,16 @@ bool Matrix::multiply(const Product& product) {
   invariant(product.m > 0 && product.n > 0 && product.k > 0, "a product of positive extents");
   if (product.a.type != product.b.type || !epilogue_fits(product)) return false;
   memory_.stream().use();
+  const std::vector<Product> parts = parts_of(product);
+  for (const Product& part : parts) {
+    if (!plans_->get(part, workspace_bytes_max_)) return false;
+  }
+  for (const Product& part : parts) run(part);
+  return !parts.empty();
+}
+
+void Matrix::run(const Product& product) {
   std::optional<Plan>& plan = plans_->get(product, workspace_bytes_max_);
-  if (!plan) return false;
   point(product, plan->operation);
   const float one = 1.0f, old = product.add ? 1.0f : 0.0f;
   check(cublasLtMatmul(plans_->library.get(), plan->operation.get(), &one, product.b.data,
@@ -267,7 +355,6 @@ bool Matrix::multiply(const Product& product) {
                        workspace_.get(plan->workspace_bytes), plan->workspace_bytes,
                        memory_.stream().get()),
         "cublasLtMatmul", product);
-  return true;
 }
 
 }  // namespace train::cuda

@@ -44,11 +44,14 @@ class Matrix {
   Matrix& operator=(const Matrix&) = delete;
 
   /// False, with nothing done, where cuBLASLt has no kernel for these types, addresses and what
-  /// follows the product.
+  /// follows the product, or none that is fast: then a sum in f32 is the way. Extents that are no
+  /// multiples of 8 are taken in two parts.
   bool multiply(const Product& product);
 
  private:
   struct Plans;
+
+  void run(const Product& product);
 
   CudaMemory& memory_;
   std::unique_ptr<Plans> plans_;

@@ -1,4 +1,4 @@
-#include "libtrain/ops/cuda/columns.cuh"
+#include "libtrain/ops/cuda/columns.hpp"
 #include "libtrain/ops/cuda/cuda_ops.hpp"
 #include "libtrain/ops/cuda/rows.cuh"
 #include "libtrain/ops/cuda/scratch.hpp"
@@ -107,8 +107,7 @@ void CudaOps::norm_backward(const Tensor& dy, const Tensor& x, const Tensor& wei
                           width,      rows_per_group,     in_shared};
   launch(packs ? norm_backward_kernel<centred, pack_size> : norm_backward_kernel<centred, 1>, shape,
          stream_, norm);
-  sum_groups(sums.data(), groups, 2 * width, dweight, multiprocessors_, stream_);
-  sum_groups(sums.data() + width, groups, 2 * width, dbias, multiprocessors_, stream_);
+  sum_groups(sums.data(), groups, 2 * width, width, dweight, dbias, stream_);
 }
 
 void CudaOps::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& weight,

@@ -9,8 +9,9 @@ namespace {
 struct Size {
   std::int64_t m, n, k;
 };
-constexpr Size sizes[] = {{1, 1, 1},     {1, 48, 257}, {7, 3, 1},   {7, 100, 48},  {65, 257, 3},
-                          {65, 48, 100}, {64, 64, 64}, {3, 1, 100}, {130, 257, 48}};
+constexpr Size sizes[] = {{1, 1, 1},      {1, 48, 257},  {7, 3, 1},    {7, 100, 48},
+                          {65, 257, 3},   {65, 48, 100}, {64, 64, 64}, {3, 1, 100},
+                          {130, 257, 48}, {9, 1001, 64}, {9, 96, 523}, {5, 525, 1003}};
 constexpr Activation activations[] = {Activation::none, Activation::gelu_tanh, Activation::silu};
 constexpr Write writes[] = {Write::assign, Write::add};
 
