@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <span>
 #include <vector>
 
 #include "libtrain/tensor/block_copy.hpp"
@@ -10,28 +11,60 @@
 namespace train {
 namespace {
 
-// Element i takes half of a Box–Muller pair from block i / 2: two words make a radius and an angle.
-float normal_at(const Philox& random, std::uint64_t index) {
-  const auto bits = random(0, index / 2);
-  const float radius = std::sqrt(-2.0f * std::log(uniform_from_bits(bits[0])));
-  const float angle = 2.0f * std::numbers::pi_v<float> * uniform_from_bits(bits[1]);
-  return radius * (index % 2 == 0 ? std::cos(angle) : std::sin(angle));
+// Elements 2 b and 2 b + 1 are the Box–Muller pair of block b: two words make a radius and an
+// angle.
+struct NormalPair {
+  float radius, angle;
+
+  NormalPair(const Philox& random, std::uint64_t block) {
+    const auto bits = random(0, block);
+    radius = std::sqrt(-2.0f * std::log(uniform_from_bits(bits[0])));
+    angle = 2.0f * std::numbers::pi_v<float> * uniform_from_bits(bits[1]);
+  }
+  float even() const { return radius * std::cos(angle); }
+  float odd() const { return radius * std::sin(angle); }
+};
+
+// `values` are those of elements `first` and on.
+template <typename T>
+void draw_normal(const Philox& random, float deviation, std::uint64_t first, std::span<T> values) {
+  std::size_t at = 0;
+  if (first % 2 == 1 && !values.empty()) {
+    values[at++] = T(deviation * NormalPair(random, first / 2).odd());
+  }
+  for (; at < values.size(); at += 2) {
+    const NormalPair pair(random, (first + at) / 2);
+    values[at] = T(deviation * pair.even());
+    if (at + 1 < values.size()) values[at + 1] = T(deviation * pair.odd());
+  }
 }
+
+// Elements that lie one after the other in the whole tensor, and where the first goes.
+struct Run {
+  std::int64_t first, count;
+  std::size_t to;
+};
+
+// Below, a team of threads takes longer to start than one to draw.
+constexpr std::size_t threaded_min = std::size_t{1} << 16;
 
 template <typename T>
 std::vector<T> draw_blocks(const Initializer& initializer, const Philox& random, const Shape& shape,
                            std::span<const Block> blocks) {
-  std::vector<T> values;
+  std::vector<Run> runs;
+  std::size_t total = 0;
   for (const Block& block : blocks) {
     for_each_run(shape, block, [&](std::int64_t first, std::int64_t count) {
-      for (std::int64_t i = first; i < first + count; ++i) {
-        const float value =
-            initializer.kind == Initializer::Kind::normal
-                ? initializer.standard_deviation * normal_at(random, static_cast<std::uint64_t>(i))
-                : initializer.constant;
-        values.push_back(T(value));
-      }
+      runs.push_back({first, count, total});
+      total += static_cast<std::size_t>(count);
     });
+  }
+  std::vector<T> values(total, T(initializer.constant));
+  if (initializer.kind != Initializer::Kind::normal) return values;
+#pragma omp parallel for if (total >= threaded_min)
+  for (const Run& run : runs) {
+    draw_normal(random, initializer.standard_deviation, static_cast<std::uint64_t>(run.first),
+                std::span(values).subspan(run.to, static_cast<std::size_t>(run.count)));
   }
   return values;
 }

@@ -68,6 +68,12 @@ struct AdamWStep {
   std::int64_t step = 1;        ///< 1 at the first step, for the bias correction
 };
 
+/// What AdamW updates together: see Ops::adamw.
+struct AdamWPart {
+  Tensor parameter, master, gradient, m, v;
+  float weight_decay = 0.0f;
+};
+
 /// Every computation of a transformer's step, declared once; a device implements it. Tensors hold
 /// f32 or bf16 (the reference also f64); arithmetic is f32 (f64 for f64) and results round once.
 /// Statistics (mean, rstd, log-sum-exp, losses) are f32, or f64 for f64 tensors. Outputs are
@@ -241,6 +247,14 @@ class Ops {
   /// f32 or bf16. Memory traffic for f32: reads 16, writes 12 bytes per element.
   virtual void adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient,
                      const Tensor& m, const Tensor& v, const AdamWStep& step) = 0;
+  /// The same for many parts, each with its own weight decay in place of the step's: one launch on
+  /// devices where launches cost.
+  virtual void adamw_parts(std::span<const AdamWPart> parts, AdamWStep step) {
+    for (const AdamWPart& part : parts) {
+      step.weight_decay = part.weight_decay;
+      adamw(part.parameter, part.master, part.gradient, part.m, part.v, step);
+    }
+  }
   /// Sum of squares of all parts, in f64, over blocks of fixed size, summed in order. 1 pass; the
   /// host waits for a device once, however many parts there are. NaN or infinite when any element
   /// is.

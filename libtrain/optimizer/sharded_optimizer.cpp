@@ -144,18 +144,19 @@ double ShardedOptimizer::step(float lr) {
   return norm;
 }
 
-void ShardedOptimizer::update(std::size_t bucket, AdamWStep step) {
+void ShardedOptimizer::update(std::size_t bucket, const AdamWStep& step) {
   const State& state = states_[bucket];
   const Tensor values = values_.shard(bucket);
   const Tensor gradient = reducer_.gradient(bucket);
+  std::vector<AdamWPart> parts;
   for (const Bucket::Segment& segment : buckets_[bucket].segments(shard())) {
     const auto part = [&](const Tensor& all) {
       return all.defined() ? all.slice(segment.in_shard, {segment.end - segment.begin}) : Tensor();
     };
-    step.weight_decay = segment.parameter->decays() ? config_.weight_decay : 0.0f;
-    model_.device().ops().adamw(part(values), part(state.master), part(gradient), part(state.m),
-                                part(state.v), step);
+    parts.push_back({part(values), part(state.master), part(gradient), part(state.m), part(state.v),
+                     segment.parameter->decays() ? config_.weight_decay : 0.0f});
   }
+  model_.device().ops().adamw_parts(parts, step);
 }
 
 // part(bucket) is what this rank keeps: a shard where sharded(bucket), else everything.

@@ -104,7 +104,7 @@ class ShardedOptimizer {
   void make_state(std::size_t bucket);
   void count_norm();
   double gradient_norm();
-  void update(std::size_t bucket, AdamWStep step);
+  void update(std::size_t bucket, const AdamWStep& step);
   template <typename Sharded, typename Part>
   std::vector<LogicalTensor> logical(Sharded sharded, Part part) const;
   std::string first_not_finite(std::span<const LogicalTensor> tensors) const;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <span>
 
 #include <doctest/doctest.h>
 
@@ -84,7 +85,7 @@ Curve train_on(Communicator& world, const std::string& name, const Case& c) {
                              {.zero = c.zero, .bucket_bytes = 8192, .resident_elements = 40});
   const auto own = even_ranges(sequences, c.data)[static_cast<std::size_t>(grid.data().rank())];
   Curve curve;
-  for (int step = 0; step < 20; ++step) {
+  for (int step = 0; step < test::rank_steps(20); ++step) {
     Loss loss = model.loss(part_of(inputs, targets, own));
     loss.backward();
     optimizer.step();
@@ -152,7 +153,8 @@ std::vector<Case> grids_of(int ranks) {
 
 void check_model(Communicator& world, const std::string& name) {
   const Curve alone = train_alone(world, name);
-  CHECK(largest_difference(alone.losses, golden<double>(name, "losses")) < 1e-3);
+  const auto losses = golden<double>(name, "losses");
+  CHECK(largest_difference(alone.losses, std::span(losses).first(alone.losses.size())) < 1e-3);
   for (Case c : grids_of(world.size())) {
     for (const Zero zero : {Zero::stage0, Zero::stage1, Zero::stage2, Zero::stage3}) {
       for (const Recompute recompute : {Recompute::none, Recompute::block}) {

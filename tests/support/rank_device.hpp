@@ -10,4 +10,8 @@ namespace train::test {
 /// share where there are too few.
 std::unique_ptr<Device> rank_device(int rank);
 
+/// How many of `steps` steps a test trains on it. Ranks that share a GPU have it in turns of
+/// milliseconds, and every exchange between them takes some.
+int rank_steps(int steps);
+
 }  // namespace train::test

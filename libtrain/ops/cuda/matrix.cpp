@@ -196,10 +196,9 @@ bool epilogue_fits(const Product& product) {
   return product.pre == nullptr || product.n % 8 == 0;
 }
 
-// The kernels that keep a GPU's matrix units busy load 16 bytes at a time along n and k, and
-// cuBLASLt takes far slower ones as soon as an extent is no multiple of that: an H100 reached 97
-// TFLOP/s in [4096, 768] x [768, 50257], and 690 with 50304. So an odd extent is cut in two, of
-// which the second is small.
+// cuBLASLt takes far slower kernels as soon as an extent is no multiple of 16 bytes, wherever rows
+// begin: an H100 reached 97 TFLOP/s in [4096, 768] x [768, 50257], and 690 with 50304. So an odd
+// extent is cut in two, of which the second is small.
 constexpr std::int64_t ragged_min = 512;  // below, a second launch costs more
 constexpr std::int64_t whole_step = 64;
 
@@ -247,6 +246,15 @@ Halves split_columns(const Product& product) {
   return {whole, rest};
 }
 
+Halves split_rows(const Product& product) {
+  Product whole = with_strides(product), rest = whole;
+  whole.m = whole_of(product.m);
+  rest.m = product.m - whole.m;
+  rest.a = part_of(rest.a, whole.m, 0);
+  rest.c = const_cast<void*>(elements_on(product.c, whole.m * whole.c_stride, product.c_type));
+  return {whole, rest};
+}
+
 Halves split_sum(const Product& product) {
   Product whole = with_strides(product), rest = whole;
   whole.k = whole_of(product.k);
@@ -257,21 +265,26 @@ Halves split_sum(const Product& product) {
   return {whole, rest};
 }
 
-// The products to run one after the other; none where a sum in two parts would round between them.
-std::vector<Product> parts_of(const Product& product) {
-  std::vector<Product> parts{product};
-  if (ragged(product, product.n) && product.pre == nullptr) {
-    const auto [whole, rest] = split_columns(product);
-    parts = {whole, rest};
-  }
-  if (!ragged(product, product.k)) return parts;
-  if (product.c_type != DataType::f32 || product.gelu || product.bias != nullptr) return {};
+std::vector<Product> halves_of(const std::vector<Product>& products,
+                               Halves (*split)(const Product&)) {
   std::vector<Product> halves;
-  for (const Product& part : parts) {
-    const auto [whole, rest] = split_sum(part);
+  for (const Product& product : products) {
+    const auto [whole, rest] = split(product);
     halves.insert(halves.end(), {whole, rest});
   }
   return halves;
+}
+
+// The products to run one after the other; none where a sum in two parts would round between them.
+std::vector<Product> parts_of(const Product& product) {
+  std::vector<Product> parts{product};
+  if (product.pre == nullptr) {
+    if (ragged(product, product.n)) parts = halves_of(parts, split_columns);
+    if (ragged(product, product.m)) parts = halves_of(parts, split_rows);
+  }
+  if (!ragged(product, product.k)) return parts;
+  if (product.c_type != DataType::f32 || product.gelu || product.bias != nullptr) return {};
+  return halves_of(parts, split_sum);
 }
 
 }  // namespace

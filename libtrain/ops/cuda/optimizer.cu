@@ -1,71 +1,121 @@
 #include <cmath>
+#include <vector>
 
 #include "libtrain/ops/cuda/cuda_ops.hpp"
 #include "libtrain/ops/cuda/map.cuh"
+#include "libtrain/ops/cuda/parts.cuh"
 #include "libtrain/ops/cuda/rows.cuh"
 #include "libtrain/ops/cuda/scratch.hpp"
 
 namespace train::cuda {
 namespace {
 
-// One step of AdamW per element, bias corrections folded in. `full` is the parameter in full
-// precision; a bf16 `parameter` beside it receives the rounded one.
-struct AdamW {
-  Values parameter, full, gradient, m, v;
-  bool has_master;
+// What all elements of a step share, bias corrections folded in.
+struct AdamWFactors {
   float gradient_scale, beta1, one_minus_beta1, beta2, one_minus_beta2;
-  float decay;          // 1 - lr · weight_decay
   float step_size;      // lr / (1 - beta1^t)
   float root_variance;  // 1 / sqrt(1 - beta2^t)
   float eps;
 
-  template <int n>
-  __device__ void apply(std::int64_t first) const {
-    const Pack<n> grads = gradient.load<n>(first);
-    Pack<n> means = m.load<n>(first), variances = v.load<n>(first), values = full.load<n>(first);
-#pragma unroll
-    for (int i = 0; i < n; ++i) {
-      const float grad = grads.at[i] * gradient_scale;
-      means.at[i] = beta1 * means.at[i] + one_minus_beta1 * grad;
-      variances.at[i] = beta2 * variances.at[i] + one_minus_beta2 * grad * grad;
-      const float root = sqrtf(variances.at[i]) * root_variance + eps;
-      values.at[i] = values.at[i] * decay - step_size * means.at[i] / root;
-    }
-    m.store<n>(first, means);
-    v.store<n>(first, variances);
-    full.store<n>(first, values);
-    if (has_master) parameter.store<n>(first, values);
+  explicit AdamWFactors(const AdamWStep& step)
+      : gradient_scale(step.gradient_scale),
+        beta1(step.beta1),
+        one_minus_beta1(1.0f - step.beta1),
+        beta2(step.beta2),
+        one_minus_beta2(1.0f - step.beta2),
+        eps(step.eps) {
+    const auto t = static_cast<double>(step.step);
+    step_size = static_cast<float>(step.lr / (1.0 - std::pow(static_cast<double>(beta1), t)));
+    root_variance =
+        static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(static_cast<double>(beta2), t)));
   }
 };
 
-// Elements that one block sums up, whatever the GPU: the order of the sum is the count's alone.
-constexpr std::int64_t sum_block = 16384;
-constexpr int sum_threads = 256;
+// `full` is the parameter in full precision; a bf16 `parameter` beside it receives the rounded one.
+struct AdamWTensors {
+  Values parameter, full, gradient, m, v;
+  float decay;  // 1 - lr · weight_decay
+  bool has_master, packs;
+  std::int64_t count, first_block;
 
-template <int n>
-__global__ void __launch_bounds__(sum_threads)
-    squares_kernel(Values x, std::int64_t count, double* sums) {
-  __shared__ double room[warps_max];
-  const std::int64_t begin = blockIdx.x * sum_block, end = min(begin + sum_block, count);
-  double sum = 0.0;
-  std::int64_t i = begin + threadIdx.x * n;
-  for (; i + n <= end; i += sum_threads * n) {
-    const Pack<n> pack = x.load<n>(i);
+  AdamWTensors(const AdamWPart& part, float lr)
+      : parameter(part.parameter),
+        full(part.master.defined() ? part.master : part.parameter),
+        gradient(part.gradient),
+        m(part.m),
+        v(part.v),
+        decay(static_cast<float>(1.0 - static_cast<double>(lr) * part.weight_decay)),
+        has_master(part.master.defined()),
+        packs(packs_fit({&part.parameter, &part.master, &part.gradient, &part.m, &part.v})),
+        count(part.parameter.elements()),
+        first_block(0) {}
+};
+
+struct AdamWUpdate {
+  const AdamWTensors& at;
+  const AdamWFactors& by;
+
+  template <int n>
+  __device__ void apply(std::int64_t first) const {
+    const Pack<n> grads = at.gradient.load<n>(first);
+    Pack<n> means = at.m.load<n>(first), variances = at.v.load<n>(first);
+    Pack<n> values = at.full.load<n>(first);
 #pragma unroll
-    for (int j = 0; j < n; ++j) sum += static_cast<double>(pack.at[j]) * pack.at[j];
+    for (int i = 0; i < n; ++i) {
+      const float grad = grads.at[i] * by.gradient_scale;
+      means.at[i] = by.beta1 * means.at[i] + by.one_minus_beta1 * grad;
+      variances.at[i] = by.beta2 * variances.at[i] + by.one_minus_beta2 * grad * grad;
+      const float root = sqrtf(variances.at[i]) * by.root_variance + by.eps;
+      values.at[i] = values.at[i] * at.decay - by.step_size * means.at[i] / root;
+    }
+    at.m.store<n>(first, means);
+    at.v.store<n>(first, variances);
+    at.full.store<n>(first, values);
+    if (at.has_master) at.parameter.store<n>(first, values);
   }
-  if constexpr (n > 1) {
-    for (; i < end; ++i) sum += static_cast<double>(x.at(i)) * x.at(i);
+};
+
+__global__ void __launch_bounds__(map_threads)
+    adamw_kernel(const AdamWTensors* parts, int count, AdamWFactors factors) {
+  const AdamWTensors part = part_of_block(parts, count);
+  const AdamWUpdate update{part, factors};
+  visit_part(part, update);
+}
+
+struct SquaresPart {
+  Values x;
+  bool packs;
+  std::int64_t count, first_block;
+};
+
+struct Squares {
+  Values x;
+  double sum;
+
+  template <int n>
+  __device__ void apply(std::int64_t first) {
+    const Pack<n> pack = x.load<n>(first);
+#pragma unroll
+    for (int i = 0; i < n; ++i) sum += static_cast<double>(pack.at[i]) * pack.at[i];
   }
-  sum = combine_block(sum, room, Plus());
+};
+
+// One sum per block.
+__global__ void __launch_bounds__(map_threads)
+    squares_kernel(const SquaresPart* parts, int count, double* sums) {
+  __shared__ double room[warps_max];
+  const SquaresPart part = part_of_block(parts, count);
+  Squares squares{part.x, 0.0};
+  visit_part(part, squares);
+  const double sum = combine_block(squares.sum, room, Plus());
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-__global__ void __launch_bounds__(sum_threads)
+__global__ void __launch_bounds__(map_threads)
     total_kernel(const double* sums, std::int64_t count, double* total) {
   __shared__ double room[warps_max];
   double sum = 0.0;
-  for (std::int64_t i = threadIdx.x; i < count; i += sum_threads) sum += sums[i];
+  for (std::int64_t i = threadIdx.x; i < count; i += map_threads) sum += sums[i];
   sum = combine_block(sum, room, Plus());
   if (threadIdx.x == 0) *total = sum;
 }
@@ -89,53 +139,49 @@ struct FindInfinite {
 
 void CudaOps::adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient,
                     const Tensor& m, const Tensor& v, const AdamWStep& step) {
-  const std::int64_t count = parameter.elements();
-  invariant(gradient.elements() == count && m.elements() == count && v.elements() == count &&
-                (!master.defined() || master.elements() == count),
-            "adamw: a gradient, m and v per parameter");
-  invariant(master.defined() == (parameter.type() != DataType::f32),
-            "adamw: a master copy beside a bf16 parameter, none beside f32");
+  const AdamWPart part{parameter, master, gradient, m, v, step.weight_decay};
+  adamw_parts(std::span(&part, 1), step);
+}
+
+void CudaOps::adamw_parts(std::span<const AdamWPart> parts, AdamWStep step) {
   invariant(step.step >= 1, "adamw: the first step is 1");
-  const auto t = static_cast<double>(step.step);
-  const double correction1 = 1.0 - std::pow(static_cast<double>(step.beta1), t);
-  const double correction2 = 1.0 - std::pow(static_cast<double>(step.beta2), t);
-  AdamW op;
-  op.parameter = Values(parameter);
-  op.full = Values(master.defined() ? master : parameter);
-  op.gradient = Values(gradient);
-  op.m = Values(m);
-  op.v = Values(v);
-  op.has_master = master.defined();
-  op.gradient_scale = step.gradient_scale;
-  op.beta1 = step.beta1;
-  op.one_minus_beta1 = 1.0f - step.beta1;
-  op.beta2 = step.beta2;
-  op.one_minus_beta2 = 1.0f - step.beta2;
-  op.decay = static_cast<float>(1.0 - static_cast<double>(step.lr) * step.weight_decay);
-  op.step_size = static_cast<float>(step.lr / correction1);
-  op.root_variance = static_cast<float>(1.0 / std::sqrt(correction2));
-  op.eps = step.eps;
-  map(op, count, packs_fit({&parameter, &master, &gradient, &m, &v}), multiprocessors_, stream_);
+  std::vector<AdamWTensors> table;
+  table.reserve(parts.size());
+  for (const AdamWPart& part : parts) {
+    const std::int64_t count = part.parameter.elements();
+    invariant(part.gradient.elements() == count && part.m.elements() == count &&
+                  part.v.elements() == count &&
+                  (!part.master.defined() || part.master.elements() == count),
+              "adamw: a gradient, m and v per parameter");
+    invariant(part.master.defined() == (part.parameter.type() != DataType::f32),
+              "adamw: a master copy beside a bf16 parameter, none beside f32");
+    if (count > 0) table.emplace_back(part, step.lr);
+  }
+  LaunchShape shape;
+  shape.grid = dim3(static_cast<unsigned>(number_blocks(table)));
+  shape.block = dim3(map_threads);
+  const Scratch<AdamWTensors> on_device(memory_, std::span<const AdamWTensors>(table));
+  launch(adamw_kernel, shape, stream_, on_device.data(), static_cast<int>(table.size()),
+         AdamWFactors(step));
 }
 
 double CudaOps::sum_of_squares(std::span<const Tensor> parts) {
-  const auto blocks_of = [](const Tensor& part) {
-    return (part.elements() + sum_block - 1) / sum_block;
-  };
-  std::int64_t blocks = 0;
-  for (const Tensor& part : parts) blocks += blocks_of(part);
+  std::vector<SquaresPart> table;
+  table.reserve(parts.size());
+  for (const Tensor& part : parts) {
+    if (part.elements() > 0)
+      table.push_back({Values(part), packs_fit({&part}), part.elements(), 0});
+  }
+  const std::int64_t blocks = number_blocks(table);
   if (blocks == 0) return 0.0;
+  const Scratch<SquaresPart> on_device(memory_, std::span<const SquaresPart>(table));
   const Scratch<double> sums(memory_, blocks + 1);
   double* const total = sums.data() + blocks;
   LaunchShape shape;
-  shape.block = dim3(sum_threads);
-  double* next = sums.data();
-  for (const Tensor& part : parts) {
-    shape.grid = dim3(static_cast<unsigned>(blocks_of(part)));
-    launch(packs_fit({&part}) ? squares_kernel<pack_size> : squares_kernel<1>, shape, stream_,
-           Values(part), part.elements(), next);
-    next += blocks_of(part);
-  }
+  shape.block = dim3(map_threads);
+  shape.grid = dim3(static_cast<unsigned>(blocks));
+  launch(squares_kernel, shape, stream_, on_device.data(), static_cast<int>(table.size()),
+         sums.data());
   shape.grid = dim3(1);
   launch(total_kernel, shape, stream_, sums.data(), blocks, total);
   double result = 0.0;

@@ -1,12 +1,26 @@
-"""GPT-2 and Llama style models in PyTorch, as fast as PyTorch goes: train_peer's other side."""
+"""GPT-2 and Llama style models in PyTorch, as fast as PyTorch goes: train_peer's other side.
+
+    python3 torch_models.py         says what it runs on
+    python3 torch_models.py MODEL   compiles, says "ready", and for each line of standard input, a
+                                    number of steps, takes them and prints the median tokens/s
+"""
 
 import gc
 import statistics
+import sys
 import time
 
-import torch
-from torch import nn
-from torch.nn import functional as F
+from models import CONTEXT, MODELS
+
+try:
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+except ImportError:
+    print("PyTorch is not installed for this python3")
+    sys.exit(1)
+
+DEVICE, WARM = "cuda", 5
 
 
 def rotate(x, cos, sin):
@@ -71,28 +85,59 @@ class Gpt(nn.Module):
         return F.cross_entropy(logits.float().view(-1, self.m.vocabulary), targets.view(-1))
 
 
-def speed(m, context, steps, warm):
-    """Median tokens/s of forward, backward, clipping and AdamW; f32 parameters, bf16 autocast."""
-    torch.manual_seed(1)
-    torch.set_float32_matmul_precision("high")
-    model = Gpt(m, context).cuda()
-    nn.init.normal_(model.tokens.weight, std=0.02)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    compiled = torch.compile(model)
-    tokens = torch.randint(0, m.vocabulary, (m.micro_batch, context + 1), device="cuda")
-    speeds = []
-    for _ in range(steps):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", dtype=torch.bfloat16):
-            loss = compiled(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        torch.cuda.synchronize()
-        speeds.append(m.micro_batch * context / (time.perf_counter() - start))
-    del model, compiled, optimizer, loss
-    gc.collect()
-    torch.cuda.empty_cache()
-    return statistics.median(speeds[warm:])
+class Training:
+    """Steps of forward, backward, clipping and AdamW; f32 parameters, bf16 autocast."""
+
+    def __init__(self, m):
+        torch.manual_seed(1)
+        torch.set_float32_matmul_precision("high")
+        self.m = m
+        self.model = Gpt(m, CONTEXT).to(DEVICE)
+        nn.init.normal_(self.model.tokens.weight, std=0.02)
+        self.compiled = torch.compile(self.model)
+
+    def steps(self, count):
+        """tokens/s of each step."""
+        m, model = self.m, self.model.to(DEVICE)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+        tokens = torch.randint(0, m.vocabulary, (m.micro_batch, CONTEXT + 1), device=DEVICE)
+        speeds = []
+        for _ in range(count):
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(DEVICE, dtype=torch.bfloat16):
+                loss = self.compiled(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            torch.cuda.synchronize()
+            speeds.append(m.micro_batch * CONTEXT / (time.perf_counter() - start))
+        return speeds
+
+    def leave_gpu(self):
+        """Whoever is next has all of the memory."""
+        self.model.zero_grad(set_to_none=True)
+        self.model.cpu()
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def main():
+    if not torch.cuda.is_available():
+        print("this PyTorch sees no GPU")
+        sys.exit(1)
+    if len(sys.argv) == 1:
+        return print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}")
+    training = Training(MODELS[sys.argv[1]])
+    training.steps(2)
+    training.leave_gpu()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        speeds = training.steps(int(line))
+        training.leave_gpu()
+        print(statistics.median(speeds[WARM:]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,8 @@ struct Size {
 };
 constexpr Size sizes[] = {{1, 1, 1},      {1, 48, 257},  {7, 3, 1},    {7, 100, 48},
                           {65, 257, 3},   {65, 48, 100}, {64, 64, 64}, {3, 1, 100},
-                          {130, 257, 48}, {9, 1001, 64}, {9, 96, 523}, {5, 525, 1003}};
+                          {130, 257, 48}, {9, 1001, 64}, {9, 96, 523}, {5, 525, 1003},
+                          {519, 520, 40}};
 constexpr Activation activations[] = {Activation::none, Activation::gelu_tanh, Activation::silu};
 constexpr Write writes[] = {Write::assign, Write::add};
 

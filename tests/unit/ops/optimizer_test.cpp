@@ -76,6 +76,32 @@ TEST_CASE("adamw agrees with its formula") {
   }
 }
 
+// One behind another in shared memory, one of them empty and the last at an odd address.
+TEST_CASE("AdamW of several parts") {
+  compare_with_reference([&](Bench& bench) {
+    const std::int64_t sizes[] = {20000, 0, 7, 40001}, total = 60008;
+    const bool rounded = bench.type() == DataType::bf16;
+    const Tensor parameter = bench.input({total}), gradient = bench.input({total});
+    const Tensor master = rounded ? bench.input_of(DataType::f32, {total}) : Tensor();
+    const Tensor m = bench.statistics("m", {total}), v = bench.statistics("v", {total});
+    bench.ops().fill(m, 0.25f);
+    bench.ops().fill(v, 0.5f);
+    std::vector<AdamWPart> parts;
+    std::int64_t begin = 0;
+    for (const std::int64_t count : sizes) {
+      const auto cut = [&](const Tensor& all) {
+        return all.defined() ? all.slice(begin, {count}) : Tensor();
+      };
+      parts.push_back(
+          {cut(parameter), cut(master), cut(gradient), cut(m), cut(v), begin == 0 ? 0.1f : 0.0f});
+      begin += count;
+    }
+    bench.ops().adamw_parts(parts, {.lr = 1e-2f, .weight_decay = 7.0f, .step = 3});
+    bench.compare("parameter", parameter);
+    if (rounded) bench.compare("master", master);
+  });
+}
+
 TEST_CASE("a bf16 parameter follows its master, and moves by less than it can show") {
   for (const NamedDevice& tested : all_devices()) {
     INFO("device: ", tested.name);
