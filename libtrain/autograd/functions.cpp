@@ -108,25 +108,18 @@ Value linear(Tape& tape, const Value& x, Parameter& weight, Parameter* bias,
              Activation activation) {
   const std::int64_t rows = x.tensor().shape().rows();
   const Shape shape{rows, weight.value().shape()[0]};
-  Value y(tape.empty(shape, x.tensor().type()));
-  Tensor pre;
-  if (activation != Activation::none && tape.recording()) {
-    pre = tape.empty(shape, x.tensor().type());
-  }
-  tape.ops().linear(x.tensor(), weight.value(), value_of(bias), activation, pre, y.tensor());
+  const auto argument = tape.argument_of(activation, shape, x.tensor().type());
+  Value y(tape.empty(shape, x.tensor().type()), argument);
+  tape.ops().linear(x.tensor(), weight.value(), value_of(bias), activation,
+                    argument ? argument->value : Tensor(), y.tensor());
   tape.inspect(weight, y);
   if (!tape.recording()) return y;
   use(tape, weight, bias);
-  tape.record([&tape, &weight, bias, activation, pre, x = x.tensor(), dx = x.gradient(),
-               dy = y.gradient()] {
-    if (activation != Activation::none) {
-      const Tensor dpre = tape.writable(*dy);
-      tape.ops().activation_backward(activation, pre, *dy, dpre);
-      *dy = dpre;
-    }
-    tape.ops().linear_grad_weight(*dy, x, weight.gradient_target(), target_of(bias));
+  tape.record([&tape, &weight, bias, argument, x, dy = y.gradient()] {
+    if (argument) tape.pass_activation(*argument, *dy);
+    tape.ops().linear_grad_weight(*dy, x.tensor(), weight.gradient_target(), target_of(bias));
     finish(tape, weight, bias);
-    tape.ops().linear_grad_input(*dy, weight.value(), tape.gradient_target(x, *dx));
+    tape.write_linear_grad_input(*dy, weight.value(), x);
   });
   return y;
 }

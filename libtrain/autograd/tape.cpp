@@ -54,6 +54,29 @@ void Tape::add_gradient(const Tensor& dy, Tensor& gradient) const {
   gradient = sum;
 }
 
+std::shared_ptr<ActivationArgument> Tape::argument_of(Activation activation, Shape shape,
+                                                      DataType type) const {
+  if (activation == Activation::none || !recording()) return nullptr;
+  return std::make_shared<ActivationArgument>(
+      ActivationArgument{.activation = activation, .value = empty(shape, type)});
+}
+
+void Tape::pass_activation(const ActivationArgument& argument, Tensor& gradient) const {
+  if (argument.has_gradient) return;
+  const Tensor target = writable(gradient);
+  ops().activation_backward(argument.activation, argument.value, gradient, target);
+  gradient = target;
+}
+
+void Tape::write_linear_grad_input(const Tensor& dy, const Tensor& w, const Value& x) const {
+  // Of the gradient's place, x has one hold, and the function that made x the other.
+  const bool alone = x.gradient().use_count() == 2 && !x.gradient()->defined();
+  const Gradient target = gradient_target(x.tensor(), *x.gradient());
+  if (x.argument() == nullptr || !alone) return ops().linear_grad_input(dy, w, target);
+  ops().linear_grad_activation(dy, w, x.argument()->activation, x.argument()->value, target.tensor);
+  x.argument()->has_gradient = true;
+}
+
 Tensor Tape::writable(const Tensor& dy) const {
   return dy.shared() ? empty(dy.shape(), dy.type()) : dy;
 }

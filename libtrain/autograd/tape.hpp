@@ -9,20 +9,33 @@
 
 namespace train {
 
+/// What an activation was applied to. Whoever writes the gradient of its result alone may write the
+/// argument's instead, and says so here.
+struct ActivationArgument {
+  Activation activation = Activation::none;
+  Tensor value;
+  bool has_gradient = false;
+};
+
 /// A tensor on the tape and the place of its gradient. Copies share both. The gradient's place is
 /// shared apart from the value so that a backward op keeps alive only what it reads.
 class Value {
  public:
   Value() = default;
-  explicit Value(Tensor tensor)
-      : tensor_(std::move(tensor)), gradient_(std::make_shared<Tensor>()) {}
+  /// `argument`: of the activation that the tensor is the result of, if any.
+  explicit Value(Tensor tensor, std::shared_ptr<ActivationArgument> argument = nullptr)
+      : tensor_(std::move(tensor)),
+        gradient_(std::make_shared<Tensor>()),
+        argument_(std::move(argument)) {}
 
   const Tensor& tensor() const { return tensor_; }
   const std::shared_ptr<Tensor>& gradient() const { return gradient_; }
+  const std::shared_ptr<ActivationArgument>& argument() const { return argument_; }
 
  private:
   Tensor tensor_;
   std::shared_ptr<Tensor> gradient_;
+  std::shared_ptr<ActivationArgument> argument_;
 };
 
 /// What a backward pass replays: each function writes its outputs' gradients into its inputs'.
@@ -78,6 +91,16 @@ class Tape {
   /// dy itself when nobody shares its memory, so that a backward op may work in place; else a new
   /// tensor.
   Tensor writable(const Tensor& dy) const;
+
+  /// Memory for what an activation is applied to, for the backward pass; null where there will be
+  /// none, or no activation.
+  std::shared_ptr<ActivationArgument> argument_of(Activation activation, Shape shape,
+                                                  DataType type) const;
+  /// Turns the gradient of an activation's result into its argument's, unless it is that already.
+  void pass_activation(const ActivationArgument& argument, Tensor& gradient) const;
+  /// Adds dy · w to the gradient of x. Where x is an activation's result that nobody else can
+  /// reach, the product becomes the gradient of the activation's argument at once.
+  void write_linear_grad_input(const Tensor& dy, const Tensor& w, const Value& x) const;
 
   /// Called with each output of a layer and the parameter that names it: to find what went wrong.
   void on_output(std::function<void(const Parameter&, const Tensor&)> hook) {

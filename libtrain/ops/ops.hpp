@@ -122,6 +122,13 @@ class Ops {
   /// dpre = dy · act'(pre), elementwise; dpre may be dy. 3 passes.
   virtual void activation_backward(Activation activation, const Tensor& pre, const Tensor& dy,
                                    const Tensor& dpre) = 0;
+  /// dpre[M,K] = (dy[M,N] · w[N,K]) · act'(pre), elementwise: linear_grad_input where the input was
+  /// an activation's result, and that activation's backward pass, in one. dpre is not pre.
+  virtual void linear_grad_activation(const Tensor& dy, const Tensor& w, Activation activation,
+                                      const Tensor& pre, const Tensor& dpre) {
+    linear_grad_input(dy, w, {dpre, Write::assign});
+    activation_backward(activation, pre, dpre, dpre);
+  }
   /// y[M,H] = silu(gate) · up for gate_up[M,2H] = [gate | up] (Shazeer: "GLU variants improve
   /// transformer", 2020). 3 passes over M·H.
   virtual void swiglu(const Tensor& gate_up, const Tensor& y) = 0;

@@ -127,26 +127,21 @@ Value TensorParallel::reader(Tape& tape, const Layer& layer, const Value& x, std
                              Activation activation) const {
   const DataType type = x.tensor().type();
   const Shape shape{rows, layer.weight->value().shape()[0]};
-  const Value y(tape.empty(shape, type));
-  Tensor pre;
-  if (activation != Activation::none && tape.recording()) pre = tape.empty(shape, type);
+  const auto argument = tape.argument_of(activation, shape, type);
+  const Value y(tape.empty(shape, type), argument);
   {
     auto gather = group_.gather(tape, x.tensor(), rows);
     tape.ops().linear(group_.wait(gather), layer.weight->value(), value_of(layer.bias), activation,
-                      pre, y.tensor());
+                      argument ? argument->value : Tensor(), y.tensor());
   }
   tape.inspect(*layer.weight, y);
   if (!tape.recording()) return y;
   use(tape, layer);
-  tape.record([this, &tape, &layer, rows, activation, pre, x = x.tensor(), dx = x.gradient(),
-               dy = y.gradient()] {
-    if (activation != Activation::none) {
-      const Tensor dpre = tape.writable(*dy);
-      tape.ops().activation_backward(activation, pre, *dy, dpre);
-      *dy = dpre;
-    }
-    reader_backward(tape, layer, x, *dy, rows, *dx);
-  });
+  tape.record(
+      [this, &tape, &layer, rows, argument, x = x.tensor(), dx = x.gradient(), dy = y.gradient()] {
+        if (argument) tape.pass_activation(*argument, *dy);
+        reader_backward(tape, layer, x, *dy, rows, *dx);
+      });
   return y;
 }
 
@@ -178,14 +173,14 @@ Value TensorParallel::writer(Tape& tape, const Layer& layer, const Value& x,
   tape.inspect(*layer.weight, y);
   if (!tape.recording()) return y;
   use(tape, layer);
-  tape.record([this, &tape, &layer, rows, x = x.tensor(), dx = x.gradient(), dy = y.gradient()] {
+  tape.record([this, &tape, &layer, rows, x, dy = y.gradient()] {
     auto gather = group_.gather(tape, *dy, rows);
     const Tensor all_dy = group_.wait(gather);
     // Every rank sees all rows here: the bias has its whole gradient everywhere.
-    tape.ops().linear_grad_weight(all_dy, x, layer.weight->gradient_target(),
+    tape.ops().linear_grad_weight(all_dy, x.tensor(), layer.weight->gradient_target(),
                                   target_of(layer.bias));
     finish(tape, layer);
-    tape.ops().linear_grad_input(all_dy, layer.weight->value(), tape.gradient_target(x, *dx));
+    tape.write_linear_grad_input(all_dy, layer.weight->value(), x);
   });
   return y;
 }

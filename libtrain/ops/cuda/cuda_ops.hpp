@@ -42,6 +42,8 @@ class CudaOps final : public Ops {
   void linear(const Tensor& x, const Tensor& w, const Tensor& bias, Activation activation,
               const Tensor& pre, const Tensor& y) override;
   void linear_grad_input(const Tensor& dy, const Tensor& w, const Gradient& dx) override;
+  void linear_grad_activation(const Tensor& dy, const Tensor& w, Activation activation,
+                              const Tensor& pre, const Tensor& dpre) override;
   void linear_grad_weight(const Tensor& dy, const Tensor& x, const Gradient& dw,
                           const Gradient& dbias) override;
   void activation_backward(Activation activation, const Tensor& pre, const Tensor& dy,

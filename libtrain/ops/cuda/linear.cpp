@@ -134,6 +134,27 @@ void CudaOps::linear_grad_input(const Tensor& dy, const Tensor& w, const Gradien
       .into(dx, {.m = m, .n = k, .k = n, .a = factor(dy), .b = factor(w)}, dy, w);
 }
 
+void CudaOps::linear_grad_activation(const Tensor& dy, const Tensor& w, Activation activation,
+                                     const Tensor& pre, const Tensor& dpre) {
+  const std::int64_t m = dy.shape().rows(), n = dy.shape().width(), k = w.shape().width();
+  invariant(w.shape()[0] == n && dpre.elements() == m * k && pre.elements() == m * k,
+            "linear_grad_activation: dpre[M,K] = (dy[M,N] w[N,K]) act'(pre[M,K])");
+  const bool fits = activation == Activation::gelu_tanh && dpre.type() == DataType::bf16 &&
+                    pre.type() == DataType::bf16 && types_fit(dy, w, DataType::bf16);
+  if (fits && dpre.elements() > 0 && n > 0) {
+    const Product product{.m = m,
+                          .n = k,
+                          .k = n,
+                          .a = factor(dy),
+                          .b = factor(w),
+                          .c = dpre.raw(),
+                          .c_type = DataType::bf16,
+                          .gelu_argument = pre.raw()};
+    if (matrix_->multiply(product)) return;
+  }
+  Ops::linear_grad_activation(dy, w, activation, pre, dpre);
+}
+
 void CudaOps::linear_grad_weight(const Tensor& dy, const Tensor& x, const Gradient& dw,
                                  const Gradient& dbias) {
   const std::int64_t m = dy.shape().rows(), n = dy.shape().width(), k = x.shape().width();

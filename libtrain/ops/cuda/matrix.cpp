@@ -64,12 +64,17 @@ std::uint32_t alignment(const void* address) {
   return static_cast<std::uint32_t>(bits & (~bits + 1));
 }
 
+// What cuBLASLt calls auxiliary: gelu's argument, written forward and read back.
+const void* aux_of(const Product& product) {
+  return product.pre != nullptr ? product.pre : product.gelu_argument;
+}
+
 // Everything that cuBLASLt's advice depends on.
 struct Key {
   std::int64_t m, n, k, a_stride, b_stride, c_stride;
   DataType factors, result;
-  bool a_transposed, b_transposed, add, bias, gelu, pre;
-  std::uint32_t a_alignment, b_alignment, c_alignment, bias_alignment, pre_alignment;
+  bool a_transposed, b_transposed, add, bias, gelu, pre, gelu_argument;
+  std::uint32_t a_alignment, b_alignment, c_alignment, bias_alignment, aux_alignment;
 
   explicit Key(const Product& product)
       : m(product.m),
@@ -86,11 +91,12 @@ struct Key {
         bias(product.bias != nullptr),
         gelu(product.gelu),
         pre(product.pre != nullptr),
+        gelu_argument(product.gelu_argument != nullptr),
         a_alignment(alignment(product.a.data)),
         b_alignment(alignment(product.b.data)),
         c_alignment(alignment(product.c)),
         bias_alignment(alignment(product.bias)),
-        pre_alignment(alignment(product.pre)) {}
+        aux_alignment(alignment(aux_of(product))) {}
   auto operator<=>(const Key&) const = default;
 };
 
@@ -136,6 +142,7 @@ void set(const Product& product, const Preference& preference,
 
 cublasLtEpilogue_t epilogue(const Product& product) {
   const bool bias = product.bias != nullptr;
+  if (product.gelu_argument != nullptr) return CUBLASLT_EPILOGUE_DGELU;
   if (!product.gelu) return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
   if (product.pre == nullptr) return bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
   return bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
@@ -146,8 +153,8 @@ void point(const Product& product, const Operation& operation) {
   if (product.bias != nullptr) {
     set(product, operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, product.bias);
   }
-  if (product.pre != nullptr) {
-    set(product, operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, product.pre);
+  if (const void* const aux = aux_of(product)) {
+    set(product, operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, aux);
   }
 }
 
@@ -163,7 +170,7 @@ Operation make_operation(const Product& product) {
   set(product, operation, CUBLASLT_MATMUL_DESC_TRANSB, transform(product.a));
   set(product, operation, CUBLASLT_MATMUL_DESC_EPILOGUE,
       static_cast<std::uint32_t>(epilogue(product)));
-  if (product.pre != nullptr) {
+  if (aux_of(product) != nullptr) {
     set(product, operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, product.n);
   }
   point(product, operation);
@@ -190,10 +197,8 @@ Preference make_preference(const Product& product, std::size_t workspace_bytes) 
 
 // What cuBLASLt documents, and its kernels' vector loads want, of epilogues.
 bool epilogue_fits(const Product& product) {
-  for (const void* address : {product.bias, static_cast<const void*>(product.pre)}) {
-    if (alignment(address) < 16) return false;
-  }
-  return product.pre == nullptr || product.n % 8 == 0;
+  if (alignment(product.bias) < 16 || alignment(aux_of(product)) < 16) return false;
+  return aux_of(product) == nullptr || product.n % 8 == 0;
 }
 
 // cuBLASLt takes far slower kernels as soon as an extent is no multiple of 16 bytes, wherever rows
@@ -278,7 +283,7 @@ std::vector<Product> halves_of(const std::vector<Product>& products,
 // The products to run one after the other; none where a sum in two parts would round between them.
 std::vector<Product> parts_of(const Product& product) {
   std::vector<Product> parts{product};
-  if (product.pre == nullptr) {
+  if (aux_of(product) == nullptr) {
     if (ragged(product, product.n)) parts = halves_of(parts, split_columns);
     if (ragged(product, product.m)) parts = halves_of(parts, split_rows);
   }

@@ -31,6 +31,8 @@ struct Product {
   const void* bias = nullptr;  ///< n elements, or null
   bool gelu = false;           ///< the approximation by tanh
   void* pre = nullptr;         ///< m·n elements without gaps: keeps gelu's argument, or null
+  /// m·n elements without gaps, or null: c = (a · b) · gelu'(these).
+  const void* gelu_argument = nullptr;
 };
 
 /// Matrix products through cuBLASLt, on the stream of `memory`. What cuBLASLt's heuristics advise

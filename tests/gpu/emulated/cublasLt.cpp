@@ -39,7 +39,8 @@ struct EmulatedMatmulDesc {
 
   bool adds_bias() const { return (epilogue & CUBLASLT_EPILOGUE_BIAS) != 0; }
   bool gelu() const { return (epilogue & CUBLASLT_EPILOGUE_GELU) != 0; }
-  bool keeps() const { return (epilogue & 128) != 0; }
+  bool has_aux() const { return (epilogue & 128) != 0; }
+  bool gelu_gradient() const { return epilogue == CUBLASLT_EPILOGUE_DGELU; }
 };
 
 struct EmulatedMatmulPreference {
@@ -87,6 +88,7 @@ bool known_epilogue(std::uint32_t epilogue) {
     case CUBLASLT_EPILOGUE_BIAS:
     case CUBLASLT_EPILOGUE_GELU:
     case CUBLASLT_EPILOGUE_GELU_AUX:
+    case CUBLASLT_EPILOGUE_DGELU:
     case CUBLASLT_EPILOGUE_GELU_BIAS:
     case CUBLASLT_EPILOGUE_GELU_AUX_BIAS:
       return true;
@@ -100,7 +102,7 @@ cublasStatus_t check_epilogue(const EmulatedMatmulDesc& desc, const EmulatedMatr
   if (desc.adds_bias() && (desc.bias == nullptr || !aligned(desc.bias, 16))) {
     return CUBLAS_STATUS_NOT_SUPPORTED;
   }
-  if (desc.keeps()) {
+  if (desc.has_aux()) {
     if (desc.aux == nullptr || desc.aux_stride < d.rows) return CUBLAS_STATUS_INVALID_VALUE;
     if (desc.aux_stride % 8 != 0 || !aligned(desc.aux, 16)) return CUBLAS_STATUS_NOT_SUPPORTED;
   }
@@ -175,6 +177,12 @@ float gelu(float x) {
   return 0.5f * x * (1.0f + std::tanh(0.7978845608f * (x + 0.044715f * x * x * x)));
 }
 
+float gelu_slope(float x) {
+  const float inner = 0.7978845608f * (x + 0.044715f * x * x * x), t = std::tanh(inner);
+  return 0.5f * (1.0f + t) +
+         0.5f * x * (1.0f - t * t) * 0.7978845608f * (1.0f + 3.0f * 0.044715f * x * x);
+}
+
 struct Call {
   EmulatedMatmulDesc desc;
   EmulatedMatrixLayout a_layout, b_layout, c_layout, d_layout;
@@ -193,9 +201,11 @@ struct Call {
       const EmulatedMatrixLayout bias{d_layout.type, d_layout.rows, 1, d_layout.rows};
       result.colwise() += read_matrix(desc.bias, bias, false).col(0);
     }
-    if (desc.keeps()) {
-      write_matrix(result, desc.aux,
-                   {d_layout.type, d_layout.rows, d_layout.columns, desc.aux_stride});
+    const EmulatedMatrixLayout aux{d_layout.type, d_layout.rows, d_layout.columns, desc.aux_stride};
+    if (desc.gelu_gradient()) {
+      result.array() *= read_matrix(desc.aux, aux, false).unaryExpr(&gelu_slope).array();
+    } else if (desc.has_aux()) {
+      write_matrix(result, desc.aux, aux);
     }
     if (desc.gelu()) result = result.unaryExpr(&gelu);
     write_matrix(result, d, d_layout);

@@ -1,6 +1,7 @@
 #include "libtrain/autograd/tape.hpp"
 
 #include <cmath>
+#include <utility>
 
 #include <doctest/doctest.h>
 
@@ -122,5 +123,42 @@ TEST_CASE("initial values depend on seed, name and index alone") {
   for (std::size_t i = 0; i < 30; ++i) {
     CHECK(small.value().span<float>()[i] == values[i]);
     CHECK(other.value().span<float>()[i] != values[i]);
+  }
+}
+
+TEST_CASE("an activation is passed once, within its reader's product or on its own") {
+  const auto device = make_reference_device();
+  Parameter first("first", {3, 2}, Initializer::normal(1.0f));
+  Parameter second("second", {2, 3}, Initializer::normal(1.0f));
+  for (Parameter* parameter : {&first, &second}) initialized(*parameter, *device);
+  enum class Use { alone, held, twice, as_summand };
+  const auto gradient_of = [&](Use use) {
+    Tape tape(*device, Tape::Mode::record);
+    first.clear_gradient();
+    second.clear_gradient();
+    const Value x = ones(*device, {1, 2});
+    Value hidden = linear(tape, x, first, nullptr, Activation::gelu_tanh);
+    const auto argument = hidden.argument();
+    const auto read = [&](const Value& value) { return linear(tape, value, second, nullptr); };
+    Value y;
+    if (use == Use::as_summand) {
+      y = read(add(tape, hidden, hidden));
+    } else {
+      y = read(hidden);
+      if (use == Use::twice) y = add(tape, y, read(hidden));
+    }
+    if (use != Use::held) hidden = Value();
+    start(tape, y);
+    tape.backward();
+    CHECK(argument->has_gradient == (use == Use::alone));
+    return std::pair(x.gradient()->span<double>()[0], first.gradient().span<double>()[1]);
+  };
+  const auto [dx, dw] = gradient_of(Use::alone);
+  for (const auto& [use, times] :
+       {std::pair(Use::held, 1.0), std::pair(Use::twice, 2.0), std::pair(Use::as_summand, 2.0)}) {
+    CAPTURE(static_cast<int>(use));
+    const auto [dx_again, dw_again] = gradient_of(use);
+    CHECK(dx_again == doctest::Approx(times * dx));
+    CHECK(dw_again == doctest::Approx(times * dw));
   }
 }

@@ -135,6 +135,22 @@ TEST_CASE("backward of the activations") {
   }
 }
 
+TEST_CASE("backward of an activation within a product") {
+  for (const auto [m, n, k] : sizes) {
+    CAPTURE(m);
+    CAPTURE(n);
+    CAPTURE(k);
+    for (const Activation activation : activations) {
+      CAPTURE(static_cast<int>(activation));
+      compare_with_reference([&](Bench& bench) {
+        const Tensor dy = bench.input({m, n}), w = bench.input({n, k});
+        const Tensor pre = bench.input({m, k}, 4.0);
+        bench.ops().linear_grad_activation(dy, w, activation, pre, bench.output("dpre", {m, k}));
+      });
+    }
+  }
+}
+
 TEST_CASE("activations of large arguments are finite") {
   for (const NamedDevice& tested : all_devices()) {
     INFO("device: ", tested.name);
