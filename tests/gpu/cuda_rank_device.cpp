@@ -1,6 +1,6 @@
-#include "tests/support/rank_device.hpp"
-
 #include <algorithm>
+
+#include "tests/support/rank_device.hpp"
 
 namespace train::test {
 
