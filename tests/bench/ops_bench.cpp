@@ -60,6 +60,7 @@ class Bench {
     linear("qkv", width, 3 * width, Activation::none);
     linear("up+gelu", width, 4 * width, Activation::gelu_tanh);
     linear("down", 4 * width, width, Activation::none);
+    gelu_in_product();
     norms();
     elementwise();
     if (model_.vocabulary == 0) return;
@@ -122,6 +123,15 @@ class Bench {
     flops(name + " d weight add", amount, [&] {
       ops().linear_grad_weight(y, x, {dw, Write::add}, {dbias, Write::add});
     });
+  }
+
+  // Down's gradient of its input, and up's backward gelu with it.
+  void gelu_in_product() {
+    const std::int64_t m = model_.rows(), n = model_.width, k = 4 * n;
+    const Tensor dy = tensor({m, n}), w = tensor({n, k}), pre = tensor({m, k});
+    const Tensor dpre = tensor({m, k});
+    flops("down d input, gelu", 2.0 * static_cast<double>(m * n) * static_cast<double>(k),
+          [&] { ops().linear_grad_activation(dy, w, Activation::gelu_tanh, pre, dpre); });
   }
 
   void attention() {
