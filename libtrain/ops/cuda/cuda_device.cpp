@@ -21,6 +21,9 @@ CudaOps::CudaOps(CudaMemory& memory, AttentionKernels attention)
   }
   check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, stream_.device()),
         "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&shared_bytes_max_, cudaDevAttrMaxSharedMemoryPerBlockOptin,
+                               stream_.device()),
+        "cudaDeviceGetAttribute");
 }
 
 CudaOps::~CudaOps() = default;

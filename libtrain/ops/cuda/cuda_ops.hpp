@@ -119,6 +119,7 @@ class CudaOps final : public Ops {
   CudaMemory& memory_;
   const Stream& stream_;
   int multiprocessors_ = 0;
+  int shared_bytes_max_ = 0;  // of one block
   RotaryTable rotary_table_;
   std::map<std::pair<std::int64_t, float>, Tensor> device_tables_;  // what of it is on the device
   std::unique_ptr<Matrix> matrix_;

@@ -29,27 +29,30 @@ struct Softmax {
   }
 };
 
-// Calls visit(pack) for each pack of `row` that this thread has. What the row's last pack has
-// beyond the row, a gap, counts as -infinity: it is no maximum, and its exponential is 0.
+// Calls visit(pack, i) for each pack of `row`, from element i on, that this thread has. What the
+// row's last pack has beyond the row, a gap, counts as -infinity: it is no maximum, and its
+// exponential is 0.
 template <int n, typename Visit>
 __device__ __forceinline__ void for_packs(const Values& row, std::int64_t width, Visit&& visit) {
   const std::int64_t step = std::int64_t{blockDim.x} * n;
   std::int64_t i = threadIdx.x * n;
-  for (; i + n <= width; i += step) visit(row.load<n>(i));
+  for (; i + n <= width; i += step) visit(row.load<n>(i), i);
   if (i >= width) return;
   Pack<n> last = row.load<n>(i);
 #pragma unroll
   for (int j = 0; j < n; ++j) {
     if (i + j >= width) last.at[j] = minus_infinity();
   }
-  visit(last);
+  visit(last, i);
 }
 
-// What one thread sees of a row.
-template <int n>
-__device__ float2 softmax_part(const Values& logits, std::int64_t width) {
+// What one thread sees of a row, each pack of which it also gives to keep(pack, i).
+template <int n, typename Keep>
+__device__ __forceinline__ float2 softmax_part(const Values& logits, std::int64_t width,
+                                               Keep&& keep) {
   float2 seen = make_float2(minus_infinity(), 0.0f);
-  for_packs<n>(logits, width, [&](const Pack<n>& pack) {
+  for_packs<n>(logits, width, [&](const Pack<n>& pack, std::int64_t first) {
+    keep(pack, first);
     float largest = seen.x;
 #pragma unroll
     for (int j = 0; j < n; ++j) largest = fmaxf(largest, pack.at[j]);
@@ -65,12 +68,13 @@ __device__ float2 softmax_part(const Values& logits, std::int64_t width) {
 
 // dlogits = (exp(logits - largest) · factor, less `scale` at the target), and anything in the gap
 // behind the row. Each thread reads what it writes before it writes it: dlogits may be logits.
-template <int n>
-__device__ void write_gradient(const Values& logits, const Values& dlogits, std::int64_t width,
-                               std::int32_t target, float largest, float factor, float scale) {
+template <int n, typename Row>
+__device__ __forceinline__ void write_gradient(const Row& logits, const Values& dlogits,
+                                               std::int64_t width, std::int32_t target,
+                                               float largest, float factor, float scale) {
   const std::int64_t step = std::int64_t{blockDim.x} * n;
   for (std::int64_t i = threadIdx.x * n; i < width; i += step) {
-    Pack<n> pack = logits.load<n>(i);
+    Pack<n> pack = logits.template load<n>(i);
 #pragma unroll
     for (int j = 0; j < n; ++j) {
       pack.at[j] = expf(pack.at[j] - largest) * factor;
@@ -86,6 +90,16 @@ __device__ void write_zeros(const Values& to, std::int64_t width) {
   for (std::int64_t i = threadIdx.x * n; i < width; i += step) to.store<n>(i, Pack<n>{});
 }
 
+// A row in the block's shared memory; each thread reads what it wrote.
+struct SharedRow {
+  float* at;
+
+  template <int n>
+  __device__ __forceinline__ Pack<n> load(std::int64_t first) const {
+    return cuda::load<n>(at + first);
+  }
+};
+
 struct CrossEntropy {
   Rows logits, dlogits;
   const std::int32_t* targets;
@@ -94,8 +108,13 @@ struct CrossEntropy {
   float scale;
 };
 
-template <int n>
-__global__ void __launch_bounds__(row_threads_max) cross_entropy_kernel(CrossEntropy op) {
+// Of a block that has a multiprocessor to itself.
+constexpr int kept_threads = 1024;
+
+// With `kept`, a row stays in shared memory between its sum and its gradient, and is read once.
+template <int n, bool kept>
+__global__ void __launch_bounds__(kept ? kept_threads : row_threads_max)
+    cross_entropy_kernel(CrossEntropy op) {
   __shared__ float2 room[warps_max];
   const std::int64_t row = blockIdx.x;
   const Values logits = op.logits[row];
@@ -107,12 +126,22 @@ __global__ void __launch_bounds__(row_threads_max) cross_entropy_kernel(CrossEnt
   }
   // Before dlogits overwrites it: no thread writes before the barrier below.
   const float chosen = threadIdx.x == 0 ? logits.at(target) : 0.0f;
-  float2 all = combine_block(softmax_part<n>(logits, op.width), room, Softmax());
+  const SharedRow copy{reinterpret_cast<float*>(dynamic_shared())};
+  const float2 part = softmax_part<n>(logits, op.width, [&](const Pack<n>& pack, auto first) {
+    if constexpr (kept) cuda::store<n>(copy.at + first, pack);
+  });
+  float2 all = combine_block(part, room, Softmax());
   if (all.x == minus_infinity()) all.y = not_a_number();  // no logit above -infinity
   if (threadIdx.x == 0) op.losses[row] = logf(all.y) - (chosen - all.x);
   __syncthreads();
   if (!op.dlogits.defined()) return;
-  write_gradient<n>(logits, op.dlogits[row], op.width, target, all.x, op.scale / all.y, op.scale);
+  const float factor = op.scale / all.y;
+  const Values dlogits = op.dlogits[row];
+  if constexpr (kept) {
+    write_gradient<n>(copy, dlogits, op.width, target, all.x, factor, op.scale);
+  } else {
+    write_gradient<n>(logits, dlogits, op.width, target, all.x, factor, op.scale);
+  }
 }
 
 struct Parts {
@@ -132,7 +161,7 @@ template <int n>
 __global__ void __launch_bounds__(row_threads_max) row_maximum_kernel(Parts op) {
   __shared__ float room[warps_max];
   float largest = minus_infinity();
-  for_packs<n>(op.logits[blockIdx.x], op.width, [&](const Pack<n>& pack) {
+  for_packs<n>(op.logits[blockIdx.x], op.width, [&](const Pack<n>& pack, std::int64_t) {
 #pragma unroll
     for (int j = 0; j < n; ++j) largest = fmaxf(largest, pack.at[j]);
   });
@@ -147,7 +176,7 @@ __global__ void __launch_bounds__(row_threads_max) parts_kernel(Parts op) {
   const Values logits = op.logits[row];
   const float largest = op.maximum[row];
   float sum = 0.0f;
-  for_packs<n>(logits, op.width, [&](const Pack<n>& pack) {
+  for_packs<n>(logits, op.width, [&](const Pack<n>& pack, std::int64_t) {
 #pragma unroll
     for (int j = 0; j < n; ++j) sum += expf(pack.at[j] - largest);
   });
@@ -167,6 +196,14 @@ __global__ void __launch_bounds__(row_threads_max) parts_gradient_kernel(Parts o
                     scale / op.sums[row], scale);
 }
 
+// What of a row in f32 is in no cache any more when its gradient is due: a multiprocessor's other
+// rows have passed through by then.
+constexpr std::int64_t kept_width_min = 16384;
+
+std::int64_t kept_bytes(std::int64_t width) {
+  return (width + pack_size - 1) / pack_size * pack_size * std::int64_t{sizeof(float)};
+}
+
 }  // namespace
 
 void CudaOps::cross_entropy(const Tensor& logits, std::span<const std::int32_t> targets,
@@ -181,8 +218,16 @@ void CudaOps::cross_entropy(const Tensor& logits, std::span<const std::int32_t> 
   const bool packs = padded_packs_fit({&logits, &dlogits});
   const CrossEntropy op{Rows(logits),         Rows(dlogits), on_device.data(),
                         losses.data<float>(), width,         scale};
-  launch(packs ? cross_entropy_kernel<pack_size> : cross_entropy_kernel<1>,
-         row_shape(rows, width, packs), stream_, op);
+  LaunchShape shape = row_shape(rows, width, packs);
+  constexpr std::int64_t static_bytes = warps_max * sizeof(float2);
+  if (packs && dlogits.defined() && width >= kept_width_min &&
+      kept_bytes(width) + static_bytes <= shared_bytes_max_) {
+    shape.block = dim3(kept_threads);
+    shape.shared_bytes = static_cast<std::size_t>(kept_bytes(width));
+    return launch(cross_entropy_kernel<pack_size, true>, shape, stream_, op);
+  }
+  launch(packs ? cross_entropy_kernel<pack_size, false> : cross_entropy_kernel<1, false>, shape,
+         stream_, op);
 }
 
 void CudaOps::row_maximum(const Tensor& logits, const Tensor& maximum) {

@@ -74,22 +74,33 @@ __device__ __forceinline__ float2 shuffle_xor(float2 value, int distance) {
                      __shfl_xor_sync(all_lanes, value.y, distance));
 }
 
+/// Combines what the warp's lanes hold; every lane gets the result.
+template <typename T, typename Combine>
+__device__ __forceinline__ T combine_warp(T value, Combine combine) {
+#pragma unroll
+  for (int distance = warp_lanes / 2; distance > 0; distance /= 2) {
+    value = combine(value, shuffle_xor(value, distance));
+  }
+  return value;
+}
+
 /// Combines what the block's threads hold: combine(a, b) for values of type T, of at most 64 bytes.
 /// Every thread gets the result. `room` holds a value per warp; it may be used again for the next
 /// call.
 template <typename T, typename Combine>
 __device__ __forceinline__ T combine_block(T value, T* room, Combine combine) {
-#pragma unroll
-  for (int distance = warp_lanes / 2; distance > 0; distance /= 2) {
-    value = combine(value, shuffle_xor(value, distance));
-  }
+  value = combine_warp(value, combine);
   const int warps = static_cast<int>(blockDim.x) / warp_lanes;
   if (warps == 1) return value;
   const int thread = static_cast<int>(threadIdx.x);
   if (thread % warp_lanes == 0) room[thread / warp_lanes] = value;
   __syncthreads();
-  value = room[0];
-  for (int i = 1; i < warps; ++i) value = combine(value, room[i]);
+  if (warps == warp_lanes) {
+    value = combine_warp(room[thread % warp_lanes], combine);
+  } else {
+    value = room[0];
+    for (int i = 1; i < warps; ++i) value = combine(value, room[i]);
+  }
   __syncthreads();
   return value;
 }
