@@ -2,7 +2,8 @@
 
     python3 torch_models.py         says what it runs on
     python3 torch_models.py MODEL   compiles, says "ready", and for each line of standard input, a
-                                    number of steps, takes them and prints the median tokens/s
+                                    number of steps and of passes in each, takes them and prints the
+                                    median tokens/s
 """
 
 import gc
@@ -96,8 +97,8 @@ class Training:
         nn.init.normal_(self.model.tokens.weight, std=0.02)
         self.compiled = torch.compile(self.model)
 
-    def steps(self, count):
-        """tokens/s of each step."""
+    def steps(self, count, passes):
+        """tokens/s of each step, whose gradients are summed over its passes."""
         m, model = self.m, self.model.to(DEVICE)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
         tokens = torch.randint(0, m.vocabulary, (m.micro_batch, CONTEXT + 1), device=DEVICE)
@@ -106,13 +107,14 @@ class Training:
             torch.cuda.synchronize()
             start = time.perf_counter()
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(DEVICE, dtype=torch.bfloat16):
-                loss = self.compiled(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
-            loss.backward()
+            for _ in range(passes):
+                with torch.autocast(DEVICE, dtype=torch.bfloat16):
+                    loss = self.compiled(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+                (loss / passes).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             torch.cuda.synchronize()
-            speeds.append(m.micro_batch * CONTEXT / (time.perf_counter() - start))
+            speeds.append(passes * m.micro_batch * CONTEXT / (time.perf_counter() - start))
         return speeds
 
     def leave_gpu(self):
@@ -130,11 +132,11 @@ def main():
     if len(sys.argv) == 1:
         return print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}")
     training = Training(MODELS[sys.argv[1]])
-    training.steps(2)
+    training.steps(2, 1)
     training.leave_gpu()
     print("ready", flush=True)
     for line in sys.stdin:
-        speeds = training.steps(int(line))
+        speeds = training.steps(*(int(word) for word in line.split()))
         training.leave_gpu()
         print(statistics.median(speeds[WARM:]), flush=True)
 

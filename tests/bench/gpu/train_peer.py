@@ -2,8 +2,10 @@
 """Training speed on a GPU beside PyTorch, in turn in the same run.
 
     python3 tests/bench/gpu/train_peer.py [--models gpt2-124m …] [--rounds 3] [--steps 20]
+                                          [--passes 1]
 
-bf16, context 1024. PyTorch has scaled_dot_product_attention, fused AdamW and torch.compile. All
+bf16, context 1024; a step has one pass of the model's batch, or --passes of them, whose gradients
+are summed. PyTorch has scaled_dot_product_attention, fused AdamW and torch.compile. All
 its models compile first, beside each other; then each side has the GPU in turn. Prints one line
 per model: tokens/s and MFU of each (FLOPs per token as train_gpt counts them) and the ratio. Needs
 build/bin/train_gpt built with CUDA. Exits with 77 and the reason without PyTorch or a GPU.
@@ -54,17 +56,18 @@ class Peer:
             sys.exit(f"PyTorch gave up {self.name}: the lines above say why")
         return line
 
-    def tokens_per_s(self, steps):
-        print(steps, file=self.process.stdin, flush=True)
+    def tokens_per_s(self, steps, passes):
+        print(steps, passes, file=self.process.stdin, flush=True)
         return float(self.answer())
 
 
-def libtrain(folder, name, model, steps):
+def libtrain(folder, name, model, steps, passes):
     """tokens/s and MFU, the medians of the steps after the first ones."""
     metrics = folder / "metrics.jsonl"
     command = [ROOT / "build/bin/train_gpt", "--device", "cuda", "--data", folder / "text.txt"]
     command += ["--model", name, "--vocab", model.vocabulary, "--context", CONTEXT]
-    command += ["--dtype", "bf16", "--batch", model.micro_batch, "--steps", steps]
+    command += ["--dtype", "bf16", "--batch", passes * model.micro_batch, "--micro-batch",
+                model.micro_batch, "--steps", steps]
     command += ["--progress", "none", "--eval-sequences", 1, "--metrics", metrics]
     subprocess.run([str(word) for word in command], check=True)
     lines = [json.loads(line) for line in metrics.read_text().splitlines()][WARM:]
@@ -76,6 +79,7 @@ def main():
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--passes", type=int, default=1)
     arguments = parser.parse_args()
     print(f"{check_gpu()}, bf16, context {CONTEXT}, medians of {arguments.rounds} rounds in turn",
           flush=True)
@@ -89,13 +93,14 @@ def main():
             model = MODELS[peer.name]
             ours, utilisation, theirs = [], [], []
             for _ in range(arguments.rounds):
-                speed, mfu = libtrain(folder, peer.name, model, arguments.steps)
+                speed, mfu = libtrain(folder, peer.name, model, arguments.steps,
+                                      arguments.passes)
                 ours.append(speed)
                 utilisation.append(mfu)
-                theirs.append(peer.tokens_per_s(arguments.steps))
+                theirs.append(peer.tokens_per_s(arguments.steps, arguments.passes))
             a, b = statistics.median(ours), statistics.median(theirs)
             mfu = statistics.median(utilisation)
-            print(f"{peer.name:12} batch {model.micro_batch:2} "
+            print(f"{peer.name:12} batch {arguments.passes} x {model.micro_batch:2} "
                   f"libtrain {a:8.0f} tokens/s MFU {100 * mfu:4.1f} %  "
                   f"PyTorch {b:8.0f} tokens/s MFU {100 * mfu * b / a:4.1f} %  ratio {a / b:.2f}",
                   flush=True)
