@@ -9,8 +9,8 @@
 
 #include <nccl.h>
 
+#include "collectives/cuda/handles.hpp"
 #include "collectives/nccl/gpu.hpp"
-#include "collectives/nccl/handles.hpp"
 #include "collectives/work.hpp"
 
 namespace train::nccl {
@@ -49,7 +49,7 @@ class Comm {
 
   std::shared_ptr<Gpu> gpu_;
   const std::atomic<bool>& given_up_;
-  Stream stream_;
+  StreamHandle stream_;
   std::mutex mutex_;
   ncclComm_t comm_ = nullptr;
 };

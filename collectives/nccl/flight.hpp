@@ -43,7 +43,7 @@ class Flight final : public detail::Flight {
   void look();
 
   std::shared_ptr<Gpu> gpu_;
-  Event called_, begun_, ended_;
+  EventHandle called_, begun_, ended_;
   std::string text_;
   std::uint64_t sequence_ = 0;
   Clock::time_point time_called_;

@@ -38,7 +38,7 @@ detail::Place Gpu::place_of(const void* data, const std::string& buffer) const {
   return detail::Place::device;
 }
 
-Stream Gpu::make_stream() const {
+StreamHandle Gpu::make_stream() const {
   use();
   int least = 0;
   int greatest = 0;
@@ -46,14 +46,14 @@ Stream Gpu::make_stream() const {
   cudaStream_t stream = nullptr;
   check(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, greatest),
         "cudaStreamCreateWithPriority");
-  return Stream(stream);
+  return StreamHandle(stream);
 }
 
-Event Gpu::take_event() {
+EventHandle Gpu::take_event() {
   {
     std::lock_guard lock(mutex_);
     if (!events_.empty()) {
-      Event event = std::move(events_.back());
+      EventHandle event = std::move(events_.back());
       events_.pop_back();
       return event;
     }
@@ -61,10 +61,10 @@ Event Gpu::take_event() {
   cudaEvent_t event = nullptr;
   use();
   check(cudaEventCreateWithFlags(&event, cudaEventDefault), "cudaEventCreateWithFlags");
-  return Event(event);
+  return EventHandle(event);
 }
 
-void Gpu::give_back(Event event) noexcept {
+void Gpu::give_back(EventHandle event) noexcept {
   if (!event) return;
   std::lock_guard lock(mutex_);
   events_.push_back(std::move(event));

@@ -6,7 +6,7 @@
 
 #include <cuda_runtime.h>
 
-#include "collectives/nccl/handles.hpp"
+#include "collectives/cuda/handles.hpp"
 #include "collectives/nccl/world.hpp"
 #include "collectives/ordered/fault.hpp"
 #include "collectives/ordered/operation.hpp"
@@ -26,11 +26,11 @@ class Gpu {
   /// Where `data` lies. Throws Error, saying whose `buffer` it is, for memory of another GPU.
   detail::Place place_of(const void* data, const std::string& buffer) const;
   /// A stream beside the compute stream, whose work goes first where both have some.
-  Stream make_stream() const;
+  StreamHandle make_stream() const;
 
   /// Events that time; kept and reused.
-  Event take_event();
-  void give_back(Event event) noexcept;
+  EventHandle take_event();
+  void give_back(EventHandle event) noexcept;
 
   /// Set when data under way was lost: what the compute stream holds since then may be rubbish.
   detail::FaultLatch& lost() { return lost_; }
@@ -40,7 +40,7 @@ class Gpu {
   const cudaStream_t compute_;
   const Sums sums_;
   std::mutex mutex_;
-  std::vector<Event> events_;
+  std::vector<EventHandle> events_;
   detail::FaultLatch lost_;
 };
 

@@ -4,21 +4,9 @@
 
 #include <cuda_runtime.h>
 
-#include "collectives/unique_handle.hpp"
+#include "collectives/cuda/handles.hpp"
 
 namespace train::cuda {
-
-struct StreamTraits {
-  using Handle = cudaStream_t;
-  static Handle empty() { return nullptr; }
-  static void close(Handle stream) noexcept { cudaStreamDestroy(stream); }
-};
-
-struct EventTraits {
-  using Handle = cudaEvent_t;
-  static Handle empty() { return nullptr; }
-  static void close(Handle event) noexcept { cudaEventDestroy(event); }
-};
 
 class Stream;
 
@@ -38,7 +26,7 @@ class Event {
   static constexpr std::chrono::milliseconds default_timeout = std::chrono::minutes(10);
 
  private:
-  UniqueHandle<EventTraits> event_;
+  EventHandle event_;
   int device_;
 };
 
@@ -60,7 +48,7 @@ class Stream {
 
  private:
   int device_;
-  UniqueHandle<StreamTraits> stream_;
+  StreamHandle stream_;
 };
 
 }  // namespace train::cuda

@@ -4,20 +4,22 @@
 
 #include "collectives/unique_handle.hpp"
 
-namespace train::nccl {
+namespace train {
 
 struct StreamTraits {
   using Handle = cudaStream_t;
   static Handle empty() { return nullptr; }
   static void close(Handle stream) noexcept { cudaStreamDestroy(stream); }
 };
-using Stream = UniqueHandle<StreamTraits>;
 
 struct EventTraits {
   using Handle = cudaEvent_t;
   static Handle empty() { return nullptr; }
   static void close(Handle event) noexcept { cudaEventDestroy(event); }
 };
-using Event = UniqueHandle<EventTraits>;
 
-}  // namespace train::nccl
+/// A stream and an event of CUDA, destroyed with their owner.
+using StreamHandle = UniqueHandle<StreamTraits>;
+using EventHandle = UniqueHandle<EventTraits>;
+
+}  // namespace train
