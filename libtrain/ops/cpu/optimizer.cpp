@@ -2,6 +2,7 @@
 #include <atomic>
 #include <cmath>
 
+#include "libtrain/ops/adamw_factors.hpp"
 #include "libtrain/ops/cpu/cpu_ops.hpp"
 #include "libtrain/ops/cpu/element.hpp"
 #include "libtrain/ops/cpu/parallel.hpp"
@@ -14,34 +15,10 @@ namespace {
 // Sums go by blocks of this size whatever the number of threads.
 constexpr std::int64_t sum_block = 4096;
 
-// What one step of AdamW needs per element, bias corrections folded in.
-struct AdamWFactors {
-  float gradient_scale, beta1, one_minus_beta1, beta2, one_minus_beta2;
-  float decay;          // 1 - lr · weight_decay
-  float step_size;      // lr / (1 - beta1^t)
-  float root_variance;  // 1 / sqrt(1 - beta2^t)
-  float eps;
-};
-
-AdamWFactors factors_of(const AdamWStep& step) {
-  const auto t = static_cast<double>(step.step);
-  const double correction1 = 1.0 - std::pow(static_cast<double>(step.beta1), t);
-  const double correction2 = 1.0 - std::pow(static_cast<double>(step.beta2), t);
-  return {step.gradient_scale,
-          step.beta1,
-          1.0f - step.beta1,
-          step.beta2,
-          1.0f - step.beta2,
-          static_cast<float>(1.0 - static_cast<double>(step.lr) * step.weight_decay),
-          static_cast<float>(step.lr / correction1),
-          static_cast<float>(1.0 / std::sqrt(correction2)),
-          step.eps};
-}
-
 // `full` is the parameter in full precision; a bf16 `parameter` beside it receives the rounded one.
 template <typename P, typename G>
-void adamw_range(const AdamWFactors& f, std::int64_t begin, std::int64_t end, P* parameter,
-                 float* full, const G* gradient, float* m, float* v) {
+void adamw_range(const AdamWFactors& f, float decay, std::int64_t begin, std::int64_t end,
+                 P* parameter, float* full, const G* gradient, float* m, float* v) {
 #pragma omp simd
   for (std::int64_t i = begin; i < end; ++i) {
     const float grad = to_float(gradient[i]) * f.gradient_scale;
@@ -50,7 +27,7 @@ void adamw_range(const AdamWFactors& f, std::int64_t begin, std::int64_t end, P*
     m[i] = mean;
     v[i] = variance;
     const float root = std::sqrt(variance) * f.root_variance + f.eps;
-    const float updated = full[i] * f.decay - f.step_size * mean / root;
+    const float updated = full[i] * decay - f.step_size * mean / root;
     full[i] = updated;
     if constexpr (!std::is_same_v<P, float>) parameter[i] = from_float<P>(updated);
   }
@@ -89,14 +66,16 @@ void CpuOps::adamw(const Tensor& parameter, const Tensor& master, const Tensor& 
   invariant(master.defined() == (parameter.type() != DataType::f32),
             "adamw: a master copy beside a bf16 parameter, none beside f32");
   invariant(step.step >= 1, "adamw: the first step is 1");
-  const AdamWFactors factors = factors_of(step);
+  const AdamWFactors factors(step);
+  const float decay = adamw_decay(step.lr, step.weight_decay);
   float* full = master.defined() ? master.data<float>() : parameter.data<float>();
   with_type(parameter.type(), [&](auto tag) {
     with_type(gradient.type(), [&](auto gradient_tag) {
       auto* rounded = parameter.data<decltype(tag)>();
       const auto* grad = gradient.data<decltype(gradient_tag)>();
       parallel_ranges(threads_, count, serial_elements, [&](auto begin, auto end, int) {
-        adamw_range(factors, begin, end, rounded, full, grad, m.data<float>(), v.data<float>());
+        adamw_range(factors, decay, begin, end, rounded, full, grad, m.data<float>(),
+                    v.data<float>());
       });
     });
   });

@@ -12,15 +12,21 @@ namespace train::cuda {
 inline constexpr int map_threads = 256;
 inline constexpr int map_blocks_per_multiprocessor = 8;  // 2048 threads, all that one holds
 
+/// Calls op.template apply<n> for the packs from `first` on, `step` apart, that end by `end`. The
+/// one thread at which the end falls has what no pack holds.
+template <int n, typename Op>
+__device__ __forceinline__ void visit_packs(Op& op, std::int64_t first, std::int64_t end,
+                                            std::int64_t step) {
+  for (; first + n <= end; first += step) op.template apply<n>(first);
+  if constexpr (n > 1) {
+    for (; first < end; ++first) op.template apply<1>(first);
+  }
+}
+
 template <int n, typename Op>
 __global__ void __launch_bounds__(map_threads) map_kernel(Op op, std::int64_t count) {
-  const std::int64_t stride = std::int64_t{gridDim.x} * blockDim.x * n;
-  std::int64_t first = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * n;
-  for (; first + n <= count; first += stride) op.template apply<n>(first);
-  // The one thread at which the count ends has what no pack holds.
-  if constexpr (n > 1) {
-    for (; first < count; ++first) op.template apply<1>(first);
-  }
+  const std::int64_t first = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * n;
+  visit_packs<n>(op, first, count, std::int64_t{gridDim.x} * blockDim.x * n);
 }
 
 /// Applies `op` to `count` elements; in packs when the addresses that it uses allow it.

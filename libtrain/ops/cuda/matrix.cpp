@@ -201,6 +201,17 @@ bool epilogue_fits(const Product& product) {
   return aux_of(product) == nullptr || product.n % 8 == 0;
 }
 
+void run(const Product& product, const Plan& plan, const Library& library, void* workspace,
+         const Stream& stream) {
+  point(product, plan.operation);
+  const float one = 1.0f, old = product.add ? 1.0f : 0.0f;
+  check(cublasLtMatmul(library.get(), plan.operation.get(), &one, product.b.data, plan.first.get(),
+                       product.a.data, plan.second.get(), &old, product.c, plan.result.get(),
+                       product.c, plan.result.get(), &plan.algorithm, workspace,
+                       plan.workspace_bytes, stream.get()),
+        "cublasLtMatmul", product);
+}
+
 }  // namespace
 
 struct Matrix::Plans {
@@ -210,14 +221,17 @@ struct Matrix::Plans {
   Library library;
   std::map<Key, std::optional<Plan>> by_key;  // without a plan: cuBLASLt has none
 
-  std::optional<Plan>& get(const Product& product, std::size_t workspace_bytes);
+  /// Plans stay where they are until room is made for others.
+  void make_room(std::size_t count) {
+    if (by_key.size() + count > kept_max) by_key.clear();
+  }
+  const std::optional<Plan>& get(const Product& product, std::size_t workspace_bytes);
 };
 
-std::optional<Plan>& Matrix::Plans::get(const Product& product, std::size_t workspace_bytes) {
+const std::optional<Plan>& Matrix::Plans::get(const Product& product, std::size_t workspace_bytes) {
   const Key key(product);
   const auto found = by_key.find(key);
   if (found != by_key.end()) return found->second;
-  if (by_key.size() >= kept_max) by_key.clear();
 
   Plan plan{make_operation(product), layout(product, product.b, product.k, product.n),
             layout(product, product.a, product.m, product.k),
@@ -265,23 +279,18 @@ bool Matrix::multiply(const Product& product) {
   if (product.a.type != product.b.type || !epilogue_fits(product)) return false;
   memory_.stream().use();
   const std::vector<Product> parts = parts_of(product);
+  plans_->make_room(parts.size());
+  std::vector<const Plan*> plans;
   for (const Product& part : parts) {
-    if (!plans_->get(part, workspace_bytes_max_)) return false;
+    const std::optional<Plan>& plan = plans_->get(part, workspace_bytes_max_);
+    if (!plan) return false;
+    plans.push_back(&*plan);
   }
-  for (const Product& part : parts) run(part);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    run(parts[i], *plans[i], plans_->library, workspace_.get(plans[i]->workspace_bytes),
+        memory_.stream());
+  }
   return !parts.empty();
-}
-
-void Matrix::run(const Product& product) {
-  std::optional<Plan>& plan = plans_->get(product, workspace_bytes_max_);
-  point(product, plan->operation);
-  const float one = 1.0f, old = product.add ? 1.0f : 0.0f;
-  check(cublasLtMatmul(plans_->library.get(), plan->operation.get(), &one, product.b.data,
-                       plan->first.get(), product.a.data, plan->second.get(), &old, product.c,
-                       plan->result.get(), product.c, plan->result.get(), &plan->algorithm,
-                       workspace_.get(plan->workspace_bytes), plan->workspace_bytes,
-                       memory_.stream().get()),
-        "cublasLtMatmul", product);
 }
 
 }  // namespace train::cuda

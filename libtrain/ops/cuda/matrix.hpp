@@ -53,8 +53,6 @@ class Matrix {
  private:
   struct Plans;
 
-  void run(const Product& product);
-
   CudaMemory& memory_;
   std::unique_ptr<Plans> plans_;
   std::size_t workspace_bytes_max_;

@@ -1,6 +1,6 @@
-#include <cmath>
 #include <vector>
 
+#include "libtrain/ops/adamw_factors.hpp"
 #include "libtrain/ops/cuda/cuda_ops.hpp"
 #include "libtrain/ops/cuda/map.cuh"
 #include "libtrain/ops/cuda/parts.cuh"
@@ -9,27 +9,6 @@
 
 namespace train::cuda {
 namespace {
-
-// What all elements of a step share, bias corrections folded in.
-struct AdamWFactors {
-  float gradient_scale, beta1, one_minus_beta1, beta2, one_minus_beta2;
-  float step_size;      // lr / (1 - beta1^t)
-  float root_variance;  // 1 / sqrt(1 - beta2^t)
-  float eps;
-
-  explicit AdamWFactors(const AdamWStep& step)
-      : gradient_scale(step.gradient_scale),
-        beta1(step.beta1),
-        one_minus_beta1(1.0f - step.beta1),
-        beta2(step.beta2),
-        one_minus_beta2(1.0f - step.beta2),
-        eps(step.eps) {
-    const auto t = static_cast<double>(step.step);
-    step_size = static_cast<float>(step.lr / (1.0 - std::pow(static_cast<double>(beta1), t)));
-    root_variance =
-        static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(static_cast<double>(beta2), t)));
-  }
-};
 
 // `full` is the parameter in full precision; a bf16 `parameter` beside it receives the rounded one.
 struct AdamWTensors {
@@ -44,7 +23,7 @@ struct AdamWTensors {
         gradient(part.gradient),
         m(part.m),
         v(part.v),
-        decay(static_cast<float>(1.0 - static_cast<double>(lr) * part.weight_decay)),
+        decay(adamw_decay(lr, part.weight_decay)),
         has_master(part.master.defined()),
         packs(packs_fit({&part.parameter, &part.master, &part.gradient, &part.m, &part.v})),
         count(part.parameter.elements()),

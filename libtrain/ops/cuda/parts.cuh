@@ -39,25 +39,15 @@ __device__ __forceinline__ const Part& part_of_block(const Part* parts, int coun
   return parts[low];
 }
 
-template <int n, typename Visit>
-__device__ __forceinline__ void visit_piece(std::int64_t begin, std::int64_t end, Visit& visit) {
-  std::int64_t i = begin + threadIdx.x * n;
-  for (; i + n <= end; i += map_threads * n) visit.template apply<n>(i);
-  // The one thread at which the piece ends has what no pack holds.
-  if constexpr (n > 1) {
-    for (; i < end; ++i) visit.template apply<1>(i);
-  }
-}
-
 /// Calls visit.template apply<n>(first) for this thread's elements of the block's piece.
 template <typename Part, typename Visit>
 __device__ __forceinline__ void visit_part(const Part& part, Visit& visit) {
   const std::int64_t begin = (std::int64_t{blockIdx.x} - part.first_block) * part_elements;
   const std::int64_t end = min(begin + part_elements, part.count);
   if (part.packs) {
-    visit_piece<pack_size>(begin, end, visit);
+    visit_packs<pack_size>(visit, begin + threadIdx.x * pack_size, end, map_threads * pack_size);
   } else {
-    visit_piece<1>(begin, end, visit);
+    visit_packs<1>(visit, begin + threadIdx.x, end, map_threads);
   }
 }
 

@@ -20,17 +20,21 @@ std::int64_t whole_of(std::int64_t extent) {
   return extent / whole_step * whole_step;
 }
 
+std::ptrdiff_t bytes_of(std::int64_t count, DataType type) {
+  return count * static_cast<std::ptrdiff_t>(size_of(type));
+}
+
 // The part of a factor from this row and column on, as products see it.
 Factor part_of(Factor factor, std::int64_t row, std::int64_t column) {
   if (factor.transposed) std::swap(row, column);
   factor.data = static_cast<const std::byte*>(factor.data) +
-                static_cast<std::size_t>(row * factor.stride + column) * size_of(factor.type);
+                bytes_of(row * factor.stride + column, factor.type);
   return factor;
 }
 
-const void* elements_on(const void* data, std::int64_t count, DataType type) {
-  if (data == nullptr) return nullptr;
-  return static_cast<const std::byte*>(data) + static_cast<std::size_t>(count) * size_of(type);
+// The result's part from this many elements on.
+void* part_of_result(const Product& product, std::int64_t count) {
+  return static_cast<std::byte*>(product.c) + bytes_of(count, product.c_type);
 }
 
 // With no stride left to be inferred from an extent.
@@ -51,8 +55,10 @@ Halves split_columns(const Product& product) {
   whole.n = whole_of(product.n);
   rest.n = product.n - whole.n;
   rest.b = part_of(rest.b, 0, whole.n);
-  rest.c = const_cast<void*>(elements_on(product.c, whole.n, product.c_type));
-  rest.bias = elements_on(product.bias, whole.n, product.c_type);
+  rest.c = part_of_result(whole, whole.n);
+  if (product.bias != nullptr) {
+    rest.bias = static_cast<const std::byte*>(product.bias) + bytes_of(whole.n, product.c_type);
+  }
   return {whole, rest};
 }
 
@@ -61,7 +67,7 @@ Halves split_rows(const Product& product) {
   whole.m = whole_of(product.m);
   rest.m = product.m - whole.m;
   rest.a = part_of(rest.a, whole.m, 0);
-  rest.c = const_cast<void*>(elements_on(product.c, whole.m * whole.c_stride, product.c_type));
+  rest.c = part_of_result(whole, whole.m * whole.c_stride);
   return {whole, rest};
 }
 

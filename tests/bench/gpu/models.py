@@ -1,8 +1,8 @@
-"""The models that train_peer trains, and their batches of a step."""
+"""The models that train_peer trains, their batches of a step, and steps that do not count."""
 
 import dataclasses
 
-CONTEXT = 1024
+CONTEXT, WARM = 1024, 5
 
 
 @dataclasses.dataclass

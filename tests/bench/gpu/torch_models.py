@@ -11,7 +11,7 @@ import statistics
 import sys
 import time
 
-from models import CONTEXT, MODELS
+from models import CONTEXT, MODELS, WARM
 
 try:
     import torch
@@ -21,7 +21,7 @@ except ImportError:
     print("PyTorch is not installed for this python3")
     sys.exit(1)
 
-DEVICE, WARM = "cuda", 5
+DEVICE = "cuda"
 
 
 def rotate(x, cos, sin):

@@ -19,11 +19,10 @@ import subprocess
 import sys
 import tempfile
 
-from models import CONTEXT, MODELS
+from models import CONTEXT, MODELS, WARM
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-WARM = 5
 
 
 def skip(reason):

@@ -16,51 +16,51 @@ constexpr Size sizes[] = {{1, 1, 1},      {1, 48, 257},  {7, 3, 1},    {7, 100, 
 constexpr Activation activations[] = {Activation::none, Activation::gelu_tanh, Activation::silu};
 constexpr Write writes[] = {Write::assign, Write::add};
 
-TEST_CASE("linear") {
-  for (const auto [m, n, k] : sizes) {
-    CAPTURE(m);
-    CAPTURE(n);
-    CAPTURE(k);
-    for (const Activation activation : activations) {
-      CAPTURE(static_cast<int>(activation));
-      compare_with_reference([&](Bench& bench) {
-        const Tensor x = bench.input({m, k});
-        const Tensor w = bench.input({n, k});
-        const Tensor bias = bench.input({n});
-        const Tensor none;
-        const bool keep = activation != Activation::none;
-        const Tensor pre = keep ? bench.output("pre", {m, n}) : none;
-        bench.ops().linear(x, w, bias, activation, pre, bench.output("y", {m, n}));
-        bench.ops().linear(x, w, none, activation, none, bench.output("no bias", {m, n}));
-        bench.ops().linear(x, w, bias, activation, none,
-                           bench.output_of(DataType::f32, "y in f32", {m, n}));
-      });
+// use(bench, size, variant) for every size with each of the variants.
+template <typename Variants, typename Use>
+void for_each_size(const Variants& variants, const Use& use) {
+  for (const Size& size : sizes) {
+    CAPTURE(size.m);
+    CAPTURE(size.n);
+    CAPTURE(size.k);
+    for (const auto variant : variants) {
+      CAPTURE(static_cast<int>(variant));
+      compare_with_reference([&](Bench& bench) { use(bench, size, variant); });
     }
   }
 }
 
+TEST_CASE("linear") {
+  for_each_size(activations, [](Bench& bench, const Size& size, Activation activation) {
+    const auto [m, n, k] = size;
+    const Tensor x = bench.input({m, k});
+    const Tensor w = bench.input({n, k});
+    const Tensor bias = bench.input({n});
+    const Tensor none;
+    const bool keep = activation != Activation::none;
+    const Tensor pre = keep ? bench.output("pre", {m, n}) : none;
+    bench.ops().linear(x, w, bias, activation, pre, bench.output("y", {m, n}));
+    bench.ops().linear(x, w, none, activation, none, bench.output("no bias", {m, n}));
+    bench.ops().linear(x, w, bias, activation, none,
+                       bench.output_of(DataType::f32, "y in f32", {m, n}));
+  });
+}
+
 TEST_CASE("gradients of linear") {
-  for (const auto [m, n, k] : sizes) {
-    CAPTURE(m);
-    CAPTURE(n);
-    CAPTURE(k);
-    for (const Write write : writes) {
-      CAPTURE(static_cast<int>(write));
-      compare_with_reference([&](Bench& bench) {
-        const Tensor x = bench.input({m, k});
-        const Tensor w = bench.input({n, k});
-        const Tensor dy = bench.input({m, n});
-        bench.ops().linear_grad_input(dy, w, bench.gradient("dx", {m, k}, write));
-        bench.ops().linear_grad_weight(dy, x, bench.gradient("dw", {n, k}, write),
-                                       bench.gradient("dbias", {n}, write));
-        bench.ops().linear_grad_weight(dy, x, bench.gradient("dw alone", {n, k}, write), {});
-        bench.ops().linear_grad_weight(dy, x, {}, bench.gradient("dbias alone", {n}, write));
-        bench.ops().linear_grad_weight(
-            dy, x, bench.gradient_of(DataType::f32, "dw in f32", {n, k}, write),
-            bench.gradient_of(DataType::f32, "dbias in f32", {n}, write));
-      });
-    }
-  }
+  for_each_size(writes, [](Bench& bench, const Size& size, Write write) {
+    const auto [m, n, k] = size;
+    const Tensor x = bench.input({m, k});
+    const Tensor w = bench.input({n, k});
+    const Tensor dy = bench.input({m, n});
+    bench.ops().linear_grad_input(dy, w, bench.gradient("dx", {m, k}, write));
+    bench.ops().linear_grad_weight(dy, x, bench.gradient("dw", {n, k}, write),
+                                   bench.gradient("dbias", {n}, write));
+    bench.ops().linear_grad_weight(dy, x, bench.gradient("dw alone", {n, k}, write), {});
+    bench.ops().linear_grad_weight(dy, x, {}, bench.gradient("dbias alone", {n}, write));
+    bench.ops().linear_grad_weight(dy, x,
+                                   bench.gradient_of(DataType::f32, "dw in f32", {n, k}, write),
+                                   bench.gradient_of(DataType::f32, "dbias in f32", {n}, write));
+  });
 }
 
 TEST_CASE("products of factors of two types") {
@@ -136,19 +136,12 @@ TEST_CASE("backward of the activations") {
 }
 
 TEST_CASE("backward of an activation within a product") {
-  for (const auto [m, n, k] : sizes) {
-    CAPTURE(m);
-    CAPTURE(n);
-    CAPTURE(k);
-    for (const Activation activation : activations) {
-      CAPTURE(static_cast<int>(activation));
-      compare_with_reference([&](Bench& bench) {
-        const Tensor dy = bench.input({m, n}), w = bench.input({n, k});
-        const Tensor pre = bench.input({m, k}, 4.0);
-        bench.ops().linear_grad_activation(dy, w, activation, pre, bench.output("dpre", {m, k}));
-      });
-    }
-  }
+  for_each_size(activations, [](Bench& bench, const Size& size, Activation activation) {
+    const auto [m, n, k] = size;
+    const Tensor dy = bench.input({m, n}), w = bench.input({n, k});
+    const Tensor pre = bench.input({m, k}, 4.0);
+    bench.ops().linear_grad_activation(dy, w, activation, pre, bench.output("dpre", {m, k}));
+  });
 }
 
 TEST_CASE("activations of large arguments are finite") {
