@@ -1,6 +1,6 @@
 // The shortest training program: a small GPT on C++ headers, data-parallel over all ranks.
 //
-//   mpirun -np 2 build/bin/01_train
+//   mpirun -np 2 build/bin/01_train [cpu|cuda]
 //
 // Shows a line with step, loss and tokens/s; the loss falls from 5.6 to 2.7.
 
@@ -8,7 +8,7 @@
 
 int main(int argc, char** argv) {
   return train::run(argc, argv, [](train::Job& job) {
-    train::Grid grid = job.grid();
+    train::Grid grid = job.grid({.device = job.argc() > 1 ? job.argv()[1] : "cpu"});
     train::TokenDataset data("/usr/include/eigen3/Eigen/src/Core", {.tokenizer = "bytes"});
 
     train::Gpt model(train::gpt_nano(), grid.device());

@@ -1,7 +1,7 @@
 // Four ranks as a grid: two copies of the model, each split over two ranks, and optimizer state,
 // gradients and parameters shared out between the copies.
 //
-//   mpirun -np 4 build/bin/02_grid
+//   mpirun -np 4 build/bin/02_grid [cpu|cuda]
 //
 // Prints what each rank's memory held beside what one rank alone would need.
 
@@ -11,7 +11,8 @@
 
 int main(int argc, char** argv) {
   return train::run(argc, argv, [](train::Job& job) {
-    train::Grid grid = job.grid({.data = 2, .tensor = 2});
+    const std::string device = job.argc() > 1 ? job.argv()[1] : "cpu";
+    train::Grid grid = job.grid({.data = 2, .tensor = 2, .device = device});
     train::TokenDataset data("/usr/include/eigen3/Eigen/src/Core", {.tokenizer = "bytes"});
 
     train::Gpt model(train::gpt_nano(), grid.device());       // written as if for one device

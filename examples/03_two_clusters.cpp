@@ -15,14 +15,15 @@
 
 int main(int argc, char** argv) {
   return train::run(argc, argv, [](train::Job& job) {
-    if (job.argc() != 2 && job.argc() != 3) {
-      throw train::Error("usage: 03_two_clusters NAME [COORDINATOR, such as 127.0.0.1:7600]");
+    if (job.argc() < 2 || job.argc() > 4) {
+      throw train::Error("usage: 03_two_clusters NAME [COORDINATOR [cpu|cuda]]");
     }
     const std::string name = job.argv()[1];
-    const std::string coordinator = job.argc() == 3 ? job.argv()[2] : "127.0.0.1:7600";
+    const std::string coordinator = job.argc() > 2 ? job.argv()[2] : "127.0.0.1:7600";
+    const std::string device = job.argc() > 3 ? job.argv()[3] : "cpu";
 
     // All ranks of a cluster split the model: a has one, b two.
-    train::Grid grid = job.grid({.data = 1, .tensor = job.size(), .threads = 1});
+    train::Grid grid = job.grid({.data = 1, .tensor = job.size(), .device = device, .threads = 1});
     train::TokenDataset data("/usr/include/eigen3/Eigen/src/Core", {.tokenizer = "bytes"});
     train::Gpt model(train::gpt_nano(), grid.device());
     train::parallelize(model, grid, train::megatron_plan());
