@@ -305,13 +305,13 @@ std::string Trainer::first_not_finite() {
 void Trainer::measure_peak() {
   // All ranks at once: those that share a processor share its peak.
   grid_.world().barrier().wait();
-  Ops& ops = grid_.device().ops();
+  const Device& device = grid_.device();
   const DataType type = model_.options().type;
-  if (const auto known = ops.peak_flops(type)) {
+  if (const auto known = device.ops().peak_flops(type)) {
     peak_flops_ = *known;
   } else {
-    peak_flops_ = measure_peak_flops(ops.threads());
-    if (type == DataType::bf16) peak_flops_ *= ops.bf16_speedup();
+    peak_flops_ = measure_peak_flops(device.host_threads());
+    if (type == DataType::bf16) peak_flops_ *= device.ops().bf16_speedup();
   }
   const std::span<double> place(&peak_flops_, 1);
   grid_.world().all_reduce(place, place, ReduceOp::sum).wait();

@@ -50,7 +50,7 @@ constexpr std::size_t threaded_min = std::size_t{1} << 16;
 
 template <typename T>
 std::vector<T> draw_blocks(const Initializer& initializer, const Philox& random, const Shape& shape,
-                           std::span<const Block> blocks) {
+                           std::span<const Block> blocks, int threads) {
   std::vector<Run> runs;
   std::size_t total = 0;
   for (const Block& block : blocks) {
@@ -61,7 +61,7 @@ std::vector<T> draw_blocks(const Initializer& initializer, const Philox& random,
   }
   std::vector<T> values(total, T(initializer.constant));
   if (initializer.kind != Initializer::Kind::normal) return values;
-#pragma omp parallel for if (total >= threaded_min)
+#pragma omp parallel for num_threads(threads) if (total >= threaded_min)
   for (const Run& run : runs) {
     draw_normal(random, initializer.standard_deviation, static_cast<std::uint64_t>(run.first),
                 std::span(values).subspan(run.to, static_cast<std::size_t>(run.count)));
@@ -84,12 +84,13 @@ Gradient Parameter::gradient_target() {
   return {gradient_, write};
 }
 
-void Parameter::initialize(Memory& memory, DataType type, std::uint64_t seed) {
+void Parameter::initialize(Memory& memory, DataType type, std::uint64_t seed, int threads) {
   invariant(type == DataType::f32 || type == DataType::bf16 || type == DataType::f64,
             "a parameter is f32, bf16 or f64");
   memory_ = &memory;
   type_ = type;
   seed_ = seed;
+  threads_ = threads;
   value_.reset();
 }
 
@@ -151,11 +152,11 @@ void Parameter::draw(const Tensor& place) const {
   const Philox random(seed_, name_);
   const auto blocks = layout_.blocks(layout_rank_);
   if (type_ == DataType::f32) {
-    fill(place, draw_blocks<float>(initializer_, random, shape_, blocks));
+    fill(place, draw_blocks<float>(initializer_, random, shape_, blocks, threads_));
   } else if (type_ == DataType::bf16) {
-    fill(place, draw_blocks<BFloat16>(initializer_, random, shape_, blocks));
+    fill(place, draw_blocks<BFloat16>(initializer_, random, shape_, blocks, threads_));
   } else {
-    fill(place, draw_blocks<double>(initializer_, random, shape_, blocks));
+    fill(place, draw_blocks<double>(initializer_, random, shape_, blocks, threads_));
   }
 }
 

@@ -51,8 +51,8 @@ class Parameter {
   /// Keeps only this rank's blocks, of values that were there already too.
   void set_layout(Layout layout, int rank);
 
-  /// Where and how initial values will be drawn.
-  void initialize(Memory& memory, DataType type, std::uint64_t seed);
+  /// Where and how initial values will be drawn, on so many threads.
+  void initialize(Memory& memory, DataType type, std::uint64_t seed, int threads = 1);
   /// This rank's blocks, drawn at the first call. Must not be called while the value is released.
   const Tensor& value() const;
   DataType type() const { return type_; }
@@ -92,6 +92,7 @@ class Parameter {
   Memory* memory_ = nullptr;
   DataType type_ = DataType::f32;
   std::uint64_t seed_ = 0;
+  int threads_ = 1;
   mutable Tensor value_;
   bool released_ = false;
   Tensor gradient_;

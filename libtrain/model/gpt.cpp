@@ -61,7 +61,8 @@ Gpt::Gpt(GptConfig config, Device& device, Options options)
       final_norm_(parameters_, "final_norm", config_),
       head_(add_head(parameters_, config_, embedding_)) {
   for (const auto& parameter : parameters()) {
-    parameter->initialize(device_.memory(MemoryUse::parameters), options_.type, options_.seed);
+    parameter->initialize(device_.memory(MemoryUse::parameters), options_.type, options_.seed,
+                          device_.host_threads());
   }
 }
 

@@ -18,8 +18,9 @@ struct Gpu {
 /// Where a rank's tensors live and its ops run.
 class Device {
  public:
-  Device(std::unique_ptr<Memory> memory, std::unique_ptr<Ops> ops, std::optional<Gpu> gpu = {})
-      : memory_(std::move(memory)), ops_(std::move(ops)), gpu_(gpu) {
+  Device(std::unique_ptr<Memory> memory, std::unique_ptr<Ops> ops, int host_threads,
+         std::optional<Gpu> gpu = {})
+      : memory_(std::move(memory)), ops_(std::move(ops)), host_threads_(host_threads), gpu_(gpu) {
     for (const MemoryUse use : memory_uses) {
       accounts_[index(use)] = std::make_unique<MemoryAccount>(*memory_);
     }
@@ -30,6 +31,9 @@ class Device {
     return *accounts_[index(use)];
   }
   Ops& ops() const { return *ops_; }
+  /// How many threads of the host this rank may run: for the ops, where the device is the host,
+  /// and for what the host does anyway.
+  int host_threads() const { return host_threads_; }
   /// Nothing where the device is the host.
   const std::optional<Gpu>& gpu() const { return gpu_; }
 
@@ -39,6 +43,7 @@ class Device {
   std::unique_ptr<Memory> memory_;
   std::array<std::unique_ptr<MemoryAccount>, memory_uses.size()> accounts_;
   std::unique_ptr<Ops> ops_;
+  int host_threads_;
   std::optional<Gpu> gpu_;
 };
 
@@ -48,7 +53,7 @@ std::unique_ptr<Device> make_cpu_device(int threads);
 
 /// NVIDIA's GPU of this number, counted as CUDA counts those that the process may see. Throws Error
 /// where there is none, its driver is too old, or the build has no CUDA (-DTRAIN_CUDA=ON).
-std::unique_ptr<Device> make_cuda_device(int index);
+std::unique_ptr<Device> make_cuda_device(int index, int host_threads = 1);
 /// How many GPUs this process may see; at least 1. Throws Error as make_cuda_device() does.
 int count_cuda_devices();
 /// What tells a GPU from all others, wherever processes see it: its UUID, in hexadecimal.

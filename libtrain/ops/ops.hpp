@@ -63,12 +63,11 @@ struct AdamWStep {
   float beta1 = 0.9f;
   float beta2 = 0.95f;
   float eps = 1e-8f;
-  float weight_decay = 0.0f;
   float gradient_scale = 1.0f;  ///< multiplies the gradient first: clipping
   std::int64_t step = 1;        ///< 1 at the first step, for the bias correction
 };
 
-/// What AdamW updates together: see Ops::adamw.
+/// One of the tensors that AdamW updates together: see Ops::adamw.
 struct AdamWPart {
   Tensor parameter, master, gradient, m, v;
   float weight_decay = 0.0f;
@@ -89,8 +88,6 @@ class Ops {
 
   /// The device in words, for people.
   virtual std::string description() const = 0;
-  /// Host threads that an op runs on; 1 where the device is not the host.
-  virtual int threads() const { return 1; }
   /// FLOP/s of this device's matrix products of a type, by its maker; 0 where unknown. Nothing
   /// where the device is the host, whose peak is measured (measure_peak_flops).
   virtual std::optional<double> peak_flops(DataType) const { return std::nullopt; }
@@ -249,19 +246,12 @@ class Ops {
 
   // Optimizer ------------------------------------------------------------------------------------
 
-  /// One pass: updates m, v (f32) and the parameter. `master` (f32) is the parameter's full
-  /// precision copy when the parameter is bf16, undefined when it is f32 itself. The gradient is
-  /// f32 or bf16. Memory traffic for f32: reads 16, writes 12 bytes per element.
-  virtual void adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient,
-                     const Tensor& m, const Tensor& v, const AdamWStep& step) = 0;
-  /// The same for many parts, each with its own weight decay in place of the step's: one launch on
-  /// devices where launches cost.
-  virtual void adamw_parts(std::span<const AdamWPart> parts, AdamWStep step) {
-    for (const AdamWPart& part : parts) {
-      step.weight_decay = part.weight_decay;
-      adamw(part.parameter, part.master, part.gradient, part.m, part.v, step);
-    }
-  }
+  /// One pass: updates m, v (f32) and the parameter of every part, in one launch on devices where
+  /// launches cost. `master` (f32) is the parameter's full precision copy when the parameter is
+  /// bf16, undefined when it is f32 itself. The gradient is f32 or bf16. Memory traffic for f32:
+  /// reads 16, writes 12 bytes per element.
+  virtual void adamw(std::span<const AdamWPart> parts, const AdamWStep& step) = 0;
+  void adamw(const AdamWPart& part, const AdamWStep& step) { adamw(std::span(&part, 1), step); }
   /// Sum of squares of all parts, in f64, over blocks of fixed size, summed in order. 1 pass; the
   /// host waits for a device once, however many parts there are. NaN or infinite when any element
   /// is.

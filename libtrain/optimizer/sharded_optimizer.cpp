@@ -156,7 +156,7 @@ void ShardedOptimizer::update(std::size_t bucket, const AdamWStep& step) {
     parts.push_back({part(values), part(state.master), part(gradient), part(state.m), part(state.v),
                      segment.parameter->decays() ? config_.weight_decay : 0.0f});
   }
-  model_.device().ops().adamw_parts(parts, step);
+  model_.device().ops().adamw(parts, step);
 }
 
 // part(bucket) is what this rank keeps: a shard where sharded(bucket), else everything.

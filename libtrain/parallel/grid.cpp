@@ -39,8 +39,11 @@ int threads_per_rank(const GridOptions& options, int ranks_on_node) {
 }
 
 std::unique_ptr<Device> make_device(const GridOptions& options, NodePlace place) {
-  if (options.device == "cpu") return make_cpu_device(threads_per_rank(options, place.ranks));
-  if (options.device == "cuda") return make_cuda_device(choose_gpu(place, count_cuda_devices()));
+  const int threads = threads_per_rank(options, place.ranks);
+  if (options.device == "cpu") return make_cpu_device(threads);
+  if (options.device == "cuda") {
+    return make_cuda_device(choose_gpu(place, count_cuda_devices()), threads);
+  }
   throw Error(fmt::format("--device {}: devices are cpu and cuda", options.device));
 }
 

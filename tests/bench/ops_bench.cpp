@@ -259,8 +259,9 @@ class Bench {
     ops().fill(v, 1.0f);
     const bool rounded = options_.type != DataType::f32;
     const Tensor master = rounded ? tensor({count}, DataType::f32) : Tensor();
-    bytes("adamw", (rounded ? 30.0 : 28.0) * static_cast<double>(count),
-          [&] { ops().adamw(parameter, master, gradient, m, v, {.lr = 1e-6f}); });
+    bytes("adamw", (rounded ? 30.0 : 28.0) * static_cast<double>(count), [&] {
+      ops().adamw({parameter, master, gradient, m, v}, {.lr = 1e-6f});
+    });
     double sum = 0.0;
     bytes("sum of squares", 4.0 * static_cast<double>(count),
           [&] { sum += ops().sum_of_squares(gradient); });

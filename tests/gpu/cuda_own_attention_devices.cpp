@@ -10,7 +10,7 @@ std::vector<NamedDevice> devices_to_compare() {
   const Gpu gpu{0, memory->stream().get()};
   std::vector<NamedDevice> devices;
   devices.push_back({"cuda, with its own attention",
-                     std::make_unique<Device>(std::move(memory), std::move(ops), gpu)});
+                     std::make_unique<Device>(std::move(memory), std::move(ops), 1, gpu)});
   return devices;
 }
 

@@ -33,7 +33,7 @@ struct CudaDevice {
     memory = owned.get();
     auto ops = std::make_unique<cuda::CudaOps>(*memory, attention);
     const Gpu number{0, memory->stream().get()};
-    device = std::make_unique<Device>(std::move(owned), std::move(ops), number);
+    device = std::make_unique<Device>(std::move(owned), std::move(ops), 1, number);
   }
 
   cuda::CudaMemory* memory;

@@ -25,7 +25,7 @@ std::unique_ptr<Device> make_cpu_device(int threads) {
   }
   auto memory = std::make_unique<CpuMemory>();
   auto ops = std::make_unique<cpu::CpuOps>(*memory, threads);
-  return std::make_unique<Device>(std::move(memory), std::move(ops));
+  return std::make_unique<Device>(std::move(memory), std::move(ops), threads);
 }
 
 }  // namespace train

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "libtrain/ops/adamw_factors.hpp"
 #include "libtrain/ops/cpu/gemm.hpp"
 #include "libtrain/ops/ops.hpp"
 #include "libtrain/ops/rotary_table.hpp"
@@ -16,7 +17,6 @@ class CpuOps final : public Ops {
   CpuOps(Memory& memory, int threads);
 
   std::string description() const override;
-  int threads() const override { return threads_; }
   double bf16_speedup() override;
 
   void linear(const Tensor& x, const Tensor& w, const Tensor& bias, Activation activation,
@@ -75,8 +75,7 @@ class CpuOps final : public Ops {
                               const Tensor& maximum, const Tensor& sums,
                               std::span<const float> row_scale, const Tensor& dlogits) override;
 
-  void adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient, const Tensor& m,
-             const Tensor& v, const AdamWStep& step) override;
+  void adamw(std::span<const AdamWPart> parts, const AdamWStep& step) override;
   double sum_of_squares(std::span<const Tensor> parts) override;
   bool all_finite(const Tensor& x) override;
 
@@ -91,6 +90,7 @@ class CpuOps final : public Ops {
                       const Gradient& dtable);
   // 1 where an attention is too small to share.
   int attention_threads(const AttentionShape& shape) const;
+  void update(const AdamWPart& part, const AdamWFactors& factors, float decay);
   double squares_of(const Tensor& x);
   // Column sums of dy into dbias.
   void column_sums(const Tensor& dy, const Gradient& dbias);

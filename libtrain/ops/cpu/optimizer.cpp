@@ -2,7 +2,6 @@
 #include <atomic>
 #include <cmath>
 
-#include "libtrain/ops/adamw_factors.hpp"
 #include "libtrain/ops/cpu/cpu_ops.hpp"
 #include "libtrain/ops/cpu/element.hpp"
 #include "libtrain/ops/cpu/parallel.hpp"
@@ -57,25 +56,30 @@ double block_of_squares(const T* values, std::int64_t count) {
 
 }  // namespace
 
-void CpuOps::adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient,
-                   const Tensor& m, const Tensor& v, const AdamWStep& step) {
-  const std::int64_t count = parameter.elements();
-  invariant(gradient.elements() == count && m.elements() == count && v.elements() == count &&
-                (!master.defined() || master.elements() == count),
-            "adamw: a gradient, m and v per parameter");
-  invariant(master.defined() == (parameter.type() != DataType::f32),
-            "adamw: a master copy beside a bf16 parameter, none beside f32");
+void CpuOps::adamw(std::span<const AdamWPart> parts, const AdamWStep& step) {
   invariant(step.step >= 1, "adamw: the first step is 1");
   const AdamWFactors factors(step);
-  const float decay = adamw_decay(step.lr, step.weight_decay);
-  float* full = master.defined() ? master.data<float>() : parameter.data<float>();
-  with_type(parameter.type(), [&](auto tag) {
-    with_type(gradient.type(), [&](auto gradient_tag) {
-      auto* rounded = parameter.data<decltype(tag)>();
-      const auto* grad = gradient.data<decltype(gradient_tag)>();
+  for (const AdamWPart& part : parts)
+    update(part, factors, adamw_decay(step.lr, part.weight_decay));
+}
+
+void CpuOps::update(const AdamWPart& part, const AdamWFactors& factors, float decay) {
+  const std::int64_t count = part.parameter.elements();
+  invariant(part.gradient.elements() == count && part.m.elements() == count &&
+                part.v.elements() == count &&
+                (!part.master.defined() || part.master.elements() == count),
+            "adamw: a gradient, m and v per parameter");
+  invariant(part.master.defined() == (part.parameter.type() != DataType::f32),
+            "adamw: a master copy beside a bf16 parameter, none beside f32");
+  auto* const full = (part.master.defined() ? part.master : part.parameter).data<float>();
+  auto* const m = part.m.data<float>();
+  auto* const v = part.v.data<float>();
+  with_type(part.parameter.type(), [&](auto tag) {
+    with_type(part.gradient.type(), [&](auto gradient_tag) {
+      auto* const rounded = part.parameter.data<decltype(tag)>();
+      const auto* const grad = part.gradient.data<decltype(gradient_tag)>();
       parallel_ranges(threads_, count, serial_elements, [&](auto begin, auto end, int) {
-        adamw_range(factors, decay, begin, end, rounded, full, grad, m.data<float>(),
-                    v.data<float>());
+        adamw_range(factors, decay, begin, end, rounded, full, grad, m, v);
       });
     });
   });

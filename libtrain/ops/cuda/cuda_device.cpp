@@ -67,11 +67,11 @@ int checked(int index) {
 
 }  // namespace
 
-std::unique_ptr<Device> make_cuda_device(int index) {
+std::unique_ptr<Device> make_cuda_device(int index, int host_threads) {
   auto memory = std::make_unique<cuda::CudaMemory>(checked(index));
   auto ops = std::make_unique<cuda::CudaOps>(*memory);
   const Gpu gpu{index, memory->stream().get()};
-  return std::make_unique<Device>(std::move(memory), std::move(ops), gpu);
+  return std::make_unique<Device>(std::move(memory), std::move(ops), host_threads, gpu);
 }
 
 }  // namespace train

@@ -97,9 +97,7 @@ class CudaOps final : public Ops {
                               const Tensor& maximum, const Tensor& sums,
                               std::span<const float> row_scale, const Tensor& dlogits) override;
 
-  void adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient, const Tensor& m,
-             const Tensor& v, const AdamWStep& step) override;
-  void adamw_parts(std::span<const AdamWPart> parts, AdamWStep step) override;
+  void adamw(std::span<const AdamWPart> parts, const AdamWStep& step) override;
   double sum_of_squares(std::span<const Tensor> parts) override;
   bool all_finite(const Tensor& x) override;
 

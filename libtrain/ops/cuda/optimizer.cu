@@ -116,13 +116,7 @@ struct FindInfinite {
 
 }  // namespace
 
-void CudaOps::adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient,
-                    const Tensor& m, const Tensor& v, const AdamWStep& step) {
-  const AdamWPart part{parameter, master, gradient, m, v, step.weight_decay};
-  adamw_parts(std::span(&part, 1), step);
-}
-
-void CudaOps::adamw_parts(std::span<const AdamWPart> parts, AdamWStep step) {
+void CudaOps::adamw(std::span<const AdamWPart> parts, const AdamWStep& step) {
   invariant(step.step >= 1, "adamw: the first step is 1");
   std::vector<AdamWTensors> table;
   table.reserve(parts.size());

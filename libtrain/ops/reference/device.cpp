@@ -7,7 +7,7 @@ namespace train {
 
 std::unique_ptr<Device> make_reference_device() {
   return std::make_unique<Device>(std::make_unique<CpuMemory>(),
-                                  std::make_unique<reference::ReferenceOps>());
+                                  std::make_unique<reference::ReferenceOps>(), 1);
 }
 
 }  // namespace train

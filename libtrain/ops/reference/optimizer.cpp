@@ -5,8 +5,12 @@
 
 namespace train::reference {
 
-void ReferenceOps::adamw(const Tensor& parameter, const Tensor& master, const Tensor& gradient,
-                         const Tensor& m, const Tensor& v, const AdamWStep& step) {
+void ReferenceOps::adamw(std::span<const AdamWPart> parts, const AdamWStep& step) {
+  for (const AdamWPart& part : parts) update(part, step);
+}
+
+void ReferenceOps::update(const AdamWPart& part, const AdamWStep& step) {
+  const auto& [parameter, master, gradient, m, v, weight_decay] = part;
   invariant(master.defined() == (parameter.type() == DataType::bf16),
             "adamw: a bf16 parameter, and no other, has a master copy");
   const Tensor& precise = master.defined() ? master : parameter;
@@ -25,7 +29,7 @@ void ReferenceOps::adamw(const Tensor& parameter, const Tensor& master, const Te
   const double correction2 = 1.0 - std::pow(beta2, static_cast<double>(step.step));
   first = beta1 * first + (1.0 - beta1) * g;
   second = beta2 * second + (1.0 - beta2) * g.square();
-  p *= 1.0 - lr * static_cast<double>(step.weight_decay);
+  p *= 1.0 - lr * static_cast<double>(weight_decay);
   p -= lr * (first / correction1) / ((second / correction2).sqrt() + static_cast<double>(step.eps));
 
   write(first.matrix().transpose(), m);

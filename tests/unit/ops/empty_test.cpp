@@ -228,7 +228,8 @@ TEST_CASE("elementwise ops, losses and the optimizer on nothing") {
     ops.scale(x, 2.0f);
     ops.fill(x, 2.0f);
     ops.convert(x, f32);
-    ops.adamw(x, master, x, f32, f32, {.lr = 0.1f});
+    ops.adamw({x, master, x, f32, f32}, {.lr = 0.1f});
+    ops.adamw(std::span<const AdamWPart>(), {.lr = 0.1f});
     CHECK(ops.sum_of_squares(x) == 0.0);
     CHECK(ops.all_finite(x));
 

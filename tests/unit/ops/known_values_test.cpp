@@ -115,8 +115,8 @@ TEST_CASE("three steps of adamw") {
     const Tensor v = at.wave({4}, 0.0, 0.0);
     std::int64_t step = 1;
     for (const auto& want : {known::adamw_1, known::adamw_2, known::adamw_3}) {
-      at.ops().adamw(parameter, {}, at.wave({4}, static_cast<double>(step)), m, v,
-                     {.lr = 0.01f, .weight_decay = 0.1f, .step = step});
+      at.ops().adamw({parameter, {}, at.wave({4}, static_cast<double>(step)), m, v, 0.1f},
+                     {.lr = 0.01f, .step = step});
       check(parameter, want);
       ++step;
     }

@@ -193,7 +193,7 @@ TEST_CASE("elementwise ops, embedding and adamw hand a NaN on") {
                          rows);
     CHECK(has_nan(rows));
     const Tensor parameter = with.f32({40});
-    with.ops().adamw(parameter, {}, with.poisoned({40}, 5), with.f32({40}), with.f32({40}),
+    with.ops().adamw({parameter, {}, with.poisoned({40}, 5), with.f32({40}), with.f32({40})},
                      {.lr = 0.1f});
     CHECK(has_nan(parameter));
   });

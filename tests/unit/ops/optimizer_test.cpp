@@ -10,8 +10,8 @@ namespace train::test {
 namespace {
 
 constexpr std::int64_t counts[] = {1, 3, 64, 1001, 70001};
-const AdamWStep options{
-    .lr = 1e-2f, .beta1 = 0.9f, .beta2 = 0.99f, .weight_decay = 0.1f, .gradient_scale = 0.5f};
+const AdamWStep options{.lr = 1e-2f, .beta1 = 0.9f, .beta2 = 0.99f, .gradient_scale = 0.5f};
+constexpr float weight_decay = 0.1f;
 
 // One element of AdamW by hand.
 struct Scalar {
@@ -23,7 +23,7 @@ struct Scalar {
     v = by.beta2 * v + (1.0 - by.beta2) * g * g;
     const double m_hat = m / (1.0 - std::pow(by.beta1, by.step));
     const double v_hat = v / (1.0 - std::pow(by.beta2, by.step));
-    p = p - by.lr * by.weight_decay * p - by.lr * m_hat / (std::sqrt(v_hat) + by.eps);
+    p = p - by.lr * weight_decay * p - by.lr * m_hat / (std::sqrt(v_hat) + by.eps);
   }
 };
 
@@ -41,8 +41,10 @@ TEST_CASE("adamw") {
       for (std::int64_t step = 1; step <= 3; ++step) {
         AdamWStep by = options;
         by.step = step;
-        bench.ops().adamw(parameter, master, bench.input_of(DataType::f32, {count}), m, v, by);
-        bench.ops().adamw(parameter, master, bench.input_of(DataType::bf16, {count}), m, v, by);
+        for (const DataType type : {DataType::f32, DataType::bf16}) {
+          bench.ops().adamw({parameter, master, bench.input_of(type, {count}), m, v, weight_decay},
+                            by);
+        }
       }
       bench.compare("parameter", parameter);
       if (copied) bench.compare("master", master);
@@ -68,7 +70,7 @@ TEST_CASE("adamw agrees with its formula") {
       const Tensor gradient = bench.input({count});
       const std::vector<double> gradients = values_of(gradient);
       for (std::size_t i = 0; i < expected.size(); ++i) expected[i].step(gradients[i], by);
-      bench.ops().adamw(parameter, {}, gradient, m, v, by);
+      bench.ops().adamw({parameter, {}, gradient, m, v, weight_decay}, by);
     }
     std::vector<double> want;
     for (const Scalar& scalar : expected) want.push_back(scalar.p);
@@ -96,7 +98,7 @@ TEST_CASE("AdamW of several parts") {
           {cut(parameter), cut(master), cut(gradient), cut(m), cut(v), begin == 0 ? 0.1f : 0.0f});
       begin += count;
     }
-    bench.ops().adamw_parts(parts, {.lr = 1e-2f, .weight_decay = 7.0f, .step = 3});
+    bench.ops().adamw(parts, {.lr = 1e-2f, .step = 3});
     bench.compare("parameter", parameter);
     if (rounded) bench.compare("master", master);
   });
@@ -114,7 +116,7 @@ TEST_CASE("a bf16 parameter follows its master, and moves by less than it can sh
     const Tensor v = make(DataType::f32, 0.0);
     // Each step is 1e-3; one step of bf16 below 1 is 1/256.
     for (std::int64_t step = 1; step <= 10; ++step) {
-      device.ops().adamw(parameter, master, gradient, m, v, {.lr = 1e-3f, .step = step});
+      device.ops().adamw({parameter, master, gradient, m, v}, {.lr = 1e-3f, .step = step});
       CHECK(values_of(parameter)[0] == float(BFloat16(static_cast<float>(values_of(master)[0]))));
     }
     CHECK(values_of(master)[0] == doctest::Approx(0.99).epsilon(1e-5));

@@ -63,16 +63,17 @@ TEST_CASE("outer AdamW steps as the optimizer inside a cluster does, clipping an
     }
     std::ranges::copy(mean, gradient.span<float>().begin());
     const double norm = std::sqrt(squares);
-    AdamWStep step{.lr = config.lr,
-                   .beta1 = config.beta1,
-                   .beta2 = config.beta2,
-                   .eps = config.eps,
-                   .gradient_scale = static_cast<float>(1.0 / norm),
-                   .step = number};
+    const AdamWStep step{.lr = config.lr,
+                         .beta1 = config.beta1,
+                         .beta2 = config.beta2,
+                         .eps = config.eps,
+                         .gradient_scale = static_cast<float>(1.0 / norm),
+                         .step = number};
     for (const auto& [begin, end] : {std::pair{0, 600}, std::pair{600, 1000}}) {
-      step.weight_decay = begin == 0 ? config.weight_decay : 0.0f;
+      const float weight_decay = begin == 0 ? config.weight_decay : 0.0f;
       const auto part = [&](const Tensor& all) { return all.slice(begin, {end - begin}); };
-      device->ops().adamw(part(parameter), {}, part(gradient), part(m), part(v), step);
+      device->ops().adamw({part(parameter), {}, part(gradient), part(m), part(v), weight_decay},
+                          step);
     }
     std::vector<float> next(now.size());
     outer.step(now, mean, {.number = number, .lr = config.lr, .mean_norm = norm}, next);

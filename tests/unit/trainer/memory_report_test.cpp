@@ -42,7 +42,7 @@ class CoarseMemory final : public Memory {
 
 /// A rank's device with known tensors: what stays, and what came and went.
 struct Rank {
-  explicit Rank(int rank) : device(std::make_unique<CoarseMemory>(), nullptr) {
+  explicit Rank(int rank) : device(std::make_unique<CoarseMemory>(), nullptr, 1) {
     add(MemoryUse::parameters, (rank + 1) * mib);
     add(MemoryUse::gradients, mib / 2);
     add(MemoryUse::optimizer_state, 3 * mib);
