@@ -8,6 +8,7 @@
 #include "libtrain/memory_report.hpp"
 #include "libtrain/metrics/console_sink.hpp"
 #include "libtrain/metrics/jsonl_sink.hpp"
+#include "libtrain/metrics/patient_sink.hpp"
 #include "libtrain/metrics/tensorboard_sink.hpp"
 #include "libtrain/model/generator.hpp"
 #include "libtrain/model/gpt.hpp"

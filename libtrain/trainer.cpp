@@ -16,6 +16,10 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+std::int64_t divided_up(std::int64_t value, std::int64_t by) {
+  return (value + by - 1) / by;
+}
+
 TrainerOptions resolved(TrainerOptions options, int data_ranks) {
   const std::int64_t ranks = data_ranks;
   if (options.batch < 1) {
@@ -24,15 +28,10 @@ TrainerOptions resolved(TrainerOptions options, int data_ranks) {
   if (options.micro_batch < 0) {
     throw Error(fmt::format("--micro-batch is {}; it must be at least 1", options.micro_batch));
   }
-  if (options.micro_batch == 0) {
-    options.micro_batch = std::max<std::int64_t>(1, options.batch / ranks);
-  }
-  if (options.batch % (ranks * options.micro_batch) != 0) {
-    throw Error(fmt::format(
-        "--batch {} does not divide by {} data-parallel ranks x --micro-batch {} = {}; choose a "
-        "multiple of it",
-        options.batch, ranks, options.micro_batch, ranks * options.micro_batch));
-  }
+  // As many passes as the limit asks for, and as small as so many can be.
+  const std::int64_t most = divided_up(options.batch, ranks);
+  if (options.micro_batch == 0) options.micro_batch = most;
+  options.micro_batch = divided_up(most, divided_up(most, options.micro_batch));
   if (options.stop_at < 0 || options.stop_at > options.steps) {
     throw Error(fmt::format("--stop-at is {}; it must lie between 1 and --steps {}",
                             options.stop_at, options.steps));
@@ -43,9 +42,8 @@ TrainerOptions resolved(TrainerOptions options, int data_ranks) {
 }
 
 ModelSize size_of(const GptConfig& config, std::int64_t context) {
-  std::int64_t parameters = config.parameter_count();
-  if (config.positions == Positions::learned) parameters -= config.context * config.width;
-  return {parameters, config.layers, config.heads * config.head_width, context};
+  return {config.multiplied_parameter_count(), config.layers, config.heads * config.head_width,
+          context};
 }
 
 }  // namespace
@@ -61,9 +59,28 @@ Trainer::Trainer(const Grid& grid, Gpt& model, ShardedOptimizer& optimizer, Toke
   data_.fit_model(static_cast<std::size_t>(model_.config().context),
                   static_cast<std::int32_t>(model_.config().vocabulary));
   context_ = static_cast<std::int64_t>(data_.context());
+  passes_ = divided_up(divided_up(options_.batch, grid.data().size()), options_.micro_batch);
+  require_same_run();
   const auto tokens = static_cast<std::size_t>(options_.micro_batch * context_);
   inputs_.resize(tokens);
   targets_.resize(tokens);
+}
+
+void Trainer::require_same_run() const {
+  const Schedule& schedule = options_.schedule;
+  require_same(grid_.world(),
+               std::vector<std::string>{
+                   fmt::format("{} steps", options_.steps), fmt::format("last step {}", last_step_),
+                   fmt::format("a batch of {}", options_.batch),
+                   fmt::format("passes of {}", options_.micro_batch),
+                   fmt::format("schedule {}", static_cast<int>(schedule.kind)),
+                   fmt::format("lr {}", schedule.lr), fmt::format("lowest lr {}", schedule.min_lr),
+                   fmt::format("{} steps of warm-up", schedule.warmup_steps),
+                   fmt::format("{} steps of decay", schedule.decay_steps),
+                   fmt::format("evaluation every {} steps", options_.eval_every),
+                   fmt::format("evaluation of {} sequences", options_.eval_sequences),
+                   fmt::format("data of {}", data_.identity()),
+                   fmt::format("{} tokens held out", data_.validation_tokens())});
 }
 
 void Trainer::add_trace(std::unique_ptr<Trace> trace, std::int64_t steps) {
@@ -100,17 +117,19 @@ std::optional<Turn> Trainer::next_turn() {
 void Trainer::run() {
   if (options_.measure_mfu) measure_peak();
   next_step_ = optimizer_.steps_done();
-  next_sequence_ = resumed_at_.value_or(static_cast<std::uint64_t>(next_step_ * options_.batch));
+  first_sequence_ = resumed_at_ ? resumed_at_->sequences
+                                : static_cast<std::uint64_t>(next_step_ * options_.batch);
+  next_sequence_ = first_sequence_;
   std::int64_t steps_run = 0;
   std::optional<Turn> turn = next_turn();
   while (turn) {
     const auto start = Clock::now();
     const double waited_before = seconds_waited();
     StepRecord record = train_step(*turn);
-    const std::uint64_t sequences = next_sequence_;
+    const DataPlace place{next_sequence_, static_cast<std::uint64_t>(tokens_so_far())};
     // Exchanges that are due after this step belong to it.
-    turn = next_turn();
-    if (checkpoints_ != nullptr) checkpoints_->after_step(sequences, !turn);
+    turn = stop_wanted() ? std::nullopt : next_turn();
+    if (checkpoints_ != nullptr) checkpoints_->after_step(place, !turn);
     record.step_s = seconds_since(start);
     record.comm_s = seconds_waited() - waited_before;
     if (++steps_run >= trace_steps_ || !turn) finish_trace();
@@ -121,6 +140,24 @@ void Trainer::run() {
   finish_trace();
   for (const auto& sink : sinks_) sink->finish();
   if (checkpoints_ != nullptr) checkpoints_->finish();
+}
+
+// A signal reaches ranks at different times.
+bool Trainer::stop_wanted() {
+  if (!stop_ || rounds_ != nullptr) return false;
+  std::int32_t wanted = stop_() ? 1 : 0;
+  const std::span<std::int32_t> place(&wanted, 1);
+  if (grid_.world().size() > 1) grid_.world().all_reduce(place, place, ReduceOp::max).wait();
+  stopped_ = wanted != 0;
+  return stopped_;
+}
+
+// Those of the data that the run read before, and of the present ones.
+std::int64_t Trainer::tokens_so_far() const {
+  const auto width = static_cast<std::uint64_t>(context_);
+  const std::uint64_t here = next_sequence_ - first_sequence_;
+  const std::uint64_t before = resumed_at_ ? resumed_at_->tokens : first_sequence_ * width;
+  return static_cast<std::int64_t>(before + here * width);
 }
 
 StepRecord Trainer::train_step(const Turn& turn) {
@@ -134,7 +171,7 @@ StepRecord Trainer::train_step(const Turn& turn) {
   StepRecord record;
   record.step = turn.step + 1;
   record.step_tokens = tokens;
-  record.tokens = static_cast<std::int64_t>(next_sequence_) * context_;
+  record.tokens = tokens_so_far();
   record.loss = loss;
   record.lr = lr;
   record.grad_norm = norm;
@@ -157,26 +194,31 @@ void Trainer::finish_record(StepRecord& record, bool last) {
                            rounds_->hash()};
   }
   const bool scheduled = options_.eval_every > 0 && record.step % options_.eval_every == 0;
-  const bool left = rounds_ != nullptr && last && !rounds_->finished();
+  const bool left = stopped_ || (rounds_ != nullptr && last && !rounds_->finished());
   if ((scheduled || last) && !left) record.val_loss = evaluate();
 }
 
 double Trainer::run_passes(const Turn& turn) {
-  const std::int64_t per_rank = options_.batch / grid_.data().size();
-  const std::int64_t passes = per_rank / options_.micro_batch;
   std::vector<std::uint64_t> positions;
   for (const wide::Range& range : turn.samples.ranges()) {
     for (std::uint64_t at = range.begin; at < range.end; ++at) positions.push_back(at);
   }
-  optimizer_.begin_step(static_cast<int>(passes));
+  const auto count = static_cast<std::int64_t>(positions.size());
+  const std::int64_t begin = count * grid_.data().rank() / grid_.data().size();
+  const std::int64_t end = count * (grid_.data().rank() + 1) / grid_.data().size();
+  const auto mine = std::span(positions).subspan(static_cast<std::size_t>(begin),
+                                                 static_cast<std::size_t>(end - begin));
+  optimizer_.begin_step(static_cast<int>(passes_));
   double sum = 0.0;
-  for (std::int64_t pass = 0; pass < passes; ++pass) {
-    const std::int64_t first = grid_.data().rank() * per_rank + pass * options_.micro_batch;
-    batch_ = load(positions, first);
-    batch_.first_sequence =
-        rounds_ == nullptr ? first : static_cast<std::int64_t>(positions.front()) + first;
+  for (std::int64_t pass = 0; pass < passes_; ++pass) {
+    const std::int64_t first = pass * options_.micro_batch;
+    batch_ = load(mine, first);
+    // In a job the step's samples are known by their places in its order.
+    const bool alone = rounds_ == nullptr || positions.empty();
+    const std::int64_t base = alone ? 0 : static_cast<std::int64_t>(positions.front());
+    batch_.first_sequence = base + begin + first;
     batch_.step = turn.step;
-    batch_.tokens_in_step = static_cast<std::int64_t>(positions.size()) * context_;
+    batch_.tokens_in_step = count * context_;
     sum += run_pass(batch_);
   }
   return sum;
@@ -208,8 +250,8 @@ double Trainer::seconds_waited() const {
          rounds;
 }
 
-// A micro-batch of the step's samples, from the `first` on. Where a step has fewer than a batch,
-// the rest of its rows have no targets.
+// A micro-batch of this rank's samples, from the `first` on. Where there are fewer, the rest of its
+// rows have no targets.
 Batch Trainer::load(std::span<const std::uint64_t> positions, std::int64_t first) {
   const auto width = static_cast<std::size_t>(context_);
   const auto begin = std::min(static_cast<std::size_t>(first), positions.size());

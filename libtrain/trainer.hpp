@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -21,7 +22,7 @@ struct TrainerOptions {
   std::int64_t steps = 1000;        ///< the whole run; the schedule ends there
   std::int64_t stop_at = 0;         ///< end after this step without changing the schedule; 0: steps
   std::int64_t batch = 64;          ///< sequences per step over all ranks (of this cluster)
-  std::int64_t micro_batch = 0;     ///< sequences per rank and pass; 0: all that a rank has
+  std::int64_t micro_batch = 0;     ///< most sequences per rank and pass; 0: all that a rank has
   Schedule schedule;                ///< `steps` above overrides its own
   std::int64_t eval_every = 0;      ///< steps between evaluations; 0: after the last step only
   std::int64_t eval_sequences = 0;  ///< held-out sequences of an evaluation; 0: all
@@ -32,8 +33,10 @@ struct TrainerOptions {
 /// parameters on any count of ranks, up to rounding.
 class Trainer {
  public:
-  /// Gives the dataset the model's context and vocabulary. Throws Error when the batch does not
-  /// divide by ranks × micro-batch.
+  /// Gives the dataset the model's context and vocabulary. A batch need not divide by the ranks,
+  /// nor a rank's share by the micro-batch: passes are of equal size, and rows that are over are
+  /// empty.
+  /// Collective; throws Error on every rank when the ranks were given different options or data.
   Trainer(const Grid& grid, Gpt& model, ShardedOptimizer& optimizer, TokenDataset& data,
           TrainerOptions options);
 
@@ -49,9 +52,17 @@ class Trainer {
 
   /// Saves between steps from now on. `checkpoints` must outlive run().
   void set_checkpoints(TrainingCheckpoints& checkpoints) { checkpoints_ = &checkpoints; }
-  /// Goes on behind so many sequences of the sample order, whatever batches they were read in; the
-  /// optimizer knows the step.
-  void resume_at(std::uint64_t sequences) { resumed_at_ = sequences; }
+  /// Goes on at this place of the sample order, whatever batches it was reached in; the optimizer
+  /// knows the step.
+  void resume_at(const DataPlace& place) { resumed_at_ = place; }
+  /// Asked on every rank after each step: where it is true on any, that step is the last one. What
+  /// is due after a last step is saved, and nothing is evaluated. Alone, without set_rounds().
+  void stop_when(std::function<bool()> stop) { stop_ = std::move(stop); }
+  /// Whether run() ended because of stop_when().
+  bool stopped() const { return stopped_; }
+
+  /// Tokens of a sequence.
+  std::int64_t context() const { return context_; }
 
   /// Trains to the last step, or until this cluster leaves its job. Throws Error, the same on every
   /// rank, when a loss or gradient is not finite, with the step and the first tensor that went
@@ -62,7 +73,9 @@ class Trainer {
   std::optional<double> evaluate();
 
  private:
+  void require_same_run() const;
   std::optional<Turn> next_turn();
+  bool stop_wanted();
   StepRecord train_step(const Turn& turn);
   void finish_record(StepRecord& record, bool last);
   void finish_trace();
@@ -72,6 +85,7 @@ class Trainer {
   Loss run_forward(const Batch& batch);
   double step_optimizer(float lr);
   Batch load(std::span<const std::uint64_t> positions, std::int64_t first);
+  std::int64_t tokens_so_far() const;
   double sum_over_ranks(double value);
   [[noreturn]] void stop_not_finite(std::int64_t step, double loss, double norm);
   std::string first_not_finite();
@@ -84,12 +98,16 @@ class Trainer {
   TrainerOptions options_;
   std::int64_t last_step_;
   std::int64_t context_;
+  std::int64_t passes_;  // of a step, on each rank
   std::vector<std::unique_ptr<MetricsSink>> sinks_;
   std::vector<std::int32_t> inputs_;
   std::vector<std::int32_t> targets_;
-  std::int64_t next_step_ = 0;  // without rounds, as the next two
+  std::int64_t next_step_ = 0;  // without rounds, as the next three
   std::uint64_t next_sequence_ = 0;
-  std::optional<std::uint64_t> resumed_at_;
+  std::uint64_t first_sequence_ = 0;  // of this run
+  std::optional<DataPlace> resumed_at_;
+  std::function<bool()> stop_;
+  bool stopped_ = false;
   Batch batch_;  // the last one that was loaded
   Rounds* rounds_ = nullptr;
   TrainingCheckpoints* checkpoints_ = nullptr;

@@ -2,11 +2,9 @@
 
 #include <fmt/format.h>
 
-namespace {
+#include "examples/gpt/log.hpp"
 
-void say(const std::string& line) {
-  fmt::print(stderr, "{}\n", line);
-}
+namespace {
 
 std::string describe(const train::SaveEvent& event) {
   using Kind = train::SaveEvent::Kind;
@@ -26,6 +24,13 @@ std::string describe(const train::SaveEvent& event) {
 }
 
 }  // namespace
+
+// Where a job is in its data: what it has begun with, and what it has trained.
+train::DataPlace place_of(const train::Rounds& rounds, std::int64_t context) {
+  const train::wide::Position& position = rounds.state().position;
+  const std::uint64_t trained = position.next - position.holes.size();
+  return {position.next, trained * static_cast<std::uint64_t>(context)};
+}
 
 std::unique_ptr<train::CheckpointStore> open_store(const TrainArguments& arguments) {
   if (arguments.checkpoint.empty()) return nullptr;
@@ -54,6 +59,16 @@ std::optional<train::RunState> find_run(const train::CheckpointStore* store,
   return run;
 }
 
+void require_same_data(const train::RunState& run, const train::TokenDataset& data,
+                       const TrainArguments& arguments) {
+  if (arguments.new_data || run.data == data.identity()) return;
+  throw train::Error(fmt::format(
+      "the run in {} reads {}, but --data and the flags beside it are {}: its place in the order "
+      "of samples means nothing there. Give it the same data{}",
+      arguments.checkpoint, run.data, data.identity(),
+      arguments.in_job() ? "" : ", or add --new-data to go on at the beginning of these"));
+}
+
 void go_on_with(const train::RunState& run, TrainArguments& arguments) {
   if (arguments.seed_given && arguments.seed != run.seed) {
     throw train::Error(
@@ -69,7 +84,7 @@ train::CheckpointSaver::OnEvent checkpoint_log(const TrainArguments& arguments, 
   return [rank, quiet = arguments.progress == "none"](const train::SaveEvent& event) {
     using Kind = train::SaveEvent::Kind;
     const bool bad = event.kind == Kind::failed || event.kind == Kind::warning;
-    if (rank == 0 && (bad || !quiet)) say(describe(event));
+    if (rank == 0 && (bad || !quiet)) log_line(describe(event));
   };
 }
 
@@ -84,18 +99,19 @@ std::unique_ptr<train::TrainingCheckpoints> attach_checkpoints(
   if (rounds != nullptr) {
     checkpoints->set_job(
         {.step = [rounds] { return rounds->steps_committed(); },
-         .sequences = [rounds] { return rounds->state().position.next; },
+         .place = [rounds, context = trainer.context()] { return place_of(*rounds, context); },
          .tensors = [rounds] { return rounds->outer_tensors(); },
          .describe = [rounds] { return rounds->outer_state(); },
          .resume = [rounds](const std::string& described,
                             auto tensors) { rounds->resume(described, tensors); }});
   }
   if (resume) {
-    const auto sequences =
-        checkpoints->resume([](const std::string& what) { say("warning: " + what); });
-    if (sequences) trainer.resume_at(*sequences);
+    auto place = checkpoints->resume([](const std::string& what) { log_line("warning: " + what); });
+    if (place && arguments.new_data) place->sequences = 0;
+    if (place) trainer.resume_at(*place);
     if (grid.rank() == 0 && arguments.progress != "none") {
-      say(fmt::format("goes on after step {} of {}", optimizer.steps_done(), arguments.checkpoint));
+      log_line(
+          fmt::format("goes on after step {} of {}", optimizer.steps_done(), arguments.checkpoint));
     }
   }
   trainer.set_checkpoints(*checkpoints);

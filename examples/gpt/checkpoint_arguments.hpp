@@ -20,6 +20,10 @@ std::optional<train::RunState> find_run(const train::CheckpointStore* store,
 /// names another.
 void go_on_with(const train::RunState& run, TrainArguments& arguments);
 
+/// Throws Error when the data are not those that the run has read, unless --new-data says so.
+void require_same_data(const train::RunState& run, const train::TokenDataset& data,
+                       const TrainArguments& arguments);
+
 /// Prints events on rank 0.
 train::CheckpointSaver::OnEvent checkpoint_log(const TrainArguments& arguments, int rank);
 

@@ -11,7 +11,7 @@
 namespace {
 
 constexpr const char* footer =
-    "MFU = (6 N + 12 L C T) x tokens/s / peak, with N parameters without position embeddings, L\n"
+    "MFU = (6 N + 12 L C T) x tokens/s / peak, with N parameters that are multiplied, L\n"
     "layers, attention width C and context T (PaLM, appendix B). The peak is measured at the\n"
     "start: the multiply-adds per second that all ranks' threads reach together.\n"
     "Every flag can stand in a --config file under its name: batch = 64.";
@@ -88,7 +88,7 @@ void add_training_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--batch", trainer.batch, "Sequences per step over all ranks")
       ->capture_default_str();
   app.add_option("--micro-batch", trainer.micro_batch,
-                 "Sequences per rank and pass; gradients add up [batch / ranks]");
+                 "Most sequences per rank and pass; gradients add up [batch / ranks]");
   app.add_option("--schedule", arguments.schedule, "constant | cosine | wsd")
       ->capture_default_str();
   app.add_option("--lr", arguments.adamw.lr, "Highest learning rate")->capture_default_str();
@@ -137,10 +137,16 @@ void add_checkpoint_flags(CLI::App& app, TrainArguments& arguments) {
   add("--save-every", arguments.save_every, "Steps between checkpoints [after the last step only]")
       ->check(CLI::NonNegativeNumber)
       ->needs(checkpoint);
-  app.add_flag("--resume", arguments.resume,
-               "Go on with the newest whole checkpoint, if there is one, on any grid")
+  auto* resume =
+      app.add_flag("--resume", arguments.resume,
+                   "Go on with the newest whole checkpoint, if there is one, on any grid")
+          ->group(group)
+          ->needs(checkpoint);
+  app.add_flag("--new-data", arguments.new_data,
+               "Go on with other data than the run has read, from their beginning")
       ->group(group)
-      ->needs(checkpoint);
+      ->needs(resume)
+      ->excludes("--cluster");
   add("--keep", arguments.keep, "Newest checkpoints that stay; 0: all")
       ->needs(checkpoint)
       ->capture_default_str();

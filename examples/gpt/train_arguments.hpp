@@ -46,6 +46,7 @@ struct TrainArguments {
   std::string checkpoint_layout = "sharded";
   std::int64_t save_every = 0;
   bool resume = false;
+  bool new_data = false;
   int keep = train::StoreOptions{}.keep;
   std::int64_t keep_every = 0;
   // One of several clusters.

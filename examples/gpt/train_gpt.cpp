@@ -6,10 +6,13 @@
 //
 // Shows a line with step, loss, tokens/s and the time left; `--help` lists the flags.
 
+#include <limits>
+
 #include <fmt/format.h>
 
 #include "examples/gpt/arguments.hpp"
 #include "examples/gpt/checkpoint_arguments.hpp"
+#include "examples/gpt/log.hpp"
 #include "examples/gpt/starting_weights.hpp"
 #include "examples/gpt/train_arguments.hpp"
 
@@ -61,20 +64,29 @@ void report_memory(const train::Grid& grid) {
   std::fflush(stdout);
 }
 
-void add_sinks(const TrainArguments& arguments, const train::Grid& grid, bool resumed,
-               train::Trainer& trainer) {
+// The last step whose metrics a resumed run keeps. A cluster that comes back to its job does not
+// train again what it trained before.
+std::int64_t last_step_of(const train::ShardedOptimizer& optimizer, const train::Rounds* rounds) {
+  return rounds == nullptr ? optimizer.steps_done() : std::numeric_limits<std::int64_t>::max();
+}
+
+// `resumed_at` is the step that a resumed run goes on behind.
+void add_sinks(const TrainArguments& arguments, const train::Grid& grid,
+               std::optional<std::int64_t> resumed_at, train::Trainer& trainer) {
   if (grid.rank() != 0) return;
+  const auto add = [&](std::unique_ptr<train::MetricsSink> sink) {
+    trainer.add_sink(std::make_unique<train::PatientSink>(
+        std::move(sink), [](const std::string& what) { log_line("warning: " + what); }));
+  };
   train::ConsoleOptions console;
   console.progress = train::progress_from(arguments.progress);
   console.steps_total = arguments.trainer.steps;
   trainer.add_sink(std::make_unique<train::ConsoleSink>(console));
   if (!arguments.metrics.empty()) {
-    using Existing = train::JsonlSink::Existing;
-    trainer.add_sink(std::make_unique<train::JsonlSink>(
-        arguments.metrics, resumed ? Existing::append : Existing::truncate));
+    add(std::make_unique<train::JsonlSink>(arguments.metrics, resumed_at));
   }
   if (!arguments.tensorboard.empty()) {
-    trainer.add_sink(std::make_unique<train::TensorBoardSink>(arguments.tensorboard));
+    add(std::make_unique<train::TensorBoardSink>(arguments.tensorboard, resumed_at));
   }
 }
 
@@ -93,7 +105,7 @@ std::unique_ptr<train::Rounds> join_job(const TrainArguments& arguments, const t
   job.agreement += fmt::format(" tokens {} {}", data.train_tokens(), data.validation_tokens());
   job.leaves = [&signal] { return signal.received(); };
   job.on_log = [rank = grid.rank()](const std::string& line) {
-    fmt::print(stderr, "rank {}: {}\n", rank, line);
+    log_line(fmt::format("rank {}: {}", rank, line));
   };
   return std::make_unique<train::Rounds>(grid, optimizer, arguments.rounds, std::move(job));
 }
@@ -139,6 +151,11 @@ train::GptConfig choose_config(const TrainArguments& arguments, const train::Tok
   return config;
 }
 
+std::string stop_notice(const TrainArguments& arguments, std::int64_t step) {
+  return fmt::format("stopped by a signal after step {} of {}{}", step, arguments.trainer.steps,
+                     arguments.checkpoint.empty() ? "" : "; --resume goes on from there");
+}
+
 int train_gpt(train::Job& job) {
   TrainArguments arguments;
   if (const auto status = parse_train_arguments(job, arguments)) return *status;
@@ -160,24 +177,30 @@ int train_gpt(train::Job& job) {
   if (start) start->load(model);
   train::ShardedOptimizer optimizer(model, grid, arguments.adamw, optimizer_options(arguments));
   train::Trainer trainer(grid, model, optimizer, data, arguments.trainer);
-  std::optional<train::StopSignal> signal;
-  if (arguments.in_job()) signal.emplace();
-  const auto rounds = join_job(arguments, grid, optimizer, data, *signal);
-  const auto checkpoints = attach_checkpoints(
-      arguments, store.get(), grid, optimizer,
-      {.config = config, .tokenizer = data.tokenizer(), .seed = arguments.seed, .more = {}},
-      rounds.get(), trainer, run.has_value());
+  const train::StopSignal signal;
+  trainer.stop_when([&signal] { return signal.received(); });
+  const auto rounds = join_job(arguments, grid, optimizer, data, signal);
+  const auto checkpoints = attach_checkpoints(arguments, store.get(), grid, optimizer,
+                                              {.config = config,
+                                               .tokenizer = data.tokenizer(),
+                                               .seed = arguments.seed,
+                                               .data = data.identity(),
+                                               .more = {}},
+                                              rounds.get(), trainer, run.has_value());
+  if (run) require_same_data(*run, data, arguments);
   if (rounds) trainer.set_rounds(*rounds);
   if (job.is_root()) check_writable(arguments.save_weights);
   announce(job, arguments, model, data, grid.device());
-  add_sinks(arguments, grid, run.has_value(), trainer);
+  add_sinks(arguments, grid,
+            run ? std::optional(last_step_of(optimizer, rounds.get())) : std::nullopt, trainer);
   if (!arguments.trace.empty()) {
     trainer.add_trace(std::make_unique<train::Trace>(grid.world(), arguments.trace),
                       arguments.trace_steps);
   }
   train::reset_memory_peaks(grid.device());
   trainer.run();
-  if (rounds && job.is_root()) fmt::print(stderr, "{}\n", rounds->ending());
+  if (rounds && job.is_root()) log_line(rounds->ending());
+  if (trainer.stopped() && job.is_root()) log_line(stop_notice(arguments, optimizer.steps_done()));
   if (arguments.report_memory) report_memory(grid);
   if (!arguments.save_weights.empty()) {
     train::save_weights(arguments.save_weights, config, optimizer.parameters(), grid.world(),

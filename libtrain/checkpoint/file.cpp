@@ -115,6 +115,19 @@ void File::write(std::string_view bytes) {
   }
 }
 
+void File::write_whole(std::string_view bytes) {
+  const std::uint64_t before = size();
+  try {
+    write(bytes);
+  } catch (const Error&) {
+    // Pipes and devices keep what they took.
+    if (::ftruncate(descriptor_, static_cast<off_t>(before)) == 0) {
+      ::lseek(descriptor_, static_cast<off_t>(before), SEEK_SET);
+    }
+    throw;
+  }
+}
+
 void File::resize(std::uint64_t size) {
   if (::ftruncate(descriptor_, static_cast<off_t>(size)) != 0) fail("resize", path_, errno);
 }

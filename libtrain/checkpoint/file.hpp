@@ -40,6 +40,8 @@ class File {
   void will_read(std::uint64_t offset, std::uint64_t bytes) const noexcept;
   /// At the file's position: its end in append mode.
   void write(std::string_view bytes);
+  /// The same, but nothing stays in the file where the disk does not take all.
+  void write_whole(std::string_view bytes);
   /// Cuts the file off, or lengthens it with zeros.
   void resize(std::uint64_t size);
   /// Returns when the content is on the disk.

@@ -12,7 +12,9 @@ using json = nlohmann::ordered_json;
 std::string RunState::to_json() const {
   json object = {{"config", json::parse(config.to_json())},
                  {"seed", seed},
-                 {"sequences", sequences},
+                 {"data", data},
+                 {"sequences", place.sequences},
+                 {"tokens", place.tokens},
                  {"more", json::object()}};
   for (const auto& [key, text] : more) object["more"][key] = json::parse(text);
   // Long: last, for those who look at the manifest.
@@ -26,7 +28,9 @@ RunState RunState::from_json(const std::string& text, const std::filesystem::pat
     RunState state;
     state.config = GptConfig::from_json(object.at("config").dump());
     object.at("seed").get_to(state.seed);
-    object.at("sequences").get_to(state.sequences);
+    object.at("data").get_to(state.data);
+    object.at("sequences").get_to(state.place.sequences);
+    object.at("tokens").get_to(state.place.tokens);
     for (const auto& [key, value] : object.at("more").items()) state.more[key] = value.dump();
     if (object.contains("tokenizer")) {
       state.tokenizer = tokenizer_from_json(object["tokenizer"].dump());

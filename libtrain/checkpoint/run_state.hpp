@@ -11,14 +11,23 @@
 
 namespace train {
 
+/// How far a run has read its data.
+struct DataPlace {
+  std::uint64_t sequences = 0;  ///< the place in the sample order
+  std::uint64_t tokens = 0;     ///< trained so far, also of data before these
+
+  bool operator==(const DataPlace&) const = default;
+};
+
 /// What goes with the tensors of a training run: the JSON object of its checkpoints.
 struct RunState {
   GptConfig config;
   std::shared_ptr<const Tokenizer> tokenizer;  ///< may be null
   std::uint64_t seed = 0;                      ///< of weights, dropout and sample order
-  std::uint64_t sequences = 0;                 ///< read so far: the place in the sample order
+  std::string data = {};                       ///< what is read: TokenDataset::identity()
+  DataPlace place = {};
   /// JSON texts of whoever else has something to keep, by key.
-  std::map<std::string, std::string> more;
+  std::map<std::string, std::string> more = {};
 
   std::string to_json() const;
   /// Throws Error naming `checkpoint` when the text is not what to_json() wrote.

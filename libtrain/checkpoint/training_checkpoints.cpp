@@ -38,13 +38,13 @@ TrainingCheckpoints::TrainingCheckpoints(CheckpointStore& store, Communicator& w
       save_every_(save_every),
       saver_(store, world, std::move(on_event)) {}
 
-std::optional<std::uint64_t> TrainingCheckpoints::resume(
+std::optional<DataPlace> TrainingCheckpoints::resume(
     const std::function<void(const std::string&)>& warn) {
   const CheckpointStore::LoadOptions options{.fall_back = true, .warn = warn};
   const auto extra =
       job_ ? resume_job(options) : resume_training(store_, world_, optimizer_, options);
   if (!extra) return std::nullopt;
-  return RunState::from_json(*extra, store_.directory()).sequences;
+  return RunState::from_json(*extra, store_.directory()).place;
 }
 
 std::optional<std::string> TrainingCheckpoints::resume_job(
@@ -84,12 +84,12 @@ bool TrainingCheckpoints::job_is_due(bool last) const {
   return last || (save_every_ > 0 && step / save_every_ > saved_step_ / save_every_);
 }
 
-void TrainingCheckpoints::after_step(std::uint64_t sequences, bool last) {
+void TrainingCheckpoints::after_step(const DataPlace& place, bool last) {
   saver_.poll();
   const bool due = job_ ? job_is_due(last)
                         : last || (save_every_ > 0 && optimizer_.steps_done() % save_every_ == 0);
   if (!due) return;
-  run_.sequences = job_ ? job_->sequences() : sequences;
+  run_.place = job_ ? job_->place() : place;
   CheckpointContents contents = training_state(optimizer_);
   if (job_) {
     contents.step = saved_step_ = job_->step();

@@ -22,7 +22,7 @@ std::optional<RunState> saved_run(const CheckpointStore& store, Communicator& wo
 /// Any one cluster's checkpoint restarts the whole job.
 struct JobState {
   std::function<std::int64_t()> step;                   ///< of the schedule, at the last exchange
-  std::function<std::uint64_t()> sequences;             ///< that the job has begun with, likewise
+  std::function<DataPlace()> place;                     ///< that the job has reached, likewise
   std::function<std::vector<LogicalTensor>()> tensors;  ///< the outer state: copies
   std::function<std::string()> describe;                ///< which state that is: JSON
   /// Goes on from such tensors. Collective.
@@ -44,12 +44,12 @@ class TrainingCheckpoints {
   /// Goes on from the store's newest checkpoint that is whole; `warn` hears of those that are not
   /// (rank 0). Returns where in the sample order the run is; nothing when the store holds none.
   /// Collective; throws Error on every rank when there are checkpoints and none loads.
-  std::optional<std::uint64_t> resume(const std::function<void(const std::string&)>& warn);
+  std::optional<DataPlace> resume(const std::function<void(const std::string&)>& warn);
 
   /// Before parameters or the optimizer's state change.
   void before_update() { saver_.before_change(); }
-  /// Between two steps, with the sequences that were read so far. Collective.
-  void after_step(std::uint64_t sequences, bool last);
+  /// Between two steps, with what was read so far. Collective.
+  void after_step(const DataPlace& place, bool last);
   /// Returns when everything is durable; throws Error when the last save has failed. Collective.
   void finish() { saver_.finish(); }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include "collectives/error.hpp"
 #include "libtrain/data/sample_order.hpp"
@@ -144,6 +145,19 @@ void TokenDataset::batch(std::uint64_t first, std::size_t count, std::span<std::
                   targets.subspan(sample * context_, context_));
     }
   }
+}
+
+std::string TokenDataset::identity() const {
+  constexpr std::uint64_t stretches = 64, stretch = 64;
+  std::vector<std::int32_t> tokens(std::min(train_.tokens, stretch));
+  XXH64_hash_t hash = seed_;
+  for (std::uint64_t i = 0; i < stretches; ++i) {
+    // Evenly from the first token to the last.
+    const std::uint64_t room = train_.tokens - tokens.size();
+    train_.source->read(train_.begin + room * i / (stretches - 1), tokens);
+    hash = XXH3_64bits_withSeed(tokens.data(), tokens.size() * sizeof(std::int32_t), hash);
+  }
+  return fmt::format("{} tokens in samples of {}, hash {:016x}", train_.tokens, context_, hash);
 }
 
 std::uint64_t TokenDataset::validation_samples() const {

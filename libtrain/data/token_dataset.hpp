@@ -61,6 +61,10 @@ class TokenDataset {
   std::uint64_t train_tokens() const { return train_.tokens; }
   std::uint64_t validation_tokens() const { return validation_.tokens; }
 
+  /// What training reads, in words that differ where sample order or tokens do: how many tokens, in
+  /// samples of how many, and a hash of the seed and some thousands of them from all over.
+  std::string identity() const;
+
   /// The text's tokenizer, or the one that was asked for; null for token files alone.
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
 

@@ -6,7 +6,7 @@ namespace train {
 
 /// What the FLOPs of a decoder-only transformer depend on.
 struct ModelSize {
-  std::int64_t parameters = 0;  ///< that multiply activations: all but position embeddings
+  std::int64_t parameters = 0;  ///< that multiply activations, see GptConfig
   std::int64_t layers = 0;
   std::int64_t width = 0;    ///< heads × head size
   std::int64_t context = 0;  ///< tokens of a sequence

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace train {
 namespace {
@@ -17,10 +18,10 @@ std::string json_number(double value) {
   return std::isfinite(narrow) ? fmt::format("{}", narrow) : fmt::format("{}", value);
 }
 
-/// Where the file's last whole line ends. Looks back through at most one torn line.
-std::uint64_t end_of_last_line(const File& file) {
+/// Where the last whole line before `end` ends.
+std::uint64_t end_of_line_before(const File& file, std::uint64_t end) {
   std::array<std::byte, 4096> block;
-  for (std::uint64_t end = file.size(); end > 0;) {
+  while (end > 0) {
     const std::uint64_t begin = end > block.size() ? end - block.size() : 0;
     file.read_at(begin, std::span(block).first(end - begin));
     for (; end > begin; --end) {
@@ -30,14 +31,40 @@ std::uint64_t end_of_last_line(const File& file) {
   return 0;
 }
 
-File open(const std::filesystem::path& path, JsonlSink::Existing existing) {
-  create_parent_directories(path);
-  if (existing == JsonlSink::Existing::truncate) return {path, File::Mode::truncate};
-  File file(path, File::Mode::append);
-  // Pipes and devices have no end to mend.
+/// The step of a line; nothing where it is not a line of ours.
+std::optional<std::int64_t> step_of(const File& file, std::uint64_t begin, std::uint64_t end) {
+  std::string line(end - begin, '\0');
+  file.read_at(begin, std::as_writable_bytes(std::span(line)));
+  const auto json = nlohmann::json::parse(line, nullptr, false);
+  if (!json.is_object() || !json.contains("step")) return std::nullopt;
+  const auto& step = json["step"];
+  return step.is_number_integer() ? std::optional(step.get<std::int64_t>()) : std::nullopt;
+}
+
+/// Where a run goes on that was resumed behind this step.
+std::uint64_t end_of_step(const File& file, std::int64_t step) {
+  std::uint64_t end = end_of_line_before(file, file.size());
+  while (end > 0) {
+    const std::uint64_t begin = end_of_line_before(file, end - 1);
+    const auto found = step_of(file, begin, end);
+    if (!found || *found <= step) break;
+    end = begin;
+  }
+  return end;
+}
+
+// Pipes and devices have no end to mend.
+bool is_regular(const std::filesystem::path& path) {
   std::error_code none;
-  if (std::filesystem::is_regular_file(path, none)) {
-    const std::uint64_t end = end_of_last_line(File(path, File::Mode::read));
+  return std::filesystem::is_regular_file(path, none);
+}
+
+File open(const std::filesystem::path& path, std::optional<std::int64_t> resumed_at) {
+  create_parent_directories(path);
+  if (!resumed_at) return {path, File::Mode::truncate};
+  File file(path, File::Mode::append);
+  if (is_regular(path)) {
+    const std::uint64_t end = end_of_step(File(path, File::Mode::read), *resumed_at);
     if (end != file.size()) file.resize(end);
   }
   return file;
@@ -69,11 +96,11 @@ std::string to_json(const StepRecord& record) {
   return line;
 }
 
-JsonlSink::JsonlSink(const std::filesystem::path& path, Existing existing)
-    : file_(open(path, existing)) {}
+JsonlSink::JsonlSink(const std::filesystem::path& path, std::optional<std::int64_t> resumed_at)
+    : file_(open(path, resumed_at)) {}
 
 void JsonlSink::write(const StepRecord& record) {
-  file_.write(to_json(record) + '\n');
+  file_.write_whole(to_json(record) + '\n');
 }
 
 }  // namespace train

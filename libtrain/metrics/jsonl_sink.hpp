@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "libtrain/checkpoint/file.hpp"
@@ -17,14 +18,14 @@ std::string to_json(const StepRecord& record);
 /// A file with one JSON object per step, whole on disk (for other processes) after each write().
 class JsonlSink final : public MetricsSink {
  public:
-  enum class Existing : std::uint8_t {
-    truncate,  ///< a new run: what the file held is dropped
-    append,    ///< a resumed run: lines are added; a torn last line (a killed run) is dropped
-  };
+  /// A new run empties the file. One that is resumed behind a step goes on behind that step's line:
+  /// lines of later steps, which will be trained again, are dropped, and so is one that a kill
+  /// tore. Makes missing directories. Throws Error with path and errno if the file cannot be
+  /// written.
+  explicit JsonlSink(const std::filesystem::path& path,
+                     std::optional<std::int64_t> resumed_at = {});
 
-  /// Makes missing directories. Throws Error with path and errno if the file cannot be written.
-  JsonlSink(const std::filesystem::path& path, Existing existing);
-
+  /// A line that the disk did not take whole is taken back.
   void write(const StepRecord& record) override;
 
  private:

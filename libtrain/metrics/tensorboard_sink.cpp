@@ -47,6 +47,13 @@ std::string event_at(double wall_time_s) {
   return event;
 }
 
+std::string event_at(double wall_time_s, std::int64_t step) {
+  std::string event = event_at(wall_time_s);
+  append_key(event, 2, Wire::varint);
+  append_varint(event, static_cast<std::uint64_t>(step));
+  return event;
+}
+
 void append_scalar(std::string& summary, std::string_view tag, double scalar) {
   std::string value;
   append_bytes(value, 1, tag);
@@ -73,6 +80,16 @@ double wall_time_s() {
   return std::chrono::duration<double>(now).count();
 }
 
+// A SessionLog that says START: readers drop what earlier files have from this step on.
+std::string session_start(std::int64_t step) {
+  std::string log;
+  append_key(log, 1, Wire::varint);
+  append_varint(log, 1);
+  std::string event = event_at(wall_time_s(), step);
+  append_bytes(event, 7, log);
+  return event;
+}
+
 std::filesystem::path file_name() {
   std::array<char, 256> host{};
   // A host without a name is no reason to stop: the process id and the time tell files apart.
@@ -83,14 +100,16 @@ std::filesystem::path file_name() {
 
 }  // namespace
 
-TensorBoardSink::TensorBoardSink(const std::filesystem::path& directory) {
+TensorBoardSink::TensorBoardSink(const std::filesystem::path& directory,
+                                 std::optional<std::int64_t> resumed_at) {
   const std::filesystem::path path = directory / file_name();
   create_parent_directories(path);
   // Appending keeps both runs where one process opens two within a second.
   file_ = File(path, File::Mode::append);
   std::string event = event_at(wall_time_s());
   append_bytes(event, 3, "brain.Event:2");
-  file_.write(framed(event));
+  file_.write_whole(framed(event));
+  if (resumed_at) file_.write_whole(framed(session_start(*resumed_at + 1)));
 }
 
 void TensorBoardSink::write(const StepRecord& record) {
@@ -107,11 +126,9 @@ void TensorBoardSink::write(const StepRecord& record) {
   append_scalar(summary, "wide_bytes_sent", static_cast<double>(record.wide_bytes_sent));
   append_scalar(summary, "wide_bytes_received", static_cast<double>(record.wide_bytes_received));
 
-  std::string event = event_at(wall_time_s());
-  append_key(event, 2, Wire::varint);
-  append_varint(event, static_cast<std::uint64_t>(record.step));
+  std::string event = event_at(wall_time_s(), record.step);
   append_bytes(event, 5, summary);
-  file_.write(framed(event));
+  file_.write_whole(framed(event));
 }
 
 }  // namespace train

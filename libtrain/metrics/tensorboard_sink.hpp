@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include "libtrain/checkpoint/file.hpp"
 #include "libtrain/metrics/sink.hpp"
@@ -12,8 +14,11 @@ namespace train {
 /// Format: TFRecord frames around tensorflow.Event protobufs (tensorflow/core/util/event.proto).
 class TensorBoardSink final : public MetricsSink {
  public:
-  /// Makes the directory. Throws Error with path and errno if no file can be made there.
-  explicit TensorBoardSink(const std::filesystem::path& directory);
+  /// Makes the directory. A run that is resumed behind a step has TensorBoard forget the later
+  /// ones, which will be trained again. Throws Error with path and errno if no file can be made
+  /// there.
+  explicit TensorBoardSink(const std::filesystem::path& directory,
+                           std::optional<std::int64_t> resumed_at = {});
 
   void write(const StepRecord& record) override;
   const std::filesystem::path& path() const { return file_.path(); }

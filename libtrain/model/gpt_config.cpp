@@ -98,6 +98,12 @@ std::int64_t GptConfig::parameter_count() const {
   return count;
 }
 
+std::int64_t GptConfig::multiplied_parameter_count() const {
+  const std::int64_t positions_looked_up = positions == Positions::learned ? context * width : 0;
+  const std::int64_t tokens_looked_up = tied_head ? 0 : vocabulary * width;
+  return parameter_count() - positions_looked_up - tokens_looked_up;
+}
+
 std::string GptConfig::to_json() const {
   nlohmann::ordered_json json;
   visit_fields(*this, [&]<typename T>(const char* name, const T& value) {

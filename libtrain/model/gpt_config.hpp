@@ -36,6 +36,9 @@ struct GptConfig {
   void validate() const;
   /// Values in all parameters, the tied head once.
   std::int64_t parameter_count() const;
+  /// Of these, those that multiply activations: not what is only looked up, which is positions, and
+  /// the embedding where the head is not tied to it.
+  std::int64_t multiplied_parameter_count() const;
 
   std::string to_json() const;
   static GptConfig from_json(std::string_view text);

@@ -5,10 +5,12 @@
 
 #include <fmt/format.h>
 
+#include "libtrain/agreement.hpp"
+
 namespace train {
 namespace {
 
-OptimizerOptions checked(OptimizerOptions options, DataType type) {
+OptimizerOptions checked(const OptimizerOptions& options, DataType type) {
   if (options.gradient_type == DataType::bf16 && type != DataType::bf16) {
     throw Error(
         fmt::format("--grad-dtype bf16 needs --dtype bf16: the model is {}", name_of(type)));
@@ -17,6 +19,26 @@ OptimizerOptions checked(OptimizerOptions options, DataType type) {
     throw Error(fmt::format("{} resident elements: the smallest is 0", options.resident_elements));
   }
   return options;
+}
+
+// Ranks that differ in these would train different models, or wait for each other in vain.
+void require_same_training(const Gpt& model, Communicator& ranks, const AdamW& config,
+                           const OptimizerOptions& options) {
+  require_same(
+      ranks,
+      std::vector<std::string>{
+          fmt::format("model {}", model.config().to_json()),
+          fmt::format("dtype {}", name_of(model.options().type)),
+          fmt::format("seed {}", model.options().seed),
+          fmt::format("recomputation of kind {}", static_cast<int>(model.options().recompute)),
+          fmt::format("ZeRO stage {}", static_cast<int>(options.zero)),
+          fmt::format("buckets of {} bytes", options.bucket_bytes),
+          fmt::format("gradients in {}", name_of(options.gradient_type)),
+          fmt::format("{} resident elements", options.resident_elements),
+          fmt::format("AdamW with lr {}", config.lr), fmt::format("beta1 {}", config.beta1),
+          fmt::format("beta2 {}", config.beta2), fmt::format("eps {}", config.eps),
+          fmt::format("weight decay {}", config.weight_decay),
+          fmt::format("clipping at {}", config.clip_norm)});
 }
 
 Tensor flat(Device& device, std::int64_t elements, DataType type) {
@@ -29,7 +51,8 @@ ShardedOptimizer::ShardedOptimizer(Gpt& model, const Grid& grid, AdamW config, O
     : model_(model),
       grid_(grid),
       config_((config.validate(), config)),
-      options_(checked(options, model.options().type)),
+      options_((require_same_training(model, grid.world(), config, options),
+                checked(options, model.options().type))),
       buckets_(make_buckets(groups(), grid.tensor().rank(), bucket_options())),
       values_(buckets_, grid.data(), model.device()),
       reducer_(buckets_, options_.zero, grid.data(), model.device(), options_.gradient_type),

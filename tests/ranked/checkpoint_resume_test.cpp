@@ -223,8 +223,11 @@ TEST_CASE("a job's checkpoints are of its exchanges, and hold the outer state") 
       std::iota(values.begin(), values.end(), static_cast<float>(world.rank() * lane + step));
       return std::vector{tensor};
     };
+    const auto place_at = [](std::int64_t at) {
+      return DataPlace{static_cast<std::uint64_t>(at * 12), static_cast<std::uint64_t>(at * 96)};
+    };
     const JobState job{.step = [&] { return step; },
-                       .sequences = [&] { return static_cast<std::uint64_t>(step * 12); },
+                       .place = [&] { return place_at(step); },
                        .tensors = outer,
                        .describe = [&] { return "{\"round\":" + std::to_string(step) + "}"; },
                        .resume =
@@ -244,14 +247,14 @@ TEST_CASE("a job's checkpoints are of its exchanges, and hold the outer state") 
     // Nothing is due at 1, nothing is new the second time at 2 or at the end.
     for (const std::int64_t at : {1, 2, 2, 4}) {
       step = at;
-      checkpoints.after_step(0, false);
+      checkpoints.after_step({}, false);
       checkpoints.before_update();
     }
-    checkpoints.after_step(0, true);
+    checkpoints.after_step({}, true);
     checkpoints.finish();
     CHECK(store.newest_first().size() == 2);
     step = 0;
-    CHECK(checkpoints.resume({}) == 48u);
+    CHECK(checkpoints.resume({}) == place_at(4));
     CHECK(optimizer.steps_done() == 4);
     REQUIRE(!loaded.empty());
     for (std::size_t i = 0; i < loaded.size(); ++i) {

@@ -46,6 +46,24 @@ TEST_CASE("50 steps of Llama with dropout have one rank's losses") {
   });
 }
 
+// 11 rows over 2, 3 and 4 ranks, in passes of at most 2; then more ranks than rows.
+TEST_CASE("batches that do not divide by the ranks have one rank's losses") {
+  ranked([](Communicator& world) {
+    Run run = training::run_of(training::tiny_llama(), 50, 11);
+    run.config.dropout = 0.1f;
+    const Outcome alone = train_alone(world, run);
+    run.trainer.micro_batch = 2;
+    const Outcome together = training::train_on(world, run);
+    Run small = training::run_of(training::tiny_gpt2(), 10, 2);
+    const Outcome few = train_alone(world, small);
+    const Outcome many = training::train_on(world, small);
+    if (world.rank() != 0) return;
+    CHECK(training::largest_relative_difference(alone, together) < 1e-5);
+    CHECK(together.records.back().tokens == alone.records.back().tokens);
+    CHECK(training::largest_relative_difference(few, many) < 1e-5);
+  });
+}
+
 TEST_CASE("gradients that add up over passes are those of one pass") {
   ranked([](Communicator& world) {
     Run run = training::run_of(training::tiny_gpt2(), 20, 24);

@@ -65,6 +65,7 @@ struct Run {
       .bucket_bytes = 4096, .resident_elements = 20};  // several buckets even for tiny models
   train::Recompute recompute = train::Recompute::none;
   int threads = 1;
+  std::uint64_t data_tokens = 4000;
   std::function<std::unique_ptr<train::Device>()> device;  // the CPU's with `threads` otherwise
 };
 
@@ -106,7 +107,7 @@ inline Outcome train_on(train::Communicator& world, const Run& run) {
   train::parallelize(model, grid,
                      run.plan ? *run.plan : train::megatron_plan(run.sequence_parallel));
   train::ShardedOptimizer optimizer(model, grid, run.adamw, run.optimizer);
-  train::TokenDataset data(std::make_shared<PatternSource>(4000, run.config.vocabulary),
+  train::TokenDataset data(std::make_shared<PatternSource>(run.data_tokens, run.config.vocabulary),
                            {.validation_fraction = 0.1});
   train::Trainer trainer(grid, model, optimizer, data, run.trainer);
   Outcome outcome;

@@ -57,6 +57,40 @@ Tokens begins_of(const TokenDataset& data, std::uint64_t first, std::size_t coun
 
 }  // namespace
 
+TEST_CASE("data of another length, cut or content have another identity") {
+  const auto identity = [](std::vector<std::int32_t> tokens, std::size_t context) {
+    class Source final : public TokenSource {
+     public:
+      explicit Source(Tokens tokens) : tokens_(std::move(tokens)) {}
+      std::uint64_t size() const override { return tokens_.size(); }
+      std::int32_t vocabulary_bound() const override { return 1000; }
+      void read(std::uint64_t begin, std::span<std::int32_t> out) const override {
+        std::copy_n(tokens_.begin() + static_cast<std::ptrdiff_t>(begin), out.size(), out.begin());
+      }
+      std::string name() const override { return "'tokens'"; }
+      std::string place(std::uint64_t) const override { return "'tokens'"; }
+
+     private:
+      Tokens tokens_;
+    };
+    return TokenDataset(std::make_shared<Source>(std::move(tokens)), {.context = context})
+        .identity();
+  };
+  for (const std::size_t size : {20u, 64u, 5000u}) {
+    CAPTURE(size);
+    const Tokens tokens(size, 7);
+    Tokens longer = tokens, first = tokens, last = tokens;
+    longer.push_back(7);
+    first.front() = last.back() = 8;
+    const std::string own = identity(tokens, 8);
+    CHECK(own == identity(tokens, 8));
+    CHECK(own != identity(tokens, 9));
+    CHECK(own != identity(longer, 8));
+    CHECK(own != identity(first, 8));
+    CHECK(own != identity(last, 8));
+  }
+}
+
 TEST_CASE("an epoch's samples are its windows, each once, without overlap") {
   for (const auto& [tokens, context] : std::vector<std::pair<int, int>>{{1000, 10},
                                                                         {1001, 10},

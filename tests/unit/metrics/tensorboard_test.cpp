@@ -125,6 +125,17 @@ TEST_CASE("Event files read back by an independent decoder") {
   CHECK(scalars_of(second).at("val_loss") == 3.0f);
 }
 
+TEST_CASE("A resumed run says from which step on earlier files do not count") {
+  const train::test::ScratchDirectory scratch;
+  train::TensorBoardSink sink(scratch.path(), 40);
+  const auto records = records_of(train::test::read_file(sink.path()));
+  REQUIRE(records.size() == 2);
+  const Message start(records[1]);
+  CHECK(start.numbers.find(2)->second == 41);
+  // tensorflow.SessionLog: status = START.
+  CHECK(Message(start.strings.find(7)->second).numbers.find(1)->second == 1);
+}
+
 TEST_CASE("A directory that cannot be made is refused with its name") {
   const train::test::ScratchDirectory scratch;
   train::test::write_file(scratch / "file", "");

@@ -5,6 +5,15 @@
 
 using namespace train;
 
+TEST_CASE("what is only looked up multiplies nothing") {
+  const GptConfig gpt2 = parse_model("gpt2-124m");
+  CHECK(gpt2.multiplied_parameter_count() == gpt2.parameter_count() - 1024 * 768);
+  // Llama's head is a matrix of its own in the larger model, and the embedding in the smaller.
+  const GptConfig untied = parse_model("llama-8b"), tied = parse_model("llama-1b");
+  CHECK(untied.multiplied_parameter_count() == untied.parameter_count() - 128'256 * 4096);
+  CHECK(tied.multiplied_parameter_count() == tied.parameter_count());
+}
+
 TEST_CASE("named models have the published counts of parameters") {
   CHECK(parse_model("gpt2-124m").parameter_count() == 124'439'808);
   CHECK(parse_model("gpt2-350m").parameter_count() == 354'823'168);

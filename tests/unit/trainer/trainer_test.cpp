@@ -51,6 +51,28 @@ TEST_CASE("a run that stops early follows the schedule of all its steps") {
   });
 }
 
+TEST_CASE("a signal on one rank ends all behind the same step, without evaluation") {
+  local::run(3, [](Communicator& world) {
+    const training::Run run = training::run_of(training::tiny_gpt2(), 20, 6);
+    const Grid grid(world, {}, make_cpu_device(1));
+    Gpt model(run.config, grid.device());
+    ShardedOptimizer optimizer(model, grid, run.adamw);
+    TokenDataset data(std::make_shared<training::PatternSource>(4000, run.config.vocabulary),
+                      {.validation_fraction = 0.1});
+    Trainer trainer(grid, model, optimizer, data, run.trainer);
+    int asked = 0;
+    trainer.stop_when([&] { return ++asked == 4 && world.rank() == 1; });
+    std::vector<StepRecord> records;
+    if (grid.rank() == 0) trainer.add_sink(std::make_unique<training::CollectingSink>(records));
+    trainer.run();
+    CHECK(trainer.stopped());
+    CHECK(optimizer.steps_done() == 4);
+    if (grid.rank() != 0) return;
+    REQUIRE(records.size() == 4);
+    CHECK_FALSE(records.back().val_loss.has_value());
+  });
+}
+
 TEST_CASE("evaluation happens when it is due, on as many sequences as asked") {
   local::run(1, [](Communicator& world) {
     training::Run run = training::run_of(training::tiny_gpt2(), 7, 4);
@@ -85,6 +107,24 @@ TEST_CASE("when all fail, all know it") {
     CHECK(verdict.everybody_failed);
     CHECK(verdict.print == (world.rank() == 0));
     world.barrier().wait();
+  });
+}
+
+TEST_CASE("ranks that were given different options or data say so before they train") {
+  local::run(3, [](Communicator& world) {
+    const auto refused = [&](const char* name, const auto& change) {
+      INFO(name);
+      training::Run run = training::run_of(training::tiny_gpt2(), 3, 6);
+      if (world.rank() == 2) change(run);
+      CHECK_THROWS_WITH_AS(training::train_on(world, run), doctest::Contains(name), Error);
+    };
+    refused("rank 2 has AdamW with lr 0.5, rank 0 has AdamW with lr 0.01",
+            [](training::Run& run) { run.adamw.lr = 0.5f; });
+    refused("rank 2 has a batch of 9, rank 0 has a batch of 6",
+            [](training::Run& run) { run.trainer.batch = 9; });
+    refused("rank 2 has model", [](training::Run& run) { run.config.layers = 3; });
+    refused("rank 2 has 4 steps", [](training::Run& run) { run.trainer.steps = 4; });
+    refused("rank 2 has data of", [](training::Run& run) { run.data_tokens = 3999; });
   });
 }
 
