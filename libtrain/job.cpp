@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -18,6 +19,18 @@ void pretend_own_node(int rank_on_node) {
   char host[256] = {};
   gethostname(host, sizeof host - 1);
   setenv("NCCL_HOSTID", fmt::format("{}-{}", host, rank_on_node).c_str(), /*replace=*/0);
+}
+
+// A stderr that is full or gone must not hide the exit status.
+void print_error(const std::string& message) {
+  const std::string line = fmt::format("error: {}\n", message);
+  static_cast<void>(std::fwrite(line.data(), 1, line.size(), stderr));
+  std::fflush(stderr);
+}
+
+std::string said_of(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) == nullptr) return error.what();
+  return "out of memory: this machine has less than the model, the batch or the data ask for";
 }
 
 }  // namespace
@@ -59,11 +72,11 @@ Grid Job::grid(const GridOptions& options) const {
 }
 
 int Job::fail(const std::exception& error) {
-  const ErrorReport::Verdict verdict = errors_->agree(error.what());
+  const std::string message = said_of(error);
+  const ErrorReport::Verdict verdict = errors_->agree(message);
   if (verdict.print) {
     const std::string where = size() > 1 ? fmt::format(" (rank {} of {})", rank(), size()) : "";
-    fmt::print(stderr, "error: {}{}\n", error.what(), where);
-    std::fflush(stderr);
+    print_error(message + where);
   }
   std::fflush(stdout);
   if (!verdict.everybody_failed) mpi_->abort(1);
@@ -75,7 +88,7 @@ int run(int argc, char** argv, const std::function<int(Job&)>& program) {
   try {
     job = std::make_unique<Job>(argc, argv);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
+    print_error(said_of(error));
     return 1;
   }
   try {

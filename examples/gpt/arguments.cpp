@@ -1,19 +1,93 @@
 #include "examples/gpt/arguments.hpp"
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <numeric>
+#include <vector>
 
 #include <fmt/format.h>
 
+namespace {
+
+// Insertions, removals and replacements that turn one into the other (Levenshtein).
+std::size_t edits_between(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
+    }
+  }
+  return row.back();
+}
+
+// The flag that was meant, if one is close: a few letters off, or longer.
+std::string nearest_flag(const CLI::App& app, const std::string& flag) {
+  constexpr std::size_t close = 2;
+  std::string nearest;
+  std::size_t fewest = close + 1;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      const std::string known = "--" + name;
+      if (flag.size() < 4 || !known.starts_with(flag.substr(0, 3))) continue;
+      const std::size_t edits = known.starts_with(flag) ? 1 : edits_between(flag, known);
+      if (edits < fewest) {
+        nearest = known;
+        fewest = edits;
+      }
+    }
+  }
+  return nearest;
+}
+
+// What is no flag of the program's, in words; "" when all are. A value behind one is its flag's.
+std::string unknown_among(const CLI::App& app, const std::vector<std::string>& extras) {
+  if (extras.empty()) return "";
+  const auto flag =
+      std::ranges::find_if(extras, [](const auto& extra) { return extra.starts_with("-"); });
+  if (flag == extras.end()) return fmt::format("{}: not expected here", extras.front());
+  const std::string name = flag->substr(0, flag->find('='));
+  const std::string nearest = nearest_flag(app, name);
+  return nearest.empty() ? fmt::format("{}: no such flag", name)
+                         : fmt::format("{}: no such flag; did you mean {}?", name, nearest);
+}
+
+}  // namespace
+
 std::optional<int> parse_arguments(CLI::App& app, const train::Job& job) {
+  app.allow_extras();
+  const auto refuse = [&](const std::string& why) {
+    throw train::Error(fmt::format("{} ({} --help lists the flags)", why, app.get_name()));
+  };
   try {
     app.parse(job.argc(), job.argv());
+    const std::string unknown = unknown_among(app, app.remaining());
+    if (!unknown.empty()) refuse(unknown);
     return std::nullopt;
   } catch (const CLI::CallForHelp&) {
     if (job.is_root()) fmt::print("{}", app.help());
     return 0;
   } catch (const CLI::ParseError& error) {
-    throw train::Error(fmt::format("{} ({} --help lists the flags)", error.what(), app.get_name()));
+    // A flag that is missing may be there under a wrong name.
+    const std::string unknown = unknown_among(app, app.remaining());
+    refuse(unknown.empty() ? error.what() : unknown);
   }
+  return std::nullopt;
+}
+
+CLI::Validator at_least(std::int64_t least) {
+  return {[least](std::string& text) -> std::string {
+            char* end = nullptr;
+            const double value = std::strtod(text.c_str(), &end);
+            // What is no number is refused by who reads it.
+            if (end == text.c_str() || value >= static_cast<double>(least)) return "";
+            return fmt::format("{} is too small; it must be at least {}", text, least);
+          },
+          ""};
 }
 
 train::DataType parse_dtype(const std::string& name, const char* flag) {

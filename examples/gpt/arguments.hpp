@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -10,6 +11,9 @@
 /// Parses the job's command line, and throws train::Error that names the flag when it is wrong.
 /// Returns the exit status when nothing is left to do: rank 0 has printed the help.
 std::optional<int> parse_arguments(CLI::App& app, const train::Job& job);
+
+/// Refuses values below `least`.
+CLI::Validator at_least(std::int64_t least);
 
 /// f32 or bf16; the message names the flag.
 train::DataType parse_dtype(const std::string& name, const char* flag = "--dtype");

@@ -23,7 +23,15 @@ std::string describe(const train::SaveEvent& event) {
   train::unreachable("unknown SaveEvent::Kind");
 }
 
-}  // namespace
+std::string goes_on(const TrainArguments& arguments, std::int64_t step) {
+  const auto& trainer = arguments.trainer;
+  const std::int64_t last = trainer.stop_at > 0 ? trainer.stop_at : trainer.steps;
+  std::string line = fmt::format("goes on after step {} of {}", step, arguments.checkpoint);
+  if (!arguments.init.empty()) line += fmt::format("; --init {} is not read", arguments.init);
+  if (step < last || arguments.in_job()) return line;
+  return line + fmt::format(": nothing to train, {} ends at step {}",
+                            trainer.stop_at > 0 ? "--stop-at" : "--steps", last);
+}
 
 // Where a job is in its data: what it has begun with, and what it has trained.
 train::DataPlace place_of(const train::Rounds& rounds, std::int64_t context) {
@@ -31,6 +39,20 @@ train::DataPlace place_of(const train::Rounds& rounds, std::int64_t context) {
   const std::uint64_t trained = position.next - position.holes.size();
   return {position.next, trained * static_cast<std::uint64_t>(context)};
 }
+
+// Where a run that was loaded goes on in these data.
+train::DataPlace place_in(const std::string& data, const train::RunState& run,
+                          const TrainArguments& arguments) {
+  if (run.data == data) return run.place;
+  if (arguments.new_data) return {0, run.place.tokens};
+  throw train::Error(fmt::format(
+      "the run in {} reads {}, but --data and the flags beside it are {}: its place in the order "
+      "of samples means nothing there. Give it the same data{}",
+      arguments.checkpoint, run.data, data,
+      arguments.in_job() ? "" : ", or add --new-data to go on at the beginning of these"));
+}
+
+}  // namespace
 
 std::unique_ptr<train::CheckpointStore> open_store(const TrainArguments& arguments) {
   if (arguments.checkpoint.empty()) return nullptr;
@@ -52,21 +74,7 @@ std::optional<train::RunState> find_run(const train::CheckpointStore* store,
                     "another --checkpoint",
                     arguments.checkpoint));
   }
-  if (run && !arguments.init.empty()) {
-    throw train::Error(fmt::format("--init {} and the run in {} exclude each other", arguments.init,
-                                   arguments.checkpoint));
-  }
   return run;
-}
-
-void require_same_data(const train::RunState& run, const train::TokenDataset& data,
-                       const TrainArguments& arguments) {
-  if (arguments.new_data || run.data == data.identity()) return;
-  throw train::Error(fmt::format(
-      "the run in {} reads {}, but --data and the flags beside it are {}: its place in the order "
-      "of samples means nothing there. Give it the same data{}",
-      arguments.checkpoint, run.data, data.identity(),
-      arguments.in_job() ? "" : ", or add --new-data to go on at the beginning of these"));
 }
 
 void go_on_with(const train::RunState& run, TrainArguments& arguments) {
@@ -80,22 +88,23 @@ void go_on_with(const train::RunState& run, TrainArguments& arguments) {
   if (!arguments.dropout_given) arguments.dropout = run.config.dropout;
 }
 
-train::CheckpointSaver::OnEvent checkpoint_log(const TrainArguments& arguments, int rank) {
-  return [rank, quiet = arguments.progress == "none"](const train::SaveEvent& event) {
+train::CheckpointSaver::OnEvent checkpoint_log(const TrainArguments& arguments, int rank,
+                                               const Say& say) {
+  return [rank, say, quiet = arguments.progress == "none"](const train::SaveEvent& event) {
     using Kind = train::SaveEvent::Kind;
     const bool bad = event.kind == Kind::failed || event.kind == Kind::warning;
-    if (rank == 0 && (bad || !quiet)) log_line(describe(event));
+    if (rank == 0 && (bad || !quiet)) say(describe(event));
   };
 }
 
 std::unique_ptr<train::TrainingCheckpoints> attach_checkpoints(
     const TrainArguments& arguments, train::CheckpointStore* store, const train::Grid& grid,
-    train::ShardedOptimizer& optimizer, train::RunState run, train::Rounds* rounds,
-    train::Trainer& trainer, bool resume) {
+    train::ShardedOptimizer& optimizer, const train::RunState& run, train::Rounds* rounds,
+    train::Trainer& trainer, const Say& say) {
   if (store == nullptr) return nullptr;
   auto checkpoints = std::make_unique<train::TrainingCheckpoints>(
-      *store, grid.world(), optimizer, std::move(run), arguments.save_every,
-      checkpoint_log(arguments, grid.rank()));
+      *store, grid.world(), optimizer, run, arguments.save_every,
+      checkpoint_log(arguments, grid.rank(), say));
   if (rounds != nullptr) {
     checkpoints->set_job(
         {.step = [rounds] { return rounds->steps_committed(); },
@@ -105,15 +114,13 @@ std::unique_ptr<train::TrainingCheckpoints> attach_checkpoints(
          .resume = [rounds](const std::string& described,
                             auto tensors) { rounds->resume(described, tensors); }});
   }
-  if (resume) {
-    auto place = checkpoints->resume([](const std::string& what) { log_line("warning: " + what); });
-    if (place && arguments.new_data) place->sequences = 0;
-    if (place) trainer.resume_at(*place);
-    if (grid.rank() == 0 && arguments.progress != "none") {
-      log_line(
-          fmt::format("goes on after step {} of {}", optimizer.steps_done(), arguments.checkpoint));
-    }
-  }
   trainer.set_checkpoints(*checkpoints);
+  if (!arguments.resume) return checkpoints;
+  const auto loaded = checkpoints->resume([&](const auto& what) { say("warning: " + what); });
+  if (!loaded) return checkpoints;
+  trainer.resume_at(place_in(run.data, *loaded, arguments));
+  if (grid.rank() == 0 && arguments.progress != "none") {
+    say(goes_on(arguments, optimizer.steps_done()));
+  }
   return checkpoints;
 }

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "examples/gpt/log.hpp"
 #include "examples/gpt/train_arguments.hpp"
 
 /// What train_gpt does with checkpoints: nothing without --checkpoint.
@@ -20,16 +21,14 @@ std::optional<train::RunState> find_run(const train::CheckpointStore* store,
 /// names another.
 void go_on_with(const train::RunState& run, TrainArguments& arguments);
 
-/// Throws Error when the data are not those that the run has read, unless --new-data says so.
-void require_same_data(const train::RunState& run, const train::TokenDataset& data,
-                       const TrainArguments& arguments);
-
 /// Prints events on rank 0.
-train::CheckpointSaver::OnEvent checkpoint_log(const TrainArguments& arguments, int rank);
+train::CheckpointSaver::OnEvent checkpoint_log(const TrainArguments& arguments, int rank,
+                                               const Say& say);
 
-/// Loads the run, if there is one, and has the trainer save. Collective. Returns nullptr without a
+/// Has the trainer save `run`, and with --resume loads what the store has of it. Throws Error when
+/// that run has read other data, unless --new-data says so. Collective. Returns nullptr without a
 /// store.
 std::unique_ptr<train::TrainingCheckpoints> attach_checkpoints(
     const TrainArguments& arguments, train::CheckpointStore* store, const train::Grid& grid,
-    train::ShardedOptimizer& optimizer, train::RunState run, train::Rounds* rounds,
-    train::Trainer& trainer, bool resume);
+    train::ShardedOptimizer& optimizer, const train::RunState& run, train::Rounds* rounds,
+    train::Trainer& trainer, const Say& say);

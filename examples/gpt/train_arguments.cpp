@@ -24,7 +24,8 @@ void add_data_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--val-data", arguments.validation_data, "Held-out data of their own")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--val-fraction", arguments.validation_fraction,
-                 "Share of the data's end that is held out [0.1 of text, none of shards]");
+                 "Share of the data's end that is held out [0.1 of text, none of shards]")
+      ->check(at_least(0));
   app.add_option("--tokenizer", arguments.tokenizer,
                  "bytes | chars | gpt2:FILE | hf:tokenizer.json [bytes]");
 }
@@ -35,8 +36,10 @@ void add_model_flags(CLI::App& app, TrainArguments& arguments) {
                              "llama,layers=4,heads=4,kv_heads=2,width=128",
                              fmt::join(train::model_names(), " | ")))
       ->capture_default_str();
-  app.add_option("--context", arguments.context, "Tokens in a sequence [the model's]");
-  app.add_option("--vocab", arguments.vocabulary, "Vocabulary [the tokenizer's, or the model's]");
+  app.add_option("--context", arguments.context, "Tokens in a sequence [the model's]")
+      ->check(at_least(1));
+  app.add_option("--vocab", arguments.vocabulary, "Vocabulary [the tokenizer's, or the model's]")
+      ->check(at_least(1));
   app.add_option("--dropout", arguments.dropout, "On embeddings, attention and both branches")
       ->capture_default_str();
   app.add_option("--bias", arguments.bias, "Biases in linear layers and layer norms [true]");
@@ -45,6 +48,7 @@ void add_model_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--init", arguments.init,
                  "Start from the weights of this safetensors file, or checkpoint");
   app.add_option("--seed", arguments.seed, "Of weights, dropout and sample order")
+      ->check(at_least(0))
       ->capture_default_str();
 }
 
@@ -75,15 +79,17 @@ void add_parallel_flags(CLI::App& app, TrainArguments& arguments) {
                  "Threads of a rank [the node's cores / its ranks]");
   app.add_option("--bucket-mib", arguments.bucket_mib,
                  "Gradients reduced together, MiB [25, at most a tenth of all]")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   app.add_option("--timeout", arguments.timeout_s, "Seconds that ranks wait for each other")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
 }
 
 void add_training_flags(CLI::App& app, TrainArguments& arguments) {
   auto& trainer = arguments.trainer;
-  app.add_option("--steps", trainer.steps, "Of the whole schedule")->capture_default_str();
+  app.add_option("--steps", trainer.steps, "Of the whole schedule")
+      ->check(at_least(1))
+      ->capture_default_str();
   app.add_option("--stop-at", trainer.stop_at, "End after this step; the schedule stays");
   app.add_option("--batch", trainer.batch, "Sequences per step over all ranks")
       ->capture_default_str();
@@ -108,9 +114,11 @@ void add_training_flags(CLI::App& app, TrainArguments& arguments) {
 
 void add_output_flags(CLI::App& app, TrainArguments& arguments) {
   auto& trainer = arguments.trainer;
-  app.add_option("--eval-every", trainer.eval_every, "Steps between evaluations [at the end only]");
+  app.add_option("--eval-every", trainer.eval_every, "Steps between evaluations [at the end only]")
+      ->check(at_least(0));
   app.add_option("--eval-sequences", trainer.eval_sequences,
-                 "Held-out sequences of an evaluation [all]");
+                 "Held-out sequences of an evaluation [all]")
+      ->check(at_least(0));
   app.add_option("--metrics", arguments.metrics, "JSON lines, one per step");
   app.add_option("--tensorboard", arguments.tensorboard, "Directory for TensorBoard event files");
   app.add_flag("--report-memory", arguments.report_memory,
@@ -119,7 +127,7 @@ void add_output_flags(CLI::App& app, TrainArguments& arguments) {
                  "Write a timeline of every rank's computation and communication to this file, for "
                  "ui.perfetto.dev");
   app.add_option("--trace-steps", arguments.trace_steps, "Steps that the timeline shows")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   app.add_option("--progress", arguments.progress, "auto | live | plain | none")
       ->capture_default_str();
@@ -135,7 +143,7 @@ void add_checkpoint_flags(CLI::App& app, TrainArguments& arguments) {
   auto* checkpoint = add("--checkpoint", arguments.checkpoint,
                          "Directory for checkpoints; one is saved after the last step");
   add("--save-every", arguments.save_every, "Steps between checkpoints [after the last step only]")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->needs(checkpoint);
   auto* resume =
       app.add_flag("--resume", arguments.resume,
@@ -189,17 +197,18 @@ void add_job_flags(CLI::App& app, TrainArguments& arguments) {
       ->capture_default_str();
   add("--round-seconds", arguments.round_seconds,
       "End this cluster's inner steps of a round after this time [never]")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   add("--outer-lr", rounds.outer.lr, "Of Nesterov's momentum on rounds")->capture_default_str();
   add("--outer-momentum", rounds.outer.momentum, "The same")->capture_default_str();
   add("--streams", arguments.streams, "TLS streams of a link [by measurement]");
-  add("--bandwidth-kbit", job.bandwidth_kbit, "Of this cluster, to share out work [measured]");
+  add("--bandwidth-kbit", job.bandwidth_kbit, "Of this cluster, to share out work [measured]")
+      ->check(at_least(0));
   add("--leave-notice", arguments.leave_notice_s, "Seconds from SIGTERM to the end")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   add("--coordinator-timeout", arguments.coordinator_timeout_s,
       "Seconds to wait for a coordinator that is away")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
 }
 
@@ -244,6 +253,7 @@ std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& 
   arguments.seed_given = app.count("--seed") > 0;
   arguments.dropout_given = app.count("--dropout") > 0;
   arguments.model_given = app.count("--model") > 0;
+  arguments.bias_given = app.count("--bias") > 0;
 
   auto& schedule = arguments.trainer.schedule;
   schedule.kind = train::Schedule::parse_kind(arguments.schedule);

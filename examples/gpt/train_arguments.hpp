@@ -19,6 +19,7 @@ struct TrainArguments {
   bool dropout_given = false;
   bool model_given = false;
   bool bias = true;
+  bool bias_given = false;
   std::string dtype = "f32";
   std::uint64_t seed = 1;
   bool seed_given = false;

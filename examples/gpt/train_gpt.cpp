@@ -6,6 +6,7 @@
 //
 // Shows a line with step, loss, tokens/s and the time left; `--help` lists the flags.
 
+#include <filesystem>
 #include <limits>
 
 #include <fmt/format.h>
@@ -70,18 +71,27 @@ std::int64_t last_step_of(const train::ShardedOptimizer& optimizer, const train:
   return rounds == nullptr ? optimizer.steps_done() : std::numeric_limits<std::int64_t>::max();
 }
 
+// Progress on rank 0. Other lines go above it where it is one line that is rewritten.
+Say add_console(const TrainArguments& arguments, const train::Grid& grid, train::Trainer& trainer) {
+  if (grid.rank() != 0) return log_line;
+  train::ConsoleOptions options;
+  options.progress = train::progress_from(arguments.progress);
+  options.steps_total = arguments.trainer.steps;
+  auto console = std::make_unique<train::ConsoleSink>(options);
+  train::ConsoleSink* shown = console.get();
+  trainer.add_sink(std::move(console));
+  if (!shown->live()) return log_line;
+  return [shown](const std::string& line) { shown->print(line); };
+}
+
 // `resumed_at` is the step that a resumed run goes on behind.
-void add_sinks(const TrainArguments& arguments, const train::Grid& grid,
-               std::optional<std::int64_t> resumed_at, train::Trainer& trainer) {
+void add_metrics(const TrainArguments& arguments, const train::Grid& grid,
+                 std::optional<std::int64_t> resumed_at, const Say& say, train::Trainer& trainer) {
   if (grid.rank() != 0) return;
   const auto add = [&](std::unique_ptr<train::MetricsSink> sink) {
     trainer.add_sink(std::make_unique<train::PatientSink>(
-        std::move(sink), [](const std::string& what) { log_line("warning: " + what); }));
+        std::move(sink), [say](const std::string& what) { say("warning: " + what); }));
   };
-  train::ConsoleOptions console;
-  console.progress = train::progress_from(arguments.progress);
-  console.steps_total = arguments.trainer.steps;
-  trainer.add_sink(std::make_unique<train::ConsoleSink>(console));
   if (!arguments.metrics.empty()) {
     add(std::make_unique<train::JsonlSink>(arguments.metrics, resumed_at));
   }
@@ -92,20 +102,25 @@ void add_sinks(const TrainArguments& arguments, const train::Grid& grid,
 
 // A run must not find out at its end that its weights cannot be written.
 void check_writable(const std::string& path) {
-  if (!path.empty()) train::AtomicFile{path};
+  if (path.empty()) return;
+  std::error_code none;
+  if (std::filesystem::is_directory(path, none)) {
+    throw train::Error(fmt::format("--save-weights {}: is a directory; name a file in it", path));
+  }
+  train::AtomicFile{path};
 }
 
 // This cluster's part in a job of several; it lives as long as the trainer runs.
 std::unique_ptr<train::Rounds> join_job(const TrainArguments& arguments, const train::Grid& grid,
                                         train::ShardedOptimizer& optimizer,
                                         const train::TokenDataset& data,
-                                        const train::StopSignal& signal) {
+                                        const train::StopSignal& signal, const Say& say) {
   if (!arguments.in_job()) return nullptr;
   train::JobOptions job = arguments.job;
   job.agreement += fmt::format(" tokens {} {}", data.train_tokens(), data.validation_tokens());
   job.leaves = [&signal] { return signal.received(); };
-  job.on_log = [rank = grid.rank()](const std::string& line) {
-    log_line(fmt::format("rank {}: {}", rank, line));
+  job.on_log = [say, rank = grid.rank()](const std::string& line) {
+    say(fmt::format("rank {}: {}", rank, line));
   };
   return std::make_unique<train::Rounds>(grid, optimizer, arguments.rounds, std::move(job));
 }
@@ -113,20 +128,41 @@ std::unique_ptr<train::Rounds> join_job(const TrainArguments& arguments, const t
 void announce(const train::Job& job, const TrainArguments& arguments, const train::Gpt& model,
               const train::TokenDataset& data, const train::Device& device) {
   if (!job.is_root() || arguments.progress == "none") return;
-  fmt::print("model {}: {:.2f} M parameters, vocabulary {}, context {}, {}\n", arguments.model,
-             static_cast<double>(model.config().parameter_count()) / 1e6, model.config().vocabulary,
-             data.context(), arguments.dtype);
+  const train::GptConfig& config = model.config();
+  fmt::print(
+      "model: {:.2f} M parameters, {} layers of width {}, {} heads, vocabulary {}, context {}, "
+      "{}\n",
+      static_cast<double>(config.parameter_count()) / 1e6, config.layers, config.width,
+      config.heads, config.vocabulary, data.context(), arguments.dtype);
   fmt::print("data: {} tokens to train on, {} held out\n", data.train_tokens(),
              data.validation_tokens());
   fmt::print("{} on {}\n", job.size() == 1 ? "1 rank" : fmt::format("{} ranks, each", job.size()),
              device.ops().description());
   std::fflush(stdout);
+  if (data.validation_tokens() == 0 && arguments.trainer.eval_every > 0) {
+    log_line("warning: --eval-every: nothing is held out; give --val-data or more data");
+  }
 }
 
 std::shared_ptr<const train::Tokenizer> saved_tokenizer(const std::optional<StartingWeights>& start,
                                                         const std::optional<train::RunState>& run) {
   if (run) return run->tokenizer;
   return start ? start->tokenizer() : nullptr;
+}
+
+// --init brings its model; flags beside it may say what it is, but not change it.
+void require_same_model(const TrainArguments& arguments, const train::TokenDataset& data,
+                        const train::GptConfig& start) {
+  train::GptConfig said = arguments.model_given ? new_config(arguments, data) : start;
+  said.context = start.context;
+  said.dropout = start.dropout;
+  said.vocabulary = arguments.vocabulary != 0 ? arguments.vocabulary : start.vocabulary;
+  said.bias = arguments.bias_given ? arguments.bias : start.bias;
+  if (said == start) return;
+  throw train::Error(fmt::format(
+      "--init {} is another model than --model, --vocab and --bias say; leave them out. Its model: "
+      "{}",
+      arguments.init, start.to_json()));
 }
 
 train::GptConfig choose_config(const TrainArguments& arguments, const train::TokenDataset& data,
@@ -138,6 +174,7 @@ train::GptConfig choose_config(const TrainArguments& arguments, const train::Tok
   } else {
     config = start ? start->config() : new_config(arguments, data);
   }
+  if (start) require_same_model(arguments, data, start->config());
   config.dropout = arguments.dropout;
   if (!run) return config;
   train::GptConfig saved = run->config;
@@ -166,7 +203,7 @@ int train_gpt(train::Job& job) {
   const std::optional<train::RunState> run = find_run(store.get(), arguments, grid.world());
   if (run) go_on_with(*run, arguments);
   std::optional<StartingWeights> start;
-  if (!arguments.init.empty()) start.emplace(arguments.init);
+  if (!run && !arguments.init.empty()) start.emplace(arguments.init);
   train::TokenDataset data = open_dataset(arguments, saved_tokenizer(start, run));
   const train::GptConfig config = choose_config(arguments, data, start, run);
 
@@ -177,22 +214,23 @@ int train_gpt(train::Job& job) {
   if (start) start->load(model);
   train::ShardedOptimizer optimizer(model, grid, arguments.adamw, optimizer_options(arguments));
   train::Trainer trainer(grid, model, optimizer, data, arguments.trainer);
+  const Say say = add_console(arguments, grid, trainer);
   const train::StopSignal signal;
   trainer.stop_when([&signal] { return signal.received(); });
-  const auto rounds = join_job(arguments, grid, optimizer, data, signal);
+  const auto rounds = join_job(arguments, grid, optimizer, data, signal, say);
   const auto checkpoints = attach_checkpoints(arguments, store.get(), grid, optimizer,
                                               {.config = config,
                                                .tokenizer = data.tokenizer(),
                                                .seed = arguments.seed,
                                                .data = data.identity(),
                                                .more = {}},
-                                              rounds.get(), trainer, run.has_value());
-  if (run) require_same_data(*run, data, arguments);
+                                              rounds.get(), trainer, say);
   if (rounds) trainer.set_rounds(*rounds);
   if (job.is_root()) check_writable(arguments.save_weights);
   announce(job, arguments, model, data, grid.device());
-  add_sinks(arguments, grid,
-            run ? std::optional(last_step_of(optimizer, rounds.get())) : std::nullopt, trainer);
+  add_metrics(arguments, grid,
+              run ? std::optional(last_step_of(optimizer, rounds.get())) : std::nullopt, say,
+              trainer);
   if (!arguments.trace.empty()) {
     trainer.add_trace(std::make_unique<train::Trace>(grid.world(), arguments.trace),
                       arguments.trace_steps);

@@ -116,13 +116,14 @@ void File::write(std::string_view bytes) {
 }
 
 void File::write_whole(std::string_view bytes) {
-  const std::uint64_t before = size();
+  struct stat before = {};
+  const bool known = ::fstat(descriptor_, &before) == 0 && S_ISREG(before.st_mode);
   try {
     write(bytes);
   } catch (const Error&) {
     // Pipes and devices keep what they took.
-    if (::ftruncate(descriptor_, static_cast<off_t>(before)) == 0) {
-      ::lseek(descriptor_, static_cast<off_t>(before), SEEK_SET);
+    if (known && ::ftruncate(descriptor_, before.st_size) == 0) {
+      ::lseek(descriptor_, before.st_size, SEEK_SET);
     }
     throw;
   }

@@ -119,8 +119,15 @@ std::string checkpoint_name(std::int64_t step) {
 
 CheckpointStore::CheckpointStore(fs::path directory, StoreOptions options)
     : directory_(std::move(directory)), options_(options) {
-  if (options_.keep < 0)
+  if (options_.keep < 0) {
     throw Error(fmt::format("--keep {}: the least is 0, for all", options.keep));
+  }
+  std::error_code none;
+  if (fs::exists(directory_ / Manifest::file_name, none)) {
+    throw Error(
+        fmt::format("{} is one checkpoint; a run is known by the directory that holds it, {}",
+                    directory_.string(), fs::absolute(directory_).parent_path().string()));
+  }
   if (options_.keep_every < 0) {
     throw Error(fmt::format("--keep-every {}: the least is 0, for none", options.keep_every));
   }

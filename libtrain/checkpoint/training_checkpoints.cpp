@@ -38,13 +38,13 @@ TrainingCheckpoints::TrainingCheckpoints(CheckpointStore& store, Communicator& w
       save_every_(save_every),
       saver_(store, world, std::move(on_event)) {}
 
-std::optional<DataPlace> TrainingCheckpoints::resume(
+std::optional<RunState> TrainingCheckpoints::resume(
     const std::function<void(const std::string&)>& warn) {
   const CheckpointStore::LoadOptions options{.fall_back = true, .warn = warn};
   const auto extra =
       job_ ? resume_job(options) : resume_training(store_, world_, optimizer_, options);
   if (!extra) return std::nullopt;
-  return RunState::from_json(*extra, store_.directory()).place;
+  return RunState::from_json(*extra, store_.directory());
 }
 
 std::optional<std::string> TrainingCheckpoints::resume_job(

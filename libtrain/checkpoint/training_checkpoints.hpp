@@ -42,9 +42,9 @@ class TrainingCheckpoints {
   /// Before resume().
   void set_job(JobState job) { job_ = std::move(job); }
   /// Goes on from the store's newest checkpoint that is whole; `warn` hears of those that are not
-  /// (rank 0). Returns where in the sample order the run is; nothing when the store holds none.
+  /// (rank 0). Returns the run as it was then; nothing when the store holds none.
   /// Collective; throws Error on every rank when there are checkpoints and none loads.
-  std::optional<DataPlace> resume(const std::function<void(const std::string&)>& warn);
+  std::optional<RunState> resume(const std::function<void(const std::string&)>& warn);
 
   /// Before parameters or the optimizer's state change.
   void before_update() { saver_.before_change(); }

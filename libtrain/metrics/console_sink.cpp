@@ -54,6 +54,7 @@ void ConsoleSink::show(const StepRecord& record) {
   const double remaining_s = remaining_.seconds_for(options_.steps_total - record.step);
   std::string line = progress_line(record, options_.steps_total, live ? val_loss_ : record.val_loss,
                                    remaining_s, columns);
+  const std::lock_guard lock(mutex_);
   if (live) {
     // Spaces cover what a longer line left behind.
     put(out_, fmt::format("\r{:<{}}", line, live_line_.size()));
@@ -65,6 +66,7 @@ void ConsoleSink::show(const StepRecord& record) {
 }
 
 void ConsoleSink::print(std::string_view text) {
+  const std::lock_guard lock(mutex_);
   if (live_line_.empty()) {
     put(out_, fmt::format("{}\n", text));
   } else {
@@ -74,6 +76,7 @@ void ConsoleSink::print(std::string_view text) {
 
 void ConsoleSink::finish() {
   if (unshown_) show(StepRecord(*unshown_));
+  const std::lock_guard lock(mutex_);
   if (!live_line_.empty()) put(out_, "\n");
   live_line_.clear();
 }

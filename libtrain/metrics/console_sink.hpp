@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,7 +34,9 @@ class ConsoleSink final : public MetricsSink {
   ~ConsoleSink() override;
 
   void write(const StepRecord& record) override;
-  /// A line of other text, which leaves the live line whole.
+  /// Whether one line is rewritten.
+  bool live() const { return progress_ == Progress::live; }
+  /// A line of other text, which leaves the live line whole. From any thread.
   void print(std::string_view text);
   /// Leaves the last record standing, with a newline. Also done on destruction.
   void finish() override;
@@ -50,6 +53,7 @@ class ConsoleSink final : public MetricsSink {
   std::optional<double> val_loss_;
   std::optional<StepRecord> unshown_;
   std::optional<std::chrono::steady_clock::time_point> shown_at_;
+  std::mutex mutex_;       // of what follows, and of out_
   std::string live_line_;  // what stands on the terminal without a newline
 };
 

@@ -15,6 +15,11 @@ GridShape shape_of(const Communicator& world, const GridOptions& options) {
     throw Error(fmt::format("--data-parallel {} --tensor-parallel {}: both must be at least 1",
                             options.data, options.tensor));
   }
+  if (options.data == 0 && world.size() % options.tensor != 0) {
+    throw Error(fmt::format("--tensor-parallel {} needs a multiple of {} ranks, but there {} {}",
+                            options.tensor, options.tensor, world.size() == 1 ? "is" : "are",
+                            world.size()));
+  }
   return {options.data == 0 ? world.size() / options.tensor : options.data, options.tensor};
 }
 
@@ -33,8 +38,15 @@ Grid::Grid(Communicator& world, const GridOptions& options, std::unique_ptr<Devi
       ranks_(world_of_gpus_ ? *world_of_gpus_ : world, shape_of(world, options)) {}
 
 int threads_per_rank(const GridOptions& options, int ranks_on_node) {
+  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  // Each has a stack, and waits for all others many times a step.
+  const int most = std::max(64, 8 * cores);
+  if (options.threads < 0 || options.threads > most) {
+    throw Error(fmt::format(
+        "--threads {}: a rank runs 1 to {} of them on this machine of {} cores, or 0 for its share",
+        options.threads, most, cores));
+  }
   if (options.threads > 0) return options.threads;
-  const int cores = static_cast<int>(std::thread::hardware_concurrency());
   return std::max(1, cores / std::max(1, ranks_on_node));
 }
 

@@ -36,7 +36,7 @@ void train_piece(Communicator& world, Run run, MakeDevice make, CheckpointStore&
   TrainingCheckpoints checkpoints(
       store, world, optimizer, {.config = run.config, .tokenizer = nullptr, .seed = 1, .more = {}},
       5, {});
-  if (saved) trainer.resume_at(checkpoints.resume({}).value());
+  if (saved) trainer.resume_at(checkpoints.resume({}).value().place);
   trainer.set_checkpoints(checkpoints);
   if (world.rank() == 0) {
     trainer.add_sink(std::make_unique<training::CollectingSink>(outcome.records));

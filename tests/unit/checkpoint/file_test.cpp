@@ -1,10 +1,12 @@
 #include "libtrain/checkpoint/file.hpp"
 
 #include <array>
+#include <csignal>
 #include <span>
 #include <utility>
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
 #include "collectives/error.hpp"
 #include "tests/support/scratch_directory.hpp"
@@ -65,4 +67,25 @@ TEST_CASE("Moving a file leaves one owner") {
   CHECK(train::test::read_file(scratch / "file") == "one two");
   third.close();
   CHECK(!third.is_open());
+}
+
+TEST_CASE("What the disk does not take whole leaves nothing behind") {
+  const train::test::ScratchDirectory scratch;
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  struct rlimit before = {};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  for (const auto mode : {File::Mode::truncate, File::Mode::append}) {
+    File file(scratch / "file", mode);
+    const std::uint64_t begin = file.size();
+    file.write_whole("first\n");
+    struct rlimit tight = before;
+    tight.rlim_cur = begin + 10;
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &tight) == 0);
+    CHECK_THROWS_AS(file.write_whole("too long\n"), train::Error);
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+    CHECK(file.size() == begin + 6);
+    file.write_whole("second\n");
+  }
+  CHECK(train::test::read_file(scratch / "file") == "first\nsecond\nfirst\nsecond\n");
+  std::signal(SIGXFSZ, old_handler);
 }
