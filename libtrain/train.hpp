@@ -5,6 +5,7 @@
 #include "libtrain/checkpoint/weights.hpp"
 #include "libtrain/data/token_dataset.hpp"
 #include "libtrain/job.hpp"
+#include "libtrain/memory_forecast.hpp"
 #include "libtrain/memory_report.hpp"
 #include "libtrain/metrics/console_sink.hpp"
 #include "libtrain/metrics/jsonl_sink.hpp"

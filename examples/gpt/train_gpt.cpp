@@ -58,6 +58,24 @@ train::OptimizerOptions optimizer_options(const TrainArguments& arguments) {
                      arguments.rounds.synchronisation == train::Synchronisation::rounds};
 }
 
+// A machine that begins to swap, or kills the program, gives no reason.
+void warn_of_memory(const train::Job& job, const TrainArguments& arguments,
+                    const train::GptConfig& config, const train::Grid& grid) {
+  if (grid.device().gpu() || job.place_on_node().rank != 0) return;
+  const std::int64_t each = train::state_bytes_per_rank(config, parse_dtype(arguments.dtype),
+                                                        optimizer_options(arguments),
+                                                        grid.data().size(), grid.tensor().size());
+  const std::int64_t needed = each * job.ranks_on_node();
+  const auto available = train::available_host_bytes();
+  if (!available || needed <= *available) return;
+  constexpr double gib = 1 << 30;
+  log_line(fmt::format(
+      "warning: parameters, gradients and optimizer state of this machine's {} take {:.1f} GiB, of "
+      "{:.1f} that are left; --zero 3 and --tensor-parallel share them out over more ranks",
+      job.ranks_on_node() == 1 ? "rank" : fmt::format("{} ranks", job.ranks_on_node()),
+      static_cast<double>(needed) / gib, static_cast<double>(*available) / gib));
+}
+
 void report_memory(const train::Grid& grid) {
   const std::string report = train::memory_report(grid.device(), grid.world());
   if (grid.rank() != 0) return;
@@ -206,6 +224,7 @@ int train_gpt(train::Job& job) {
   if (!run && !arguments.init.empty()) start.emplace(arguments.init);
   train::TokenDataset data = open_dataset(arguments, saved_tokenizer(start, run));
   const train::GptConfig config = choose_config(arguments, data, start, run);
+  warn_of_memory(job, arguments, config, grid);
 
   train::Gpt model(
       config, grid.device(),
