@@ -91,6 +91,9 @@ void add_training_flags(CLI::App& app, TrainArguments& arguments) {
       ->check(at_least(1))
       ->capture_default_str();
   app.add_option("--stop-at", trainer.stop_at, "End after this step; the schedule stays");
+  app.add_option("--stop-after-minutes", arguments.stop_after_minutes,
+                 "End, as on SIGTERM, behind the step that is under way then [never]")
+      ->check(at_least(0));
   app.add_option("--batch", trainer.batch, "Sequences per step over all ranks")
       ->capture_default_str();
   app.add_option("--micro-batch", trainer.micro_batch,
@@ -224,6 +227,11 @@ void finish_job(TrainArguments& arguments) {
   job.patience = std::chrono::seconds(arguments.coordinator_timeout_s);
   if (arguments.streams != 0) job.streams = arguments.streams;
   if (!arguments.certificates.empty()) job.certificates = arguments.certificates;
+  if (arguments.in_job() && arguments.stop_after_minutes > 0.0) {
+    throw train::Error(
+        "--stop-after-minutes and --cluster exclude each other: SIGTERM has a cluster "
+        "leave its job");
+  }
   if (arguments.in_job() && arguments.certificates.empty() == !arguments.plaintext) {
     throw train::Error(
         "links between clusters need --certs DIR (launch/trainctl certs), or --plaintext, which "

@@ -26,6 +26,7 @@ struct TrainArguments {
   train::GridOptions grid;
   train::AdamW adamw;
   train::TrainerOptions trainer;
+  double stop_after_minutes = 0.0;  ///< 0: never
   std::string schedule = "cosine";
   double min_lr = -1.0;        ///< below 0: a tenth of lr
   std::size_t bucket_mib = 0;  ///< 0: the optimizer's choice

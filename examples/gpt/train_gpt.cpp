@@ -206,8 +206,16 @@ train::GptConfig choose_config(const TrainArguments& arguments, const train::Tok
   return config;
 }
 
+train::Clock::time_point end_of_time(const TrainArguments& arguments) {
+  constexpr double year = 366.0 * 24.0 * 60.0;
+  if (arguments.stop_after_minutes <= 0.0 || arguments.stop_after_minutes > year)
+    return train::Clock::time_point::max();
+  const std::chrono::duration<double, std::ratio<60>> minutes(arguments.stop_after_minutes);
+  return train::Clock::now() + std::chrono::duration_cast<train::Clock::duration>(minutes);
+}
+
 std::string stop_notice(const TrainArguments& arguments, std::int64_t step) {
-  return fmt::format("stopped by a signal after step {} of {}{}", step, arguments.trainer.steps,
+  return fmt::format("stopped, as asked, after step {} of {}{}", step, arguments.trainer.steps,
                      arguments.checkpoint.empty() ? "" : "; --resume goes on from there");
 }
 
@@ -235,7 +243,9 @@ int train_gpt(train::Job& job) {
   train::Trainer trainer(grid, model, optimizer, data, arguments.trainer);
   const Say say = add_console(arguments, grid, trainer);
   const train::StopSignal signal;
-  trainer.stop_when([&signal] { return signal.received(); });
+  trainer.stop_when([&signal, over = end_of_time(arguments)] {
+    return signal.received() || train::Clock::now() >= over;
+  });
   const auto rounds = join_job(arguments, grid, optimizer, data, signal, say);
   const auto checkpoints = attach_checkpoints(arguments, store.get(), grid, optimizer,
                                               {.config = config,
