@@ -14,6 +14,9 @@
 namespace train::nccl {
 namespace {
 
+// How a thread polls NCCL: most launches settle within microseconds, where a sleep, which takes a
+// multiple of what it is told, would leave the GPU without work.
+constexpr std::chrono::microseconds settle_without_pause{200};
 constexpr std::chrono::microseconds settle_interval{20};
 constexpr std::chrono::seconds abort_grace{10};
 
@@ -84,20 +87,26 @@ void Comm::launch(const char* what, Deadline deadline,
 }
 
 void Comm::settle(std::unique_lock<std::mutex>& lock, const char* what, Deadline deadline) {
+  const auto began = Clock::now();
   while (true) {
     if (!comm_ || given_up_) throw Error(fmt::format("{}: the group was given up", what));
     ncclResult_t state = ncclSuccess;
     check(ncclCommGetAsyncError(comm_, &state), "ncclCommGetAsyncError", comm_);
     check(state, what, comm_);
     if (state == ncclSuccess) return;
-    if (Clock::now() >= deadline) {
+    const auto now = Clock::now();
+    if (now >= deadline) {
       throw Error(
           fmt::format("{} did not finish before the call's deadline: NCCL could not reach "
                       "all ranks of the group (NCCL_DEBUG=INFO says over what it tries)",
                       what));
     }
     lock.unlock();
-    std::this_thread::sleep_for(settle_interval);
+    if (now - began < settle_without_pause) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(settle_interval);
+    }
     lock.lock();
   }
 }

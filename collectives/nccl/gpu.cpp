@@ -4,10 +4,16 @@
 
 #include <fmt/format.h>
 
+#include "collectives/cuda/poll.hpp"
 #include "collectives/error.hpp"
 #include "collectives/nccl/check.hpp"
 
 namespace train::nccl {
+namespace {
+
+constexpr std::chrono::seconds passing_grace{10};
+
+}  // namespace
 
 Gpu::Gpu(const Options& options)
     : index_(options.device),
@@ -26,6 +32,7 @@ void Gpu::use() const {
 }
 
 detail::Place Gpu::place_of(const void* data, const std::string& buffer) const {
+  use();  // else a thread of the host's own would open the first GPU as well
   cudaPointerAttributes attributes;
   check(cudaPointerGetAttributes(&attributes, data), "cudaPointerGetAttributes");
   if (attributes.type != cudaMemoryTypeDevice && attributes.type != cudaMemoryTypeManaged) {
@@ -68,6 +75,15 @@ void Gpu::give_back(EventHandle event) noexcept {
   if (!event) return;
   std::lock_guard lock(mutex_);
   events_.push_back(std::move(event));
+}
+
+bool Gpu::passes(cudaEvent_t event) noexcept {
+  cudaSetDevice(index_);
+  const auto deadline = hangs_ ? Clock::now() : Clock::now() + passing_grace;
+  const bool passed =
+      poll_until(deadline, [event] { return cudaEventQuery(event); }) != cudaErrorNotReady;
+  if (!passed) hangs_ = true;
+  return passed;
 }
 
 }  // namespace train::nccl

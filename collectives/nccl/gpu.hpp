@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -32,6 +33,10 @@ class Gpu {
   EventHandle take_event();
   void give_back(EventHandle event) noexcept;
 
+  /// Whether the work before `event` ends within some seconds. Of a GPU that was found to hang, no
+  /// more is waited for. For those that let go of what that work uses.
+  bool passes(cudaEvent_t event) noexcept;
+
   /// Set when data under way was lost: what the compute stream holds since then may be rubbish.
   detail::FaultLatch& lost() { return lost_; }
 
@@ -41,6 +46,7 @@ class Gpu {
   const Sums sums_;
   std::mutex mutex_;
   std::vector<EventHandle> events_;
+  std::atomic<bool> hangs_ = false;
   detail::FaultLatch lost_;
 };
 

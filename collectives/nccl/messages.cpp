@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include <fmt/format.h>
+
+#include "collectives/cuda/poll.hpp"
 #include "collectives/error.hpp"
 #include "collectives/nccl/check.hpp"
 
@@ -11,6 +14,13 @@ class ReceivedMessage : public Work::State {
  public:
   ReceivedMessage(std::shared_ptr<Gpu> gpu, Buffer target)
       : gpu_(std::move(gpu)), target_(target), bytes_(target.bytes()) {}
+  ~ReceivedMessage() override {
+    // A copy may read the bytes until the stream has come to it; for ever, where the GPU hangs.
+    if (copied_ && !gpu_->passes(copied_.get())) {
+      static_cast<void>(new std::vector<std::byte>(std::move(bytes_)));
+    }
+    gpu_->give_back(std::move(copied_));
+  }
 
   Buffer on_host() { return {bytes_.data(), target_.count, target_.type}; }
   void carried_by(std::shared_ptr<Work::State> message) { message_ = std::move(message); }
@@ -23,14 +33,17 @@ class ReceivedMessage : public Work::State {
       check(cudaMemcpyAsync(target_.data, bytes_.data(), bytes_.size(), cudaMemcpyHostToDevice,
                             gpu_->compute()),
             "cudaMemcpyAsync");
-      copied_ = true;
+      copied_ = gpu_->take_event();
+      check(cudaEventRecord(copied_.get(), gpu_->compute()), "cudaEventRecord");
     }
     return true;
   }
 
+  /// The bytes have reached the device.
   bool ended() {
     std::lock_guard lock(mutex_);
-    return copied_;
+    return copied_ && poll_until(Clock::now(), [this] { return cudaEventQuery(copied_.get()); }) ==
+                          cudaSuccess;
   }
 
  private:
@@ -39,21 +52,35 @@ class ReceivedMessage : public Work::State {
   std::vector<std::byte> bytes_;
   std::shared_ptr<Work::State> message_;
   std::mutex mutex_;
-  bool copied_ = false;
+  EventHandle copied_;  // passed when the copy is done; none before it was given to the stream
 };
 
 namespace {
 
 class SentMessage : public Work::State {
  public:
-  SentMessage(Gpu& gpu, ConstBuffer buffer) : buffer_(buffer), bytes_(buffer.bytes()) {
-    gpu.use();
-    check(cudaMemcpyAsync(bytes_.data(), buffer.data, bytes_.size(), cudaMemcpyDeviceToHost,
-                          gpu.compute()),
-          "cudaMemcpyAsync");
-    check(cudaStreamSynchronize(gpu.compute()), "cudaStreamSynchronize");
+  explicit SentMessage(ConstBuffer buffer) : buffer_(buffer), bytes_(buffer.bytes()) {}
+
+  /// Once the compute stream has come to it. A copy to pageable memory waits for its stream,
+  /// whatever the deadline; so it goes through `copies`, which holds nothing else.
+  void copy(Gpu& gpu, cudaStream_t copies, const detail::Membership& who, Deadline deadline) {
+    auto called = gpu.take_event();
+    check(cudaEventRecord(called.get(), gpu.compute()), "cudaEventRecord");
+    const auto status = poll_until(deadline, [&] { return cudaEventQuery(called.get()); });
+    gpu.give_back(std::move(called));
+    if (status == cudaErrorNotReady) {
+      throw Error(
+          fmt::format("send of {} bytes on rank {} of group '{}' did not begin before its "
+                      "deadline: work that the GPU's compute stream holds hangs or takes longer",
+                      bytes_.size(), who.rank, who.group));
+    }
+    check(status, "cudaEventQuery");
     // What came meanwhile may be what a collective that was ended had left.
     gpu.lost().raise_if_set();
+    check(
+        cudaMemcpyAsync(bytes_.data(), buffer_.data, bytes_.size(), cudaMemcpyDeviceToHost, copies),
+        "cudaMemcpyAsync");
+    check(cudaStreamSynchronize(copies), "cudaStreamSynchronize");
   }
 
   ConstBuffer on_host() const { return {bytes_.data(), buffer_.count, buffer_.type}; }
@@ -68,9 +95,18 @@ class SentMessage : public Work::State {
 
 }  // namespace
 
+cudaStream_t Messages::copies() {
+  std::lock_guard lock(mutex_);
+  if (!copies_) copies_ = gpu_->make_stream();
+  return copies_.get();
+}
+
 std::shared_ptr<Work::State> Messages::send(detail::Transport& host, ConstBuffer buffer, int peer,
                                             int tag, Deadline deadline) {
-  auto message = std::make_shared<SentMessage>(*gpu_, buffer);
+  auto message = std::make_shared<SentMessage>(buffer);
+  const auto stream = copies();
+  gpu_->use();
+  message->copy(*gpu_, stream, host.who(), deadline);
   message->carried_by(host.send(message->on_host(), peer, tag, deadline));
   return message;
 }

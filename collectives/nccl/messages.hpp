@@ -28,8 +28,12 @@ class Messages {
   void drain() noexcept;
 
  private:
+  /// The stream of copies to the host. Made by the first of them.
+  cudaStream_t copies();
+
   std::shared_ptr<Gpu> gpu_;
   std::mutex mutex_;
+  StreamHandle copies_;
   /// A dropped Work neither cancels nor waits: what comes must still reach the device.
   std::vector<std::shared_ptr<ReceivedMessage>> under_way_;
 };

@@ -110,7 +110,11 @@ std::uint64_t NcclTransport::move(const Operation& operation) {
   flight->depart(comm_->stream(), operation);
   const auto bytes = moves_->launch(operation);
   flight->launched(comm_->stream(), bytes);
-  watch_.add(flight);
+  // The group may have failed since the launch, which ended it as any other.
+  if (const auto fault = watch_.add(flight)) {
+    lose(*fault);
+    fault->raise();
+  }
   return bytes;
 }
 
@@ -156,15 +160,18 @@ std::shared_ptr<Work::State> NcclTransport::receive(Buffer buffer, int peer, int
 void NcclTransport::fail(const detail::Fault& why) noexcept {
   given_up_ = true;
   // In this order: whoever is let go on by the abort finds the failure.
-  const detail::Fault lost{
-      fmt::format("data under way between GPUs was lost, so what rank {} computed since is not to "
-                  "be used: {}",
-                  who().rank, why.message),
-      why.of_peer};
-  if (watch_.fail_all(why)) gpu_->lost().record(lost);
+  if (watch_.fail_all(why)) lose(why);
   host_->fail(why);
   std::lock_guard lock(mutex_);
   if (comm_) comm_->abort();
+}
+
+void NcclTransport::lose(const detail::Fault& why) {
+  gpu_->lost().record(
+      {fmt::format("data under way between GPUs was lost, so what rank {} computed since is not to "
+                   "be used: {}",
+                   who().rank, why.message),
+       why.of_peer});
 }
 
 void NcclTransport::leave() noexcept {

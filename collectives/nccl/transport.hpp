@@ -45,6 +45,8 @@ class NcclTransport final : public detail::Transport {
   void open(const detail::Operation& operation);
   /// For the watch: throws when NCCL or another rank has failed.
   void look();
+  /// Data that was under way is gone: what this rank computed since may be rubbish.
+  void lose(const detail::Fault& why);
 
   std::shared_ptr<detail::Transport> host_;
   std::shared_ptr<Gpu> gpu_;

@@ -11,6 +11,16 @@ namespace {
 // compute stream do not pass through here.
 constexpr std::chrono::milliseconds watch_interval{2};
 
+// Must not throw: it decides what is erased. The thread comes upon the same failure, and fails the
+// group.
+bool is_over(const std::shared_ptr<Flight>& flight) noexcept {
+  try {
+    return flight->poll();
+  } catch (...) {
+    return false;
+  }
+}
+
 }  // namespace
 
 Watch::Watch(detail::Membership who, std::function<void()> look,
@@ -26,21 +36,22 @@ Watch::~Watch() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Watch::add(std::shared_ptr<Flight> flight) {
+std::optional<detail::Fault> Watch::add(std::shared_ptr<Flight> flight) {
   std::lock_guard lock(mutex_);
+  if (fault_) {
+    flight->fail(*fault_);
+    return fault_;
+  }
   // Groups that never move a GPU's data need no thread.
   if (!thread_.joinable()) thread_ = std::thread([this] { loop(); });
   flights_.push_back(std::move(flight));
   changed_.notify_all();
+  return {};
 }
 
 void Watch::land() {
   std::lock_guard lock(mutex_);
-  try {
-    std::erase_if(flights_, [](const auto& flight) { return flight->poll(); });
-  } catch (const Error&) {
-    // The thread comes upon it, too, and fails the group.
-  }
+  std::erase_if(flights_, is_over);
   if (flights_.empty()) changed_.notify_all();
 }
 
@@ -51,6 +62,7 @@ void Watch::drain() {
 
 bool Watch::fail_all(const detail::Fault& fault) {
   std::lock_guard lock(mutex_);
+  if (!fault_) fault_ = fault;
   const bool some = !flights_.empty();
   for (const auto& flight : flights_) flight->fail(fault);
   flights_.clear();

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -23,12 +24,13 @@ class Watch {
   Watch& operator=(const Watch&) = delete;
   ~Watch();
 
-  void add(std::shared_ptr<Flight> flight);
+  /// Fails the flight and returns why where fail_all() came before.
+  std::optional<detail::Fault> add(std::shared_ptr<Flight> flight);
   /// Lands what is over.
   void land();
   /// Waits until nothing flies.
   void drain();
-  /// Ends what flies. Returns whether anything did.
+  /// Ends what flies, and what is added from now on. Returns whether anything did fly.
   bool fail_all(const detail::Fault& fault);
 
  private:
@@ -41,6 +43,7 @@ class Watch {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::shared_ptr<Flight>> flights_;
+  std::optional<detail::Fault> fault_;
   bool closing_ = false;
   std::thread thread_;
 };

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 // What tests do to the emulated NCCL.
 namespace emulated {
 
@@ -8,6 +10,9 @@ namespace emulated {
 void nccl_stall(int device, bool stalled);
 /// Communicators of this device that live now report that another rank is lost.
 void nccl_lose_peer(int device);
+/// Calls `then` once, on the thread that launches, when the next launch of a communicator of this
+/// device is in its stream.
+void nccl_at_launch(int device, std::function<void()> then);
 /// Communicators that were made and neither destroyed nor aborted.
 int nccl_live();
 

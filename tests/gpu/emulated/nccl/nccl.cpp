@@ -1,5 +1,6 @@
 #include <atomic>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -62,6 +63,7 @@ struct State {
   std::map<std::uint64_t, std::shared_ptr<Ring>> rings;
   std::set<ncclComm*> comms;
   std::set<int> stalled;
+  std::map<int, std::function<void()>> at_launch;
 };
 
 State& state() {
@@ -104,6 +106,16 @@ ncclResult_t add(ncclComm_t comm, const NcclCall& call, cudaStream_t stream) {
   return ncclSuccess;
 }
 
+void tell_of_launch(int device) {
+  std::unique_lock lock(state().mutex);
+  const auto found = state().at_launch.find(device);
+  if (found == state().at_launch.end()) return;
+  const auto then = std::move(found->second);
+  state().at_launch.erase(found);
+  lock.unlock();
+  then();
+}
+
 void forget(ncclComm_t comm) {
   {
     std::lock_guard lock(state().mutex);
@@ -142,6 +154,11 @@ void nccl_lose_peer(int device) {
     std::lock_guard comm_lock(comm->mutex);
     comm->error = ncclRemoteError;
   }
+}
+
+void nccl_at_launch(int device, std::function<void()> then) {
+  std::lock_guard lock(state().mutex);
+  state().at_launch[device] = std::move(then);
 }
 
 int nccl_live() {
@@ -210,7 +227,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
   require_live(comm);
-  std::lock_guard lock(comm->mutex);
+  std::unique_lock lock(comm->mutex);
   auto& ring = *comm->member->ring;
   *error = ncclInProgress;
   if (comm->error != ncclSuccess) {
@@ -222,10 +239,13 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
   } else if (comm->phase == ncclComm::Phase::finalizing && !ring.idle(*comm->member)) {
     return ncclSuccess;
   } else if (comm->polls_left-- == 0) {
+    const bool launched = comm->phase == ncclComm::Phase::launching;
     comm->start_launches();
     comm->phase = comm->phase == ncclComm::Phase::finalizing ? ncclComm::Phase::finalized
                                                              : ncclComm::Phase::ready;
     *error = comm->error;
+    lock.unlock();
+    if (launched) tell_of_launch(comm->member->device);
   }
   return ncclSuccess;
 }

@@ -1,7 +1,5 @@
 #include <cstring>
 #include <memory>
-#include <utility>
-#include <vector>
 
 #include "tests/gpu/emulated/runtime/device.hpp"
 #include "tests/gpu/emulated/runtime/memory.hpp"
@@ -77,8 +75,8 @@ cudaError_t cudaMemcpyAsync(void* target, const void* source, std::size_t bytes,
   return cudaMemcpy2DAsync(target, bytes, source, bytes, bytes, 1, kind, stream);
 }
 
-// As CUDA says of pageable host memory: the source is read before the call returns, and the target
-// is written when it returns.
+// As CUDA says of pageable host memory: the target is written when the call returns. Of a source it
+// allows that it is read later, as GPUs do that read the host's own pages.
 cudaError_t cudaMemcpy2DAsync(void* target, std::size_t target_pitch, const void* source,
                               std::size_t source_pitch, std::size_t width_bytes, std::size_t height,
                               cudaMemcpyKind kind, cudaStream_t stream) {
@@ -95,20 +93,12 @@ cudaError_t cudaMemcpy2DAsync(void* target, std::size_t target_pitch, const void
       !copy_makes_sense(source, source_bytes, from_device)) {
     return emulated::report(cudaErrorInvalidValue);
   }
-  const auto copy = [=](const std::byte* from) {
+  const bool taken = emulated::enqueue(stream, [=] {
     for (std::size_t row = 0; row < height; ++row) {
-      std::memmove(static_cast<std::byte*>(target) + row * target_pitch, from + row * source_pitch,
-                   width_bytes);
+      std::memmove(static_cast<std::byte*>(target) + row * target_pitch,
+                   static_cast<const std::byte*>(source) + row * source_pitch, width_bytes);
     }
-  };
-  const auto* first = static_cast<const std::byte*>(source);
-  bool taken = false;
-  if (from_device || emulated::is_pinned(source, source_bytes)) {
-    taken = emulated::enqueue(stream, [=] { copy(first); });
-  } else {
-    std::vector<std::byte> staged(first, first + source_bytes);
-    taken = emulated::enqueue(stream, [=, staged = std::move(staged)] { copy(staged.data()); });
-  }
+  });
   if (!taken) return emulated::report(cudaErrorInvalidResourceHandle);
   if (!to_device && !emulated::is_pinned(target, target_bytes)) stream->wait();
   return cudaSuccess;

@@ -1,7 +1,9 @@
 #include "tests/gpu/emulated/runtime/stream.hpp"
 
+#include <map>
+#include <memory>
 #include <mutex>
-#include <set>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -12,7 +14,7 @@ namespace {
 
 struct Streams {
   std::mutex mutex;
-  std::set<cudaStream_t> all;
+  std::map<cudaStream_t, std::shared_ptr<CUstream_st>> all;  // those too that end their work
 };
 
 Streams& streams() {
@@ -33,14 +35,14 @@ bool enqueue(cudaStream_t stream, std::function<void()> work) {
 }  // namespace emulated
 
 cudaError_t cudaDeviceSynchronize() {
-  std::vector<cudaStream_t> mine;
+  std::vector<std::shared_ptr<CUstream_st>> mine;
   {
     std::lock_guard lock(streams().mutex);
-    for (const cudaStream_t stream : streams().all) {
+    for (const auto& [handle, stream] : streams().all) {
       if (stream->device() == emulated::current_device()) mine.push_back(stream);
     }
   }
-  for (const cudaStream_t stream : mine) stream->wait();
+  for (const auto& stream : mine) stream->wait();
   return cudaSuccess;
 }
 
@@ -49,9 +51,10 @@ cudaError_t cudaStreamCreate(cudaStream_t* stream) {
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = new CUstream_st(emulated::current_device());
+  auto made = std::make_shared<CUstream_st>(emulated::current_device());
+  *stream = made.get();
   std::lock_guard lock(streams().mutex);
-  streams().all.insert(*stream);
+  streams().all.emplace(*stream, std::move(made));
   return cudaSuccess;
 }
 
@@ -65,13 +68,25 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
   return cudaSuccess;
 }
 
+// Does not wait: what the stream holds is done all the same.
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  if (stream == nullptr) return emulated::report(cudaErrorInvalidResourceHandle);
+  std::shared_ptr<CUstream_st> held;
   {
     std::lock_guard lock(streams().mutex);
-    streams().all.erase(stream);
+    const auto found = streams().all.find(stream);
+    if (found == streams().all.end()) return emulated::report(cudaErrorInvalidResourceHandle);
+    held = found->second;
   }
-  delete stream;
+  const auto forget = [](std::shared_ptr<CUstream_st> ended) {
+    ended->wait();
+    std::lock_guard lock(streams().mutex);
+    streams().all.erase(ended.get());
+  };
+  if (held->idle()) {
+    forget(std::move(held));
+  } else {
+    std::thread(forget, std::move(held)).detach();
+  }
   return cudaSuccess;
 }
 
