@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <new>
+#include <unordered_set>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -25,7 +26,24 @@ Block relative_to(Block block, const Block& base) {
   return block;
 }
 
-// One stored block out of this rank's memory of a tensor, a stretch at a time.
+// How much of a tensor is copied at a time: of the host's memory a piece, which is hashed while it
+// is in the processor's cache; of a device's so much that its copies overlap.
+std::uint64_t stretch_bytes(const LogicalTensor& tensor) {
+  constexpr std::uint64_t device_bytes = 16 * snapshot_piece_bytes;
+  const bool on_device = tensor.local.defined() && !tensor.local.memory().on_host();
+  return on_device ? device_bytes : snapshot_piece_bytes;
+}
+
+// Once for all copies that follow: each would else wait for work that was given meanwhile.
+void wait_for_work(const std::vector<const LogicalTensor*>& tensors) {
+  std::unordered_set<Memory*> memories;
+  for (const LogicalTensor* tensor : tensors) {
+    if (tensor->local.defined()) memories.insert(&tensor->local.memory());
+  }
+  for (Memory* memory : memories) memory->wait_for_work();
+}
+
+// One stored block out of this rank's memory of a tensor, whose work is done, a stretch at a time.
 class BlockBytes {
  public:
   BlockBytes(const LogicalTensor& tensor, const StorageBlock& stored)
@@ -52,7 +70,7 @@ class BlockBytes {
       const auto wanted = static_cast<std::int64_t>(out.size() / element_bytes_);
       const std::int64_t now = std::min(count, wanted);
       const std::size_t bytes = static_cast<std::size_t>(now) * element_bytes_;
-      tensor_.local.slice(first, {now}).copy_to_host(out.first(bytes));
+      tensor_.local.slice(first, {now}).copy_to_host_at_once(out.first(bytes));
       out = out.subspan(bytes);
       first += now;
       count -= now;
@@ -67,12 +85,19 @@ class BlockBytes {
   std::size_t run_ = 0;
 };
 
-// visit(offset, bytes) for each piece of a block.
+// visit(offset, bytes) for each stretch of `bytes`, or piece of a stretch.
 template <typename Visit>
-void for_each_piece(std::uint64_t bytes, Visit visit) {
-  for (std::uint64_t at = 0; at < bytes; at += snapshot_piece_bytes) {
-    visit(at, std::min(snapshot_piece_bytes, bytes - at));
-  }
+void for_each(std::uint64_t stretch, std::uint64_t bytes, Visit visit) {
+  for (std::uint64_t at = 0; at < bytes; at += stretch) visit(at, std::min(stretch, bytes - at));
+}
+
+// visit(piece, hash) for each piece.
+template <typename Visit>
+void for_each_hashed(std::span<const std::byte> bytes, Visit visit) {
+  for_each(snapshot_piece_bytes, bytes.size(), [&](std::uint64_t at, std::uint64_t count) {
+    const auto piece = bytes.subspan(at, count);
+    visit(piece, XXH3_64bits(piece.data(), piece.size()));
+  });
 }
 
 }  // namespace
@@ -86,12 +111,14 @@ void CheckpointSnapshot::take(const CheckpointContents& contents, int rank) {
   for (const CheckpointPart& part : contents.parts) {
     for (const LogicalTensor& tensor : part.tensors) tensors.push_back(&tensor);
   }
+  wait_for_work(tensors);
   for (const OwnBlock& own : own_) {
-    BlockBytes source(*tensors[own.tensor], stored(own));
-    for_each_piece(own.bytes, [&](std::uint64_t at, std::uint64_t bytes) {
-      const std::span<std::byte> piece(buffer_.get() + own.begin + at, bytes);
-      source.next(piece);
-      hashes_.push_back(XXH3_64bits(piece.data(), piece.size()));
+    const LogicalTensor& tensor = *tensors[own.tensor];
+    BlockBytes source(tensor, stored(own));
+    for_each(stretch_bytes(tensor), own.bytes, [&](std::uint64_t at, std::uint64_t bytes) {
+      const std::span<std::byte> stretch(buffer_.get() + own.begin + at, bytes);
+      source.next(stretch);
+      for_each_hashed(stretch, [&](auto, std::uint64_t hash) { hashes_.push_back(hash); });
     });
   }
 }
@@ -99,9 +126,12 @@ void CheckpointSnapshot::take(const CheckpointContents& contents, int rank) {
 void CheckpointSnapshot::refer_to(const CheckpointContents& contents, int rank) {
   describe(contents, rank);
   sources_.clear();
+  std::vector<const LogicalTensor*> tensors;
   for (const CheckpointPart& part : contents.parts) {
     sources_.insert(sources_.end(), part.tensors.begin(), part.tensors.end());
+    for (const LogicalTensor& tensor : part.tensors) tensors.push_back(&tensor);
   }
+  wait_for_work(tensors);
 }
 
 void CheckpointSnapshot::describe(const CheckpointContents& contents, int rank) {
@@ -119,17 +149,19 @@ void CheckpointSnapshot::read(
   const OwnBlock& own = own_.at(index);
   if (sources_.empty()) {
     std::size_t hash = own.first_hash;
-    for_each_piece(own.bytes, [&](std::uint64_t at, std::uint64_t bytes) {
+    for_each(snapshot_piece_bytes, own.bytes, [&](std::uint64_t at, std::uint64_t bytes) {
       write({buffer_.get() + own.begin + at, bytes}, hashes_[hash++]);
     });
     return;
   }
-  BlockBytes source(sources_[own.tensor], stored(own));
-  std::vector<std::byte> staging(std::min(own.bytes, snapshot_piece_bytes));
-  for_each_piece(own.bytes, [&](std::uint64_t, std::uint64_t bytes) {
-    const auto piece = std::span(staging).first(bytes);
-    source.next(piece);
-    write(piece, XXH3_64bits(piece.data(), piece.size()));
+  const LogicalTensor& tensor = sources_[own.tensor];
+  BlockBytes source(tensor, stored(own));
+  const std::uint64_t stretch = stretch_bytes(tensor);
+  std::vector<std::byte> staging(std::min(own.bytes, stretch));
+  for_each(stretch, own.bytes, [&](std::uint64_t, std::uint64_t bytes) {
+    const auto copied = std::span(staging).first(bytes);
+    source.next(copied);
+    for_each_hashed(copied, write);
   });
 }
 

@@ -30,6 +30,12 @@ class Memory {
   virtual bool on_host() const = 0;
   virtual void copy_from_host(void* target, const void* source, std::size_t bytes) = 0;
   virtual void copy_to_host(void* target, const void* source, std::size_t bytes) = 0;
+  /// The two halves of copy_to_host, for many copies of what does not change meanwhile: one waits
+  /// for the work that the device was given, the other for none, so that work given since goes on.
+  virtual void wait_for_work() {}
+  virtual void copy_to_host_at_once(void* target, const void* source, std::size_t bytes) {
+    copy_to_host(target, source, bytes);
+  }
 
   virtual Statistics statistics() const = 0;
 

@@ -42,6 +42,10 @@ void MemoryAccount::copy_to_host(void* target, const void* source, std::size_t b
   base_.copy_to_host(target, source, bytes);
 }
 
+void MemoryAccount::copy_to_host_at_once(void* target, const void* source, std::size_t bytes) {
+  base_.copy_to_host_at_once(target, source, bytes);
+}
+
 Memory::Statistics MemoryAccount::statistics() const {
   Statistics statistics = base_.statistics();
   statistics.bytes_in_use = in_use_;

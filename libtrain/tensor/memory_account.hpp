@@ -32,6 +32,8 @@ class MemoryAccount final : public Memory {
   bool on_host() const override { return base_.on_host(); }
   void copy_from_host(void* target, const void* source, std::size_t bytes) override;
   void copy_to_host(void* target, const void* source, std::size_t bytes) override;
+  void wait_for_work() override { base_.wait_for_work(); }
+  void copy_to_host_at_once(void* target, const void* source, std::size_t bytes) override;
 
   /// Bytes in use and their peak are this account's; what the system gave is the whole device's.
   Statistics statistics() const override;

@@ -106,4 +106,9 @@ void Tensor::copy_to_host(std::span<std::byte> host) const {
   memory().copy_to_host(host.data(), raw(), bytes());
 }
 
+void Tensor::copy_to_host_at_once(std::span<std::byte> host) const {
+  invariant(host.size() == bytes(), "the host's bytes are as many as the tensor's");
+  memory().copy_to_host_at_once(host.data(), raw(), bytes());
+}
+
 }  // namespace train

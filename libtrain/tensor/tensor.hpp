@@ -71,6 +71,8 @@ class Tensor {
   /// Copies from and to the host; `host` holds exactly `bytes()` bytes.
   void copy_from_host(std::span<const std::byte> host) const;
   void copy_to_host(std::span<std::byte> host) const;
+  /// As Memory::copy_to_host_at_once: what wrote the elements is done.
+  void copy_to_host_at_once(std::span<std::byte> host) const;
 
  private:
   class Storage;

@@ -92,6 +92,38 @@ TEST_CASE("a full device gives back what it keeps, then says what does not fit")
   CHECK(other.defined());
 }
 
+TEST_CASE("on a full device a kept block serves that is somewhat larger, and keeps its size") {
+  const auto device = make_cuda_device(0);
+  constexpr std::int64_t mib = std::int64_t{1} << 20;
+  const auto statistics = [&] { return device->memory().statistics(); };
+  std::vector<Tensor> all;
+  const auto fill = [&](std::int64_t bytes) {
+    CHECK(has(message_of([&] {
+                while (true) all.emplace_back(device->memory(), Shape{bytes}, DataType::u8);
+              }),
+              "out of memory"));
+  };
+  fill(1024 * mib);
+  fill(256 * mib);
+  const auto full = statistics();
+  all.front().reset();
+  {
+    const Tensor less(device->memory(), {896 * mib}, DataType::u8);
+    CHECK(statistics().bytes_reserved == full.bytes_reserved);
+    CHECK(statistics().system_allocations == full.system_allocations);
+  }
+  // Too small for that block, which goes back to the device and makes room for several.
+  {
+    const Tensor small(device->memory(), {384 * mib}, DataType::u8);
+    CHECK(statistics().bytes_reserved ==
+          full.bytes_reserved - static_cast<std::size_t>((1024 - 384) * mib));
+  }
+  const auto before = statistics();
+  CHECK(before.system_allocations == full.system_allocations + 1);
+  all.clear();
+  CHECK(statistics().bytes_reserved == before.bytes_reserved);
+}
+
 TEST_CASE("a device that does not exist is refused by its number") {
   const std::string message = message_of([] { make_cuda_device(4000); });
   CHECK(has(message, "4000"));

@@ -26,7 +26,11 @@ CudaOps::CudaOps(CudaMemory& memory, AttentionKernels attention)
         "cudaDeviceGetAttribute");
 }
 
-CudaOps::~CudaOps() = default;
+CudaOps::~CudaOps() {
+  if (memory_.work_ends()) return;
+  static_cast<void>(matrix_.release());
+  static_cast<void>(fused_attention_.release());
+}
 
 std::string CudaOps::description() const {
   cudaDeviceProp properties{};

@@ -110,9 +110,6 @@ class Values {
   __device__ __forceinline__ float at(std::int64_t i) const {
     return load<1>(i).at[0];
   }
-  __device__ __forceinline__ void put(std::int64_t i, float value) const {
-    store<1>(i, Pack<1>{{value}});
-  }
 
  private:
   Values(void* data, DataType type) : data_(data), bf16_(type == DataType::bf16) {

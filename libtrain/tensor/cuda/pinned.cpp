@@ -17,7 +17,7 @@ constexpr std::size_t down_parts = 2;
 
 }  // namespace
 
-PinnedBlock::PinnedBlock(std::size_t bytes) : bytes_(bytes) {
+PinnedBlock::PinnedBlock(std::size_t bytes) {
   void* block = nullptr;
   check(cudaHostAlloc(&block, bytes, cudaHostAllocPortable), "cudaHostAlloc");
   block_.reset(block);
@@ -31,7 +31,10 @@ Staging::Lane::Lane(const Stream& stream, std::size_t count, std::size_t bytes)
 }
 
 Staging::Staging(const Stream& stream)
-    : stream_(stream), up_(stream, up_parts, up_bytes), down_(stream, down_parts, down_bytes) {}
+    : stream_(stream),
+      down_stream_(stream.device()),
+      up_(stream, up_parts, up_bytes),
+      down_(stream, down_parts, down_bytes) {}
 
 void Staging::upload(void* device, const void* host, std::size_t bytes) {
   std::lock_guard lock(up_.mutex);
@@ -51,15 +54,15 @@ void Staging::upload(void* device, const void* host, std::size_t bytes) {
 
 void Staging::download(void* host, const void* device, std::size_t bytes) {
   std::lock_guard lock(down_.mutex);
-  stream_.use();
+  down_stream_.use();
   const std::size_t part_bytes = down_.part_bytes;
   const auto start = [&](std::size_t begin) {
     Part& part = down_.parts[begin / part_bytes % down_parts];
-    check(
-        cudaMemcpyAsync(part.block.data(), static_cast<const std::byte*>(device) + begin,
-                        std::min(part_bytes, bytes - begin), cudaMemcpyDeviceToHost, stream_.get()),
-        "cudaMemcpyAsync to the host");
-    part.free.record(stream_);
+    check(cudaMemcpyAsync(part.block.data(), static_cast<const std::byte*>(device) + begin,
+                          std::min(part_bytes, bytes - begin), cudaMemcpyDeviceToHost,
+                          down_stream_.get()),
+          "cudaMemcpyAsync to the host");
+    part.free.record(down_stream_);
   };
   if (bytes > 0) start(0);
   for (std::size_t done = 0; done < bytes; done += part_bytes) {

@@ -21,17 +21,17 @@ class PinnedBlock {
   explicit PinnedBlock(std::size_t bytes);
 
   std::byte* data() const { return static_cast<std::byte*>(block_.get()); }
-  std::size_t bytes() const { return bytes_; }
 
  private:
-  std::size_t bytes_;
   UniqueHandle<PinnedTraits> block_;
 };
 
 /// Copies between pageable host memory and a device by way of pinned blocks in turn: while the
-/// device copies one, the host copies the next. Ordered with the stream's work. Threads may share
-/// it; each direction has its own blocks: many small ones up, because those are free only once the
-/// stream has come to them and the host shall run ahead of it; two large ones down.
+/// device copies one, the host copies the next. Threads may share it. Each direction has its own
+/// blocks: many small ones up, because those are free only once the stream has come to them and the
+/// host shall run ahead of it; two large ones down. What goes up goes through the stream; what
+/// comes down has a stream of its own, so that it does not queue behind work that it need not wait
+/// for.
 class Staging {
  public:
   explicit Staging(const Stream& stream);
@@ -39,7 +39,8 @@ class Staging {
   /// Later work of the stream sees the bytes at `device`; `host` may change once this returns.
   /// Waits only for the copies of earlier calls that still hold the blocks.
   void upload(void* device, const void* host, std::size_t bytes);
-  /// Waits for the stream's earlier work; `host` holds the bytes once this returns.
+  /// Waits for no work of the stream: what wrote the bytes is done. `host` holds them once this
+  /// returns.
   void download(void* host, const void* device, std::size_t bytes);
 
  private:
@@ -57,6 +58,7 @@ class Staging {
   };
 
   const Stream& stream_;
+  const Stream down_stream_;
   Lane up_;
   Lane down_;
 };

@@ -1,9 +1,8 @@
 #include "libtrain/tensor/cuda/stream.hpp"
 
-#include <thread>
-
 #include <fmt/format.h>
 
+#include "collectives/cuda/poll.hpp"
 #include "collectives/error.hpp"
 #include "libtrain/tensor/cuda/check.hpp"
 
@@ -28,24 +27,16 @@ bool Event::passed() const {
   return true;
 }
 
-// cudaEventSynchronize knows no deadline: a stream that waits for a peer which has died would hold
-// the program for ever. Asks without pause first, because most waits are short.
 void Event::wait(std::chrono::milliseconds timeout) const {
-  const auto begin = std::chrono::steady_clock::now();
-  while (!passed()) {
-    const auto waited = std::chrono::steady_clock::now() - begin;
-    if (waited > timeout) {
-      throw Error(fmt::format(
-          "CUDA device {}: work was not done after {} ms; it waits for another rank that is gone, "
-          "or the GPU hangs: see the other ranks' messages, nvidia-smi, and the driver's (dmesg)",
-          device_, timeout.count()));
-    }
-    if (waited < std::chrono::milliseconds(2)) {
-      std::this_thread::yield();
-    } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
-    }
+  const auto status =
+      poll_until(Clock::now() + timeout, [this] { return cudaEventQuery(event_.get()); });
+  if (status == cudaErrorNotReady) {
+    throw Error(fmt::format(
+        "CUDA device {}: work was not done after {} ms; it waits for another rank that is gone, "
+        "or the GPU hangs: see the other ranks' messages, nvidia-smi, and the driver's (dmesg)",
+        device_, timeout.count()));
   }
+  check(status, "cudaEventQuery");
 }
 
 Stream::Stream(int device) : device_(device) {
@@ -62,6 +53,12 @@ void Stream::use() const {
 void Stream::wait(const Event& event) const {
   use();
   check(cudaStreamWaitEvent(stream_.get(), event.get(), 0), "cudaStreamWaitEvent");
+}
+
+bool Stream::ends_within(std::chrono::milliseconds timeout) const noexcept {
+  cudaSetDevice(device_);
+  return poll_until(Clock::now() + timeout, [this] { return cudaStreamQuery(stream_.get()); }) !=
+         cudaErrorNotReady;
 }
 
 void Stream::synchronize(std::chrono::milliseconds timeout) const {

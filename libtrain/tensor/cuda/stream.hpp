@@ -45,6 +45,8 @@ class Stream {
   void wait(const Event& event) const;
   /// Returns when all work that was given is done; throws Error after `timeout`.
   void synchronize(std::chrono::milliseconds timeout = Event::default_timeout) const;
+  /// Whether the work that was given ends, well or not, within `timeout`.
+  bool ends_within(std::chrono::milliseconds timeout) const noexcept;
 
  private:
   int device_;

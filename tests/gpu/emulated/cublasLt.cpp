@@ -244,6 +244,7 @@ cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
 }
 
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
+  cudaDeviceSynchronize();  // as the library's documentation says
   delete handle;
   return CUBLAS_STATUS_SUCCESS;
 }

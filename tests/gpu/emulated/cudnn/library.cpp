@@ -137,6 +137,7 @@ cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
 }
 
 cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) {
+  cudaDeviceSynchronize();  // as the library's documentation says
   delete handle;
   return CUDNN_STATUS_SUCCESS;
 }

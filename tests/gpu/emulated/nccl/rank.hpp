@@ -1,12 +1,9 @@
 #pragma once
 
-#include <atomic>
-#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <cuda_runtime.h>
@@ -14,6 +11,7 @@
 #include "collectives/communicator.hpp"
 #include "collectives/error.hpp"
 #include "collectives/nccl/world.hpp"
+#include "tests/gpu/emulated/gate.hpp"
 #include "tests/support/cuda/device_copy.hpp"
 
 // What the tests of groups of GPUs have in common.
@@ -79,32 +77,5 @@ inline std::string error_of(const std::function<void()>& call) {
 inline bool says(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
-
-/// A host function that holds a stream up until it is let go.
-class Gate {
- public:
-  Gate() = default;
-  Gate(const Gate&) = delete;
-  Gate& operator=(const Gate&) = delete;
-  ~Gate() {
-    open = true;
-    while (held_ > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-
-  void close_on(cudaStream_t stream) {
-    ++held_;
-    const auto wait = [](void* gate) {
-      auto& self = *static_cast<Gate*>(gate);
-      while (!self.open) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      --self.held_;
-    };
-    check_cuda(cudaLaunchHostFunc(stream, wait, this), "cudaLaunchHostFunc");
-  }
-
-  std::atomic<bool> open = false;
-
- private:
-  std::atomic<int> held_ = 0;
-};
 
 }  // namespace train
