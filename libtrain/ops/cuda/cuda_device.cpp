@@ -40,7 +40,7 @@ std::string CudaOps::description() const {
 }
 
 std::optional<double> CudaOps::peak_flops(DataType type) const {
-  return cuda::peak_flops(kind_of(stream_.device()), type);
+  return cuda::peak_flops(stream_.device(), type);
 }
 
 std::int64_t CudaOps::padded_width(std::int64_t width, DataType type) const {

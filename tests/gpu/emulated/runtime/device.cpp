@@ -84,9 +84,6 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = 227 * 1024;
       return cudaSuccess;
-    case cudaDevAttrClockRate:
-      *value = 1000000;  // kHz
-      return cudaSuccess;
     case cudaDevAttrMultiProcessorCount:
       *value = 2;  // few, so that small tests reach the loops over a grid
       return cudaSuccess;
