@@ -1,8 +1,11 @@
-# Finds NCCL >= 2.18 and defines NCCL_FOUND, NCCL_VERSION, NCCL_INCLUDE_DIR, NCCL_LIBRARY and the
-# target NCCL::nccl. Looks below NCCL_ROOT (a variable, also of the environment), beside the CUDA
-# toolkit, and where the system keeps libraries.
-find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} DOC "Where nccl.h lies")
-find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR} DOC "NCCL's library")
+# Finds NCCL and defines NCCL_FOUND, NCCL_VERSION, NCCL_INCLUDE_DIR, NCCL_LIBRARY and the target
+# NCCL::nccl. Looks below NCCL_ROOT (a variable, also of the environment), beside the CUDA toolkit,
+# and where the system keeps libraries.
+find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} PATH_SUFFIXES include
+          DOC "Where nccl.h lies")
+# Packages of Python's have the library without a link of its plain name.
+find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 NAMES_PER_DIR
+             HINTS ${CUDAToolkit_LIBRARY_DIR} PATH_SUFFIXES lib lib64 DOC "NCCL's library")
 mark_as_advanced(NCCL_INCLUDE_DIR NCCL_LIBRARY)
 
 unset(NCCL_VERSION)

@@ -13,12 +13,32 @@ namespace {
 
 constexpr std::chrono::seconds passing_grace{10};
 
+// The first whose abort from another thread does not hang (NVIDIA/nccl#992).
+constexpr int version_min = 21901;
+
+// The library need not be the one that the program was built with.
+void require_version() {
+  int version = 0;
+  check(ncclGetVersion(&version), "ncclGetVersion");
+  if (version >= version_min) return;
+  const auto words = [](int number) {
+    return number < 10000
+               ? fmt::format("{}.{}.{}", number / 1000, number / 100 % 10, number % 100)
+               : fmt::format("{}.{}.{}", number / 10000, number / 100 % 100, number % 100);
+  };
+  throw Error(
+      fmt::format("collectives between GPUs need NCCL {} or later, and this program finds {}: "
+                  "install a later one (ldd says which libnccl.so.2 it takes; LD_LIBRARY_PATH)",
+                  words(version_min), words(version)));
+}
+
 }  // namespace
 
 Gpu::Gpu(const Options& options)
     : index_(options.device),
       compute_(static_cast<cudaStream_t>(options.compute_stream)),
       sums_(options.sums) {
+  require_version();
   int count = 0;
   check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
   if (index_ < 0 || index_ >= count) {

@@ -13,6 +13,8 @@ void nccl_lose_peer(int device);
 /// Calls `then` once, on the thread that launches, when the next launch of a communicator of this
 /// device is in its stream.
 void nccl_at_launch(int device, std::function<void()> then);
+/// What NCCL says it is from now on.
+void nccl_version(int version);
 /// Communicators that were made and neither destroyed nor aborted.
 int nccl_live();
 

@@ -54,6 +54,20 @@ TEST_CASE("host buffers go to the host's group; a call of both kinds of memory i
   });
 }
 
+TEST_CASE("an NCCL that is too old is refused, with both versions") {
+  for (const auto& [version, words] : {std::pair(21805, "2.18.5"), std::pair(2708, "2.7.8")}) {
+    emulated::nccl_version(version);
+    local::run(2, [words = words](Communicator& host) {
+      const auto text = error_of([&] { Rank rank(host); });
+      CAPTURE(text);
+      CHECK(says(text, "need NCCL 2.19.1"));
+      CHECK(says(text, words));
+    });
+  }
+  emulated::nccl_version(21901);
+  local::run(1, [](Communicator& host) { Rank rank(host); });
+}
+
 TEST_CASE("a call from a thread of its own opens no other GPU") {
   local::run(2, [](Communicator& host) {
     Rank rank(host);
