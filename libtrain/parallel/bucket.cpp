@@ -10,18 +10,8 @@ namespace {
 // Elements of a cache line of f32: ops run aligned on every gradient and shard.
 constexpr std::int64_t line = 16;
 
-std::int64_t padded(std::int64_t elements) {
-  return (elements + line - 1) / line * line;
-}
-
-std::vector<std::size_t> cut(std::int64_t elements, int shards) {
-  const std::int64_t lines = elements / line;
-  std::vector<std::size_t> counts;
-  for (int i = 0; i < shards; ++i) {
-    const std::int64_t share = lines / shards + (i < lines % shards ? 1 : 0);
-    counts.push_back(static_cast<std::size_t>(share * line));
-  }
-  return counts;
+std::int64_t padded(std::int64_t elements, std::int64_t multiple = line) {
+  return (elements + multiple - 1) / multiple * multiple;
 }
 
 // Fills buckets with one list of parameters after another.
@@ -43,8 +33,10 @@ class BucketMaker {
 
   void close() {
     if (open_.places.empty()) return;
-    open_.shard_counts =
-        cut(open_.elements, options_.zero == Zero::stage0 ? 1 : options_.data_ranks);
+    const int shards = options_.zero == Zero::stage0 ? 1 : options_.data_ranks;
+    open_.elements = padded(open_.elements, line * shards);
+    open_.shard_counts.assign(static_cast<std::size_t>(shards),
+                              static_cast<std::size_t>(open_.elements / shards));
     buckets_.push_back(std::move(open_));
     open_ = {};
   }

@@ -11,8 +11,8 @@
 namespace train {
 
 /// Parameters that communicate together: neighbours in flat memory, which the data group's ranks
-/// cut into shards. Parameters begin and shards end at cache lines; what lies between parameters
-/// means nothing.
+/// cut into shards of equal size, as NCCL's reduce-scatter and all-gather want them. Parameters
+/// begin and shards end at cache lines; what lies between and behind parameters means nothing.
 struct Bucket {
   struct Place {
     Parameter* parameter;

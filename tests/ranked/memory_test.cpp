@@ -102,10 +102,10 @@ void check_state(Communicator& world, const Case& c) {
   const std::int64_t shard = all / c.data;
   const std::int64_t stays = resident(training, c);
   const Zero zero = c.optimizer.zero;
-  // A parameter's end and a shard's end are each rounded to a line.
-  const auto lines = static_cast<std::int64_t>(training.model().parameters().size() +
-                                               training.optimizer().buckets().size());
-  const std::int64_t slack = lines * line;
+  // A parameter's end is rounded to a line, a bucket's to a line for each data rank.
+  const auto parameters = static_cast<std::int64_t>(training.model().parameters().size());
+  const auto buckets = static_cast<std::int64_t>(training.optimizer().buckets().size());
+  const std::int64_t slack = (parameters + buckets * c.data) * line;
   const std::int64_t state = c.type == DataType::bf16 ? 12 : 8;
   compare(world, c, "parameters", memory.now_of(MemoryUse::parameters),
           c.element() * (zero == Zero::stage3 ? stays + (all - stays) / c.data : all),

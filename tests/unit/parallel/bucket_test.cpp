@@ -36,6 +36,28 @@ TEST_CASE("shards cover every parameter once, whatever the number of ranks") {
   }
 }
 
+TEST_CASE("a bucket's shards have one size, and a whole bucket only lines") {
+  const auto a = vector_of("a", 1000), b = vector_of("b", 100), c = vector_of("c", 77);
+  const std::vector<ParameterGroup> groups{{a.get()}, {b.get()}, {c.get()}};
+  for (const int ranks : {1, 2, 3, 5, 7, 64}) {
+    for (const Zero zero : {Zero::stage0, Zero::stage1, Zero::stage2, Zero::stage3}) {
+      CAPTURE(ranks);
+      CAPTURE(static_cast<int>(zero));
+      std::int64_t elements = 0;
+      for (const Bucket& bucket :
+           make_buckets(groups, 0, {.zero = zero, .data_ranks = ranks, .bucket_bytes = 1024})) {
+        for (const auto count : bucket.shard_counts) CHECK(count == bucket.shard_counts.front());
+        CHECK(bucket.shard_counts.front() % 16 == 0);
+        const auto& last = bucket.places.back();
+        const std::int64_t lines = zero == Zero::stage0 ? 1 : ranks;
+        CHECK(bucket.elements < last.begin + last.count + 16 * (lines + 1));
+        for (const auto& place : bucket.places) elements += place.count;
+      }
+      CHECK(elements == 1177);
+    }
+  }
+}
+
 TEST_CASE("stage 3 gathers group by group and keeps what is small") {
   const auto a = vector_of("a", 100), b = vector_of("b", 5), c = vector_of("c", 100),
              d = vector_of("d", 6);
