@@ -29,11 +29,12 @@ class ReceivedMessage : public Work::State {
     if (!message_->wait_until(deadline)) return false;
     std::lock_guard lock(mutex_);
     if (!copied_) {
+      auto event = gpu_->take_event();
       gpu_->use();
       check(cudaMemcpyAsync(target_.data, bytes_.data(), bytes_.size(), cudaMemcpyHostToDevice,
                             gpu_->compute()),
             "cudaMemcpyAsync");
-      copied_ = gpu_->take_event();
+      copied_ = std::move(event);
       check(cudaEventRecord(copied_.get(), gpu_->compute()), "cudaEventRecord");
     }
     return true;

@@ -28,15 +28,13 @@ bool Event::passed() const {
 }
 
 void Event::wait(std::chrono::milliseconds timeout) const {
-  const auto status =
-      poll_until(Clock::now() + timeout, [this] { return cudaEventQuery(event_.get()); });
-  if (status == cudaErrorNotReady) {
-    throw Error(fmt::format(
-        "CUDA device {}: work was not done after {} ms; it waits for another rank that is gone, "
-        "or the GPU hangs: see the other ranks' messages, nvidia-smi, and the driver's (dmesg)",
-        device_, timeout.count()));
-  }
-  check(status, "cudaEventQuery");
+  const auto status = poll_until(Clock::now() + timeout,
+                                 [this] { return passed() ? cudaSuccess : cudaErrorNotReady; });
+  if (status == cudaSuccess) return;
+  throw Error(fmt::format(
+      "CUDA device {}: work was not done after {} ms; it waits for another rank that is gone, or "
+      "the GPU hangs: see the other ranks' messages, nvidia-smi, and the driver's (dmesg)",
+      device_, timeout.count()));
 }
 
 Stream::Stream(int device) : device_(device) {
