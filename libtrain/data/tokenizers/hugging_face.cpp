@@ -104,8 +104,18 @@ void refuse_options(const json& bpe) {
   if (!dropout.is_null() && dropout != 0.0) refuse("the BPE's dropout");
 }
 
+/// Files of old versions of `tokenizers`, GPT-2's among them, name no type: a BPE is what has both
+/// tables.
+bool is_bpe(const json& model) {
+  const auto is = [&](const char* name, json::value_t type) {
+    return model.contains(name) && model.at(name).type() == type;
+  };
+  if (model.contains("type") && !model.at("type").is_null()) return type_of(model) == "BPE";
+  return is("vocab", json::value_t::object) && is("merges", json::value_t::array);
+}
+
 void read_bpe(const json& bpe, Vocabulary& vocabulary, BpeModel& model) {
-  if (type_of(bpe) != "BPE") refuse(fmt::format("the model {}", type_of(bpe)));
+  if (!is_bpe(bpe)) refuse(fmt::format("the model {}", type_of(bpe)));
   refuse_options(bpe);
   model.whole_pieces = flag(bpe, "ignore_merges", false);
   vocabulary.read(bpe.at("vocab"));

@@ -72,6 +72,28 @@ TEST_CASE("what a byte-level BPE cannot be is refused by its name") {
   refuses(changed("/pre_tokenizer", no_bytes), "without ByteLevel");
 }
 
+TEST_CASE("a BPE without a type is one, as in GPT-2's published file") {
+  const Reader reader;
+  json document = golden_document("gpt2_style");
+  json& model = document["model"];
+  for (const char* newer : {"type", "ignore_merges", "byte_fallback"}) model.erase(newer);
+  model["continuing_subword_prefix"] = model["end_of_word_suffix"] = "";
+  model["vocab"]["<|endoftext|>"] = 856;
+  document["added_tokens"][0]["normalized"] = true;
+  document["pre_tokenizer"].erase("use_regex");
+  document["post_processor"] = {
+      {"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", false}};
+  const auto tokenizer = reader.read(document);
+  CHECK(tokenizer->end_of_text() == 856);
+  CHECK(tokenizer->vocabulary_size() == 857);
+  for (const GoldenCase& golden : golden_cases("gpt2_style")) {
+    CAPTURE(golden.text);
+    CHECK(tokenizer->encode(golden.text) == golden.ids);
+  }
+  model.erase("merges");
+  CHECK(contains(reader.message(document), "the model of no type"));
+}
+
 TEST_CASE("merges as pairs and as strings are the same") {
   const Reader reader;
   json document = golden_document("gpt2_style");
