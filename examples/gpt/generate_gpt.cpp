@@ -80,6 +80,16 @@ void print_raw(const std::string& text) {
   std::fflush(stdout);
 }
 
+// What the model reads first: one token at least.
+std::vector<std::int32_t> prompt_tokens(const train::Tokenizer& tokenizer,
+                                        const std::string& text) {
+  std::vector<std::int32_t> tokens = tokenizer.frame().before;
+  const auto encoded = tokenizer.encode(text);
+  tokens.insert(tokens.end(), encoded.begin(), encoded.end());
+  if (tokens.empty()) tokens.push_back(tokenizer.end_of_text().value_or(0));
+  return tokens;
+}
+
 int generate_gpt(train::Job& job) {
   GenerateArguments arguments;
   if (const auto status = parse(job, arguments)) return *status;
@@ -91,16 +101,14 @@ int generate_gpt(train::Job& job) {
   train::parallelize(model, grid, train::megatron_plan(/*sequence_parallel=*/false));
   weights.load(model);
 
-  std::vector<std::int32_t> prompt = tokenizer->encode(arguments.prompt);
-  if (prompt.empty()) prompt.push_back(tokenizer->end_of_text().value_or(0));
   train::Generator generator(model, arguments.sampling);
-  generator.begin(prompt);
+  generator.begin(prompt_tokens(*tokenizer, arguments.prompt));
   if (job.is_root()) print_raw(arguments.prompt);
   for (std::int64_t i = 0; i < arguments.tokens; ++i) {
     const std::int32_t token = generator.next();
-    if (token == tokenizer->end_of_text()) break;
-    // The model's vocabulary may be padded past the tokenizer's.
-    if (token < tokenizer->vocabulary_size() && job.is_root()) {
+    if (tokenizer->is_end(token)) break;
+    // The model's vocabulary may be padded past the tokenizer's, and that may have gaps.
+    if (tokenizer->has_text(token) && job.is_root()) {
       print_raw(tokenizer->decode({&token, 1}));
     }
   }

@@ -25,11 +25,12 @@ struct Data {
 /// Opens everything that `patterns` name (see find_files) as one sequence, in order: token shards
 /// of llm.c (known by their magic number), Megatron pairs (an .idx, or a .bin with its .idx beside
 /// it), and anything else as text. `tokenizer` is a specification (see make_tokenizer, and
-/// `chars`); left empty it is `bytes` for text and none for token files. Several texts are
-/// separated by the tokenizer's end-of-text id, where it has one. Files are mapped, not loaded;
-/// only text with a tokenizer other than `bytes` takes memory, 4 bytes per token in every process.
-/// Throws Error naming the pattern or file that is missing, unreadable, empty, damaged, or of
-/// another kind than the first.
+/// `chars`); left empty it is `bytes` for text and none for token files. Each text is a document
+/// (see encode_document); between two stands the tokenizer's end-of-text id. Where it has none,
+/// and with `bytes` and `chars`, one text follows the other without a mark. Files are mapped, not
+/// loaded; only text with a tokenizer other than `bytes` takes memory, 4 bytes per token in every
+/// process. Throws Error naming the pattern or file that is missing, unreadable, empty, damaged, or
+/// of another kind than the first.
 Data open_data(const std::vector<std::string>& patterns, std::string_view tokenizer = "");
 
 /// The same with a tokenizer that exists already: that of a saved model, or of the training text

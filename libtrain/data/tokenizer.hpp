@@ -10,6 +10,12 @@
 
 namespace train {
 
+/// Ids that a tokenizer puts around every text; none for most.
+struct TextFrame {
+  std::vector<std::int32_t> before;
+  std::vector<std::int32_t> after;
+};
+
 /// Text to token ids and back. Immutable: any number of threads may use one at once.
 class Tokenizer {
  public:
@@ -25,8 +31,18 @@ class Tokenizer {
   /// One more than the largest id.
   virtual std::int32_t vocabulary_size() const = 0;
 
+  /// Whether decode() knows the id: a vocabulary may have gaps.
+  virtual bool has_text(std::int32_t id) const { return id >= 0 && id < vocabulary_size(); }
+
   /// The id that separates documents, where there is one.
   virtual std::optional<std::int32_t> end_of_text() const = 0;
+
+  /// Whether generated text ends with this id: end_of_text(), and what else its files call an end.
+  virtual bool is_end(std::int32_t id) const { return id == end_of_text(); }
+
+  /// What belongs around every document, and before a prompt: Llama 3's `<|begin_of_text|>`.
+  /// encode() leaves it out.
+  virtual TextFrame frame() const { return {}; }
 
   /// "bytes", "chars", or the specification that the tokenizer was read from.
   virtual std::string name() const = 0;
@@ -36,12 +52,20 @@ class Tokenizer {
   virtual std::string to_json() const = 0;
 };
 
+/// encode() within frame().
+std::vector<std::int32_t> encode_document(const Tokenizer& tokenizer, std::string_view text);
+
+/// The id to put between two documents: end_of_text(), but none where frame() has it already.
+std::optional<std::int32_t> document_separator(const Tokenizer& tokenizer);
+
 /// Makes the tokenizer that `specification` names:
 ///  - `bytes`: 256 ids, any input
 ///  - `gpt2:PATH`: GPT-2's byte-level BPE, from llm.c's gpt2_tokenizer.bin, a merges.txt or
 ///    vocab.bpe (with vocab.json or encoder.json beside it, if there), a folder that holds them,
 ///    or r50k_base.tiktoken
-///  - `hf:PATH`: Hugging Face's tokenizer.json with a byte-level BPE, or a folder that holds it
+///  - `hf:PATH`: Hugging Face's tokenizer.json with a byte-level BPE, or a folder that holds it.
+///    Its end-of-text is the `eos_token` of a tokenizer_config.json beside it, or the (first)
+///    `eos_token_id` of generation_config.json or config.json, or a token of a well-known name
 /// Throws Error naming the specification or file, and what about it is not supported. `chars`
 /// needs its text: make_char_tokenizer().
 std::shared_ptr<const Tokenizer> make_tokenizer(std::string_view specification);

@@ -75,7 +75,7 @@ std::vector<MappedFile> map_texts(const std::vector<std::string>& paths) {
 
 Sources tokenize(std::vector<MappedFile> texts, const Tokenizer& tokenizer) {
   Sources sources;
-  const std::int32_t separator = tokenizer.end_of_text().value_or(-1);
+  const std::int32_t separator = document_separator(tokenizer).value_or(-1);
   for (std::size_t i = 0; i < texts.size(); ++i) {
     const bool last = i + 1 == texts.size();
     sources.push_back(tokenizer.name() == "bytes"

@@ -67,7 +67,7 @@ std::shared_ptr<const TokenSource> make_text_source(const MappedFile& file,
                                                     const Tokenizer& tokenizer,
                                                     std::int32_t separator) {
   try {
-    auto tokens = tokenizer.encode(file.text());
+    auto tokens = encode_document(tokenizer, file.text());
     if (separator >= 0) tokens.push_back(separator);
     if (tokens.empty()) throw Error("the tokenizer makes no tokens of it");
     return std::make_shared<TextSource>(file.path(), std::move(tokens),

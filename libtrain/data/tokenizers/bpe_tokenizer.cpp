@@ -33,6 +33,12 @@ constexpr std::string_view kNfcMayChange =
 
 }  // namespace
 
+bool BpeModel::has_token(std::int32_t id) const {
+  const auto index = static_cast<std::size_t>(id);
+  if (id >= 0 && index < tokens.size() && !tokens[index].empty()) return true;
+  return std::ranges::find(special, id, &SpecialToken::id) != special.end();
+}
+
 /// One call of encode(): where ids go, and what pieces became. Text repeats its words, so most
 /// pieces cost one look-up.
 class BpeTokenizer::Encoding {
@@ -193,6 +199,10 @@ std::string BpeTokenizer::decode(std::span<const std::int32_t> ids) const {
     }
   }
   return text;
+}
+
+bool BpeTokenizer::is_end(std::int32_t id) const {
+  return id == model_.end_of_text || std::ranges::count(model_.other_ends, id) > 0;
 }
 
 std::int32_t BpeTokenizer::vocabulary_size() const {

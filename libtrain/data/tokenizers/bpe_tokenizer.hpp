@@ -29,6 +29,10 @@ struct BpeModel {
   std::optional<std::size_t> prefix_stage;  ///< the split before which pieces get a space in front
   bool wants_nfc = false;                   ///< refuse text that Unicode NFC might change
   std::optional<std::int32_t> end_of_text;
+  std::vector<std::int32_t> other_ends;  ///< generation ends with these, too
+  TextFrame frame;
+
+  bool has_token(std::int32_t id) const;
 };
 
 /// Byte-level BPE of GPT-2 and its descendants.
@@ -44,7 +48,10 @@ class BpeTokenizer final : public Tokenizer {
   std::vector<std::int32_t> encode(std::string_view text) const override;
   std::string decode(std::span<const std::int32_t> ids) const override;
   std::int32_t vocabulary_size() const override;
+  bool has_text(std::int32_t id) const override { return model_.has_token(id); }
   std::optional<std::int32_t> end_of_text() const override { return model_.end_of_text; }
+  bool is_end(std::int32_t id) const override;
+  TextFrame frame() const override { return model_.frame; }
   std::string name() const override { return model_.name; }
   std::string to_json() const override;
 

@@ -8,6 +8,7 @@
 
 #include "collectives/error.hpp"
 #include "libtrain/data/mapped_file.hpp"
+#include "libtrain/data/tokenizers/hugging_face_ends.hpp"
 #include "libtrain/data/tokenizers/vocabulary.hpp"
 
 namespace train::detail {
@@ -151,12 +152,46 @@ void read_added_token(const json& token, const Vocabulary& vocabulary, BpeModel&
   // Those that are not normalized are looked for in the raw text, before the others.
   model.special.push_back(
       {content, static_cast<std::int32_t>(id), !flag(token, "normalized", false)});
-  if (content == "<|endoftext|>" || content == "<|end_of_text|>") {
-    model.end_of_text = model.special.back().id;
-  }
 }
 
-BpeModel read_document(const json& document) {
+/// The template for one text, {"Sequence": {"id": "A", …}} among {"SpecialToken": {"id": …}, …}.
+void read_template(const json& processor, BpeModel& model) {
+  TextFrame frame;
+  int texts = 0;
+  for (const json& piece : processor.at("single")) {
+    if (piece.contains("Sequence")) {
+      if (piece["Sequence"].at("id") != "A") refuse("a template of one text with a second one");
+      ++texts;
+      continue;
+    }
+    const auto name = piece.at("SpecialToken").at("id").get<std::string>();
+    for (const json& id : processor.at("special_tokens").at(name).at("ids")) {
+      const auto token = id.get<std::int32_t>();
+      if (!model.has_token(token)) {
+        throw Error(
+            fmt::format("the post-processor puts the id {} ('{}') beside a text, which "
+                        "has no token",
+                        token, name));
+      }
+      (texts == 0 ? frame.before : frame.after).push_back(token);
+    }
+  }
+  if (texts != 1) refuse(fmt::format("a template for one text that holds {}", texts));
+  // One that comes later goes around what is there.
+  model.frame.before.insert(model.frame.before.begin(), frame.before.begin(), frame.before.end());
+  model.frame.after.insert(model.frame.after.end(), frame.after.begin(), frame.after.end());
+}
+
+void read_post_processor(const json& processor, BpeModel& model) {
+  if (processor.is_null()) return;
+  const std::string type = type_of(processor);
+  if (type == "ByteLevel") return;  // trims offsets
+  if (type == "TemplateProcessing") return read_template(processor, model);
+  if (type != "Sequence") refuse(fmt::format("the post-processor {}", type));
+  for (const json& part : processor.at("processors")) read_post_processor(part, model);
+}
+
+BpeModel read_document(const json& document, const NamedEnds& ends) {
   BpeModel model;
   read_normalizer(member(document, "normalizer"), model);
   if (!read_pre_tokenizer(member(document, "pre_tokenizer"), model)) {
@@ -168,6 +203,8 @@ BpeModel read_document(const json& document) {
   if (const json added = member(document, "added_tokens"); !added.is_null()) {
     for (const json& token : added) read_added_token(token, vocabulary, model);
   }
+  read_post_processor(member(document, "post_processor"), model);
+  set_ends(ends, vocabulary, model);
   return model;
 }
 
@@ -178,8 +215,9 @@ BpeModel read_hugging_face(const std::string& path) {
   std::error_code ignored;
   const bool folder = fs::is_directory(path, ignored);
   const MappedFile file(folder ? (fs::path(path) / "tokenizer.json").string() : path);
+  const NamedEnds ends = read_named_ends(fs::path(file.path()).parent_path());
   try {
-    BpeModel model = read_document(json::parse(file.text()));
+    BpeModel model = read_document(json::parse(file.text()), ends);
     model.name = "hf:" + path;
     return model;
   } catch (const json::exception& error) {

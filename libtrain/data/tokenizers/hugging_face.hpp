@@ -9,8 +9,8 @@ namespace train::detail {
 /// Reads a tokenizer.json of Hugging Face's tokenizers, or the one in a folder. Taken: BPE models
 /// on byte-level text, with merges of either form and ignore_merges; added tokens; the
 /// pre-tokenizers ByteLevel, Split (isolated, or removed and inverted), Digits, and sequences of
-/// them; the normalizer NFC, for text it leaves alone. Its post-processor (tokens put around a
-/// text), truncation and padding are for inference and not applied.
+/// them; the normalizer NFC, for text it leaves alone; of post-processors, the template for a
+/// single text (BpeModel::frame). Truncation and padding are not applied.
 /// Throws Error naming the file and whatever else it asks for.
 BpeModel read_hugging_face(const std::string& path);
 

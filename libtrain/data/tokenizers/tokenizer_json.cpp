@@ -32,6 +32,17 @@ std::int32_t id_of(const json& value) {
   return static_cast<std::int32_t>(id);
 }
 
+/// Ids of tokens that the model has; none in files of versions that did not save them.
+std::vector<std::int32_t> ids_of(const json& document, const char* name, const BpeModel& model) {
+  std::vector<std::int32_t> ids;
+  for (const json& value : document.value(name, json::array())) {
+    ids.push_back(id_of(value));
+    if (model.has_token(ids.back())) continue;
+    throw Error(fmt::format("\"{}\" names the id {}, which has no token", name, ids.back()));
+  }
+  return ids;
+}
+
 std::int32_t token_of(const json& value, const BpeModel& model) {
   const std::int32_t id = id_of(value);
   const auto index = static_cast<std::size_t>(id);
@@ -64,6 +75,8 @@ BpeModel read_bpe(const json& document) {
         split.at("pattern").get<std::string>(),
         split.at("keep_gaps").get<bool>() ? SplitPattern::Gaps::keep : SplitPattern::Gaps::drop);
   }
+  model.other_ends = ids_of(document, "other_ends", model);
+  model.frame = {ids_of(document, "before", model), ids_of(document, "after", model)};
   return model;
 }
 
@@ -96,7 +109,10 @@ std::string BpeTokenizer::to_json() const {
       {"whole_pieces", model_.whole_pieces},
       {"prefix_stage", model_.prefix_stage ? json(*model_.prefix_stage) : json(nullptr)},
       {"wants_nfc", model_.wants_nfc},
-      {"end_of_text", model_.end_of_text ? json(*model_.end_of_text) : json(nullptr)}};
+      {"end_of_text", model_.end_of_text ? json(*model_.end_of_text) : json(nullptr)},
+      {"other_ends", model_.other_ends},
+      {"before", model_.frame.before},
+      {"after", model_.frame.after}};
   // The name holds a path, which need not be UTF-8.
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }
