@@ -181,10 +181,11 @@ Value swiglu(Tape& tape, const Value& gate_up) {
   return y;
 }
 
-Value rotary(Tape& tape, const Value& qkv, const AttentionShape& shape, float theta) {
-  tape.ops().rotary(qkv.tensor(), shape, 0, theta, false);
-  tape.record([&tape, shape, theta, gradient = qkv.gradient()] {
-    tape.ops().rotary(*gradient, shape, 0, theta, true);
+Value rotary(Tape& tape, const Value& qkv, const AttentionShape& shape,
+             const RotaryFrequencies& frequencies) {
+  tape.ops().rotary(qkv.tensor(), shape, 0, frequencies, false);
+  tape.record([&tape, shape, frequencies, gradient = qkv.gradient()] {
+    tape.ops().rotary(*gradient, shape, 0, frequencies, true);
   });
   return qkv;
 }

@@ -32,7 +32,8 @@ NormedSum add_rms_norm(Tape& tape, const Value& x, const Value& branch, Paramete
                        float eps);
 Value swiglu(Tape& tape, const Value& gate_up);
 /// Turns the query and key heads in place: the argument's elements are the result's.
-Value rotary(Tape& tape, const Value& qkv, const AttentionShape& shape, float theta);
+Value rotary(Tape& tape, const Value& qkv, const AttentionShape& shape,
+             const RotaryFrequencies& frequencies);
 Value attention(Tape& tape, const Value& qkv, const AttentionShape& shape, const Dropout& dropout);
 Value dropout(Tape& tape, const Value& x, const Dropout& dropout);
 Value add(Tape& tape, const Value& a, const Value& b);

@@ -41,7 +41,7 @@ Dropout row_dropout(float probability, const ForwardContext& context, const std:
 Attention::Attention(ParameterSet& parameters, const std::string& name, const GptConfig& config)
     : name_(name),
       rotary_(config.positions == Positions::rotary),
-      rope_theta_(config.rope_theta),
+      frequencies_(config.rope_theta, config.rope_scaling),
       dropout_(config.dropout),
       qkv_(parameters, name + ".qkv",
            {.kind = LayerKind::reader,
@@ -61,7 +61,7 @@ Attention::Attention(ParameterSet& parameters, const std::string& name, const Gp
 Value Attention::forward(Tape& tape, const Value& x, const ForwardContext& context) const {
   const AttentionShape& shape = context.attention;
   Value qkv = qkv_.forward(tape, x, context);
-  if (rotary_) qkv = rotary(tape, qkv, shape, rope_theta_);
+  if (rotary_) qkv = rotary(tape, qkv, shape, frequencies_);
   const Value out = attention(tape, qkv, shape, probability_dropout(context));
   return out_.forward(tape, out, context);
 }
@@ -79,7 +79,7 @@ Value Attention::extend(Tape& tape, const Value& x, const ForwardContext& contex
                         LayerCache& cache, std::int64_t position) const {
   const AttentionShape& shape = context.attention;
   const Value qkv = qkv_.forward(tape, x, context);
-  if (rotary_) tape.ops().rotary(qkv.tensor(), shape, position, rope_theta_, false);
+  if (rotary_) tape.ops().rotary(qkv.tensor(), shape, position, frequencies_, false);
   const Value out(
       tape.empty({shape.batch * shape.context, shape.out_width()}, qkv.tensor().type()));
   tape.ops().attention_extend(qkv.tensor(), shape, position, cache.keys, cache.values,

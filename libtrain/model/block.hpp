@@ -22,7 +22,7 @@ class Attention {
 
   std::string name_;
   bool rotary_;
-  float rope_theta_;
+  RotaryFrequencies frequencies_;
   float dropout_;
   Linear qkv_;
   Linear out_;

@@ -53,8 +53,35 @@ void from_text(const std::string& text, Enum& value) {
                   text, to_text(Enum{0}), to_text(Enum{1})));
 }
 
+using Json = nlohmann::ordered_json;
+
+Json json_of(const RotaryScaling& scaling) {
+  return {{"factor", scaling.factor},
+          {"low_frequency_factor", scaling.low_frequency_factor},
+          {"high_frequency_factor", scaling.high_frequency_factor},
+          {"original_context", scaling.original_context}};
+}
+
+RotaryScaling scaling_from(const Json& json) {
+  RotaryScaling scaling;
+  json.at("factor").get_to(scaling.factor);
+  json.at("low_frequency_factor").get_to(scaling.low_frequency_factor);
+  json.at("high_frequency_factor").get_to(scaling.high_frequency_factor);
+  json.at("original_context").get_to(scaling.original_context);
+  return scaling;
+}
+
 void require(bool holds, std::string message) {
   if (!holds) throw Error("model: " + message);
+}
+
+void check(const RotaryScaling& scaling) {
+  const float low = scaling.low_frequency_factor, high = scaling.high_frequency_factor;
+  require(scaling.factor >= 1.0f && low > 0.0f && high > low && scaling.original_context >= 1,
+          fmt::format("its scaling of rotary positions has a factor of {}, frequency factors of {} "
+                      "and {}, an original context of {}; the first must be at least 1, the second "
+                      "above 0 and below the third, the last at least 1",
+                      scaling.factor, low, high, scaling.original_context));
 }
 
 }  // namespace
@@ -83,6 +110,7 @@ void GptConfig::validate() const {
           fmt::format("dropout is {}; it must be at least 0 and below 1", dropout));
   require(norm_eps > 0.0f, fmt::format("norm_eps is {}; it must be above 0", norm_eps));
   require(rope_theta > 0.0f, fmt::format("rope_theta is {}; it must be above 0", rope_theta));
+  if (rope_scaling) check(*rope_scaling);
 }
 
 std::int64_t GptConfig::parameter_count() const {
@@ -105,7 +133,7 @@ std::int64_t GptConfig::multiplied_parameter_count() const {
 }
 
 std::string GptConfig::to_json() const {
-  nlohmann::ordered_json json;
+  Json json;
   visit_fields(*this, [&]<typename T>(const char* name, const T& value) {
     if constexpr (std::is_enum_v<T>) {
       json[name] = to_text(value);
@@ -113,13 +141,14 @@ std::string GptConfig::to_json() const {
       json[name] = value;
     }
   });
+  if (rope_scaling) json["rope_scaling"] = json_of(*rope_scaling);
   return json.dump();
 }
 
 GptConfig GptConfig::from_json(std::string_view text) {
   GptConfig config;
   try {
-    const auto json = nlohmann::json::parse(text);
+    const auto json = Json::parse(text);
     visit_fields(config, [&]<typename T>(const char* name, T& value) {
       if constexpr (std::is_enum_v<T>) {
         from_text(json.at(name).get<std::string>(), value);
@@ -127,6 +156,7 @@ GptConfig GptConfig::from_json(std::string_view text) {
         json.at(name).get_to(value);
       }
     });
+    if (json.contains("rope_scaling")) config.rope_scaling = scaling_from(json["rope_scaling"]);
   } catch (const nlohmann::json::exception& error) {
     throw Error(fmt::format("a model's configuration cannot be read: {}", error.what()));
   }

@@ -1,9 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "libtrain/ops/rotary_frequencies.hpp"
 
 namespace train {
 
@@ -28,6 +31,7 @@ struct GptConfig {
   bool tied_head = true;  ///< the head's matrix is the token embedding's
   float norm_eps = 1e-5f;
   float rope_theta = 10000.0f;
+  std::optional<RotaryScaling> rope_scaling = {};  ///< Llama 3.1 and later have one
   float dropout = 0.0f;  ///< on embeddings, attention probabilities and both branches
 
   bool operator==(const GptConfig&) const = default;
@@ -49,6 +53,8 @@ GptConfig gpt2_124m();
 GptConfig gpt2_350m();
 GptConfig gpt2_774m();
 GptConfig gpt2_1558m();
+/// The shapes of Llama 3.2 1B and Llama 3.1 8B, to be trained: a context of 8192 and plain rotary
+/// positions. A published checkpoint's own configuration brings its longer context and scaling.
 GptConfig llama_1b();
 GptConfig llama_8b();
 

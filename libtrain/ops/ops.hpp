@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "libtrain/ops/rotary_frequencies.hpp"
 #include "libtrain/tensor/tensor.hpp"
 
 namespace train {
@@ -181,7 +182,7 @@ class Ops {
   /// first_position + 1, … (Su et al.: "RoFormer", 2021); element i pairs with i + head_width/2, as
   /// in Hugging Face's Llama. `inverse` turns back: the backward pass.
   virtual void rotary(const Tensor& qkv, const AttentionShape& shape, std::int64_t first_position,
-                      float theta, bool inverse) = 0;
+                      const RotaryFrequencies& frequencies, bool inverse) = 0;
   /// Causal softmax(q kᵀ / sqrt(head_width)) v, without the T×T matrix: tiles with a running
   /// maximum and sum (Dao et al.: "FlashAttention", 2022). out[B·T, out_width]; lse[B, heads, T] is
   /// the log of the sum of exponentials, for the backward pass. Dropout acts on the probabilities;

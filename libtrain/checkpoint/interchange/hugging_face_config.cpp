@@ -42,21 +42,29 @@ json llama_config(const GptConfig& config) {
   require(config.norm == Norm::rms_norm && config.mlp == MlpKind::swiglu,
           "rotary positions come with RMS norms and SwiGLU there");
   require(!config.bias, "Llama has no biases (--bias false)");
-  return {{"architectures", {"LlamaForCausalLM"}},
-          {"model_type", "llama"},
-          {"vocab_size", config.vocabulary},
-          {"max_position_embeddings", config.context},
-          {"hidden_size", config.width},
-          {"intermediate_size", config.hidden},
-          {"num_hidden_layers", config.layers},
-          {"num_attention_heads", config.heads},
-          {"num_key_value_heads", config.kv_heads},
-          {"head_dim", config.head_width},
-          {"hidden_act", "silu"},
-          {"rms_norm_eps", config.norm_eps},
-          {"rope_theta", config.rope_theta},
-          {"attention_bias", false},
-          {"mlp_bias", false}};
+  json made = {{"architectures", {"LlamaForCausalLM"}},
+               {"model_type", "llama"},
+               {"vocab_size", config.vocabulary},
+               {"max_position_embeddings", config.context},
+               {"hidden_size", config.width},
+               {"intermediate_size", config.hidden},
+               {"num_hidden_layers", config.layers},
+               {"num_attention_heads", config.heads},
+               {"num_key_value_heads", config.kv_heads},
+               {"head_dim", config.head_width},
+               {"hidden_act", "silu"},
+               {"rms_norm_eps", config.norm_eps},
+               {"rope_theta", config.rope_theta},
+               {"attention_bias", false},
+               {"mlp_bias", false}};
+  if (const auto& scaling = config.rope_scaling) {
+    made["rope_scaling"] = {{"rope_type", "llama3"},
+                            {"factor", scaling->factor},
+                            {"low_freq_factor", scaling->low_frequency_factor},
+                            {"high_freq_factor", scaling->high_frequency_factor},
+                            {"original_max_position_embeddings", scaling->original_context}};
+  }
+  return made;
 }
 
 // What a key must be, when it is there.
@@ -99,18 +107,30 @@ GptConfig gpt2_from(const json& from) {
   return config;
 }
 
-// Files of transformers 5 keep rotary settings in an object of their own.
-float rope_theta_from(const json& from) {
+RotaryScaling scaling_from(const json& rope) {
+  RotaryScaling scaling;
+  rope.at("factor").get_to(scaling.factor);
+  rope.at("low_freq_factor").get_to(scaling.low_frequency_factor);
+  rope.at("high_freq_factor").get_to(scaling.high_frequency_factor);
+  rope.at("original_max_position_embeddings").get_to(scaling.original_context);
+  return scaling;
+}
+
+// Files of transformers 5 keep all rotary settings in an object of their own.
+void read_rope(const json& from, GptConfig& config) {
+  config.rope_theta = from.value("rope_theta", 10000.0f);
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (!from.contains(key) || from[key].is_null()) continue;
     const json& rope = from[key];
     const std::string type = rope.value("rope_type", rope.value("type", "default"));
-    if (type != "default") {
-      throw Error(fmt::format("\"{}\" is of type \"{}\", which libtrain does not have", key, type));
+    if (type == "llama3") {
+      config.rope_scaling = scaling_from(rope);
+    } else if (type != "default") {
+      throw Error(
+          fmt::format("\"{}\" is of type \"{}\"; libtrain has default and llama3", key, type));
     }
-    if (rope.contains("rope_theta")) return rope["rope_theta"].get<float>();
+    config.rope_theta = rope.value("rope_theta", config.rope_theta);
   }
-  return from.value("rope_theta", 10000.0f);
 }
 
 GptConfig llama_from(const json& from) {
@@ -132,7 +152,7 @@ GptConfig llama_from(const json& from) {
   config.context = number(from, "max_position_embeddings");
   config.vocabulary = number(from, "vocab_size");
   config.norm_eps = from.value("rms_norm_eps", 1e-6f);
-  config.rope_theta = rope_theta_from(from);
+  read_rope(from, config);
   config.tied_head = from.value("tie_word_embeddings", false);
   return config;
 }

@@ -51,7 +51,7 @@ class CpuOps final : public Ops {
                     const Tensor& sum, const Tensor& y, const Tensor& rstd) override;
 
   void rotary(const Tensor& qkv, const AttentionShape& shape, std::int64_t first_position,
-              float theta, bool inverse) override;
+              const RotaryFrequencies& frequencies, bool inverse) override;
   void attention(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,
                  const Tensor& out, const Tensor& lse) override;
   void attention_backward(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,

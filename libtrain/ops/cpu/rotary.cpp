@@ -22,13 +22,14 @@ void rotate_head(T* head, const float* cosine, const float* sine, float directio
 }  // namespace
 
 void CpuOps::rotary(const Tensor& qkv, const AttentionShape& shape, std::int64_t first_position,
-                    float theta, bool inverse) {
+                    const RotaryFrequencies& frequencies, bool inverse) {
   const std::int64_t rows = shape.batch * shape.context, width = shape.qkv_width();
   invariant(qkv.elements() == rows * width, "rotary: qkv has a row per position");
   invariant(shape.head_width > 0 && shape.head_width % 2 == 0, "rotary: heads of even width");
   invariant(first_position >= 0, "rotary: positions start at 0");
   const std::int64_t half = shape.head_width / 2;
-  const float* table = rotary_table_.get(first_position + shape.context, shape.head_width, theta);
+  const float* table =
+      rotary_table_.get(first_position + shape.context, shape.head_width, frequencies);
   const float direction = inverse ? -1.0f : 1.0f;
   with_type(qkv.type(), [&](auto tag) {
     using T = decltype(tag);

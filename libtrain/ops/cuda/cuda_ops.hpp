@@ -73,7 +73,7 @@ class CudaOps final : public Ops {
                     const Tensor& sum, const Tensor& y, const Tensor& rstd) override;
 
   void rotary(const Tensor& qkv, const AttentionShape& shape, std::int64_t first_position,
-              float theta, bool inverse) override;
+              const RotaryFrequencies& frequencies, bool inverse) override;
   void attention(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,
                  const Tensor& out, const Tensor& lse) override;
   void attention_backward(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,
@@ -103,7 +103,8 @@ class CudaOps final : public Ops {
 
  private:
   /// Angles of at least `positions` positions, on the device.
-  const float* rotary_angles(std::int64_t positions, std::int64_t head_width, float theta);
+  const float* rotary_angles(std::int64_t positions, std::int64_t head_width,
+                             const RotaryFrequencies& frequencies);
   void add_token_rows(std::span<const std::int32_t> tokens, const Tensor& dy,
                       const Gradient& dtable);
   /// Column sums of dy[M,N] into dbias: rows in groups, groups in order.
@@ -119,7 +120,8 @@ class CudaOps final : public Ops {
   int multiprocessors_ = 0;
   int shared_bytes_max_ = 0;  // of one block
   RotaryTable rotary_table_;
-  std::map<std::pair<std::int64_t, float>, Tensor> device_tables_;  // what of it is on the device
+  // What of it is on the device.
+  std::map<std::pair<std::int64_t, RotaryFrequencies>, Tensor> device_tables_;
   std::unique_ptr<Matrix> matrix_;
   std::unique_ptr<FusedAttention> fused_attention_;  // null: AttentionKernels::own
 };

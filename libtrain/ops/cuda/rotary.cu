@@ -34,13 +34,14 @@ struct Rotate {
 
 }  // namespace
 
-const float* CudaOps::rotary_angles(std::int64_t positions, std::int64_t head_width, float theta) {
-  Tensor& table = device_tables_[{head_width, theta}];
+const float* CudaOps::rotary_angles(std::int64_t positions, std::int64_t head_width,
+                                    const RotaryFrequencies& frequencies) {
+  Tensor& table = device_tables_[{head_width, frequencies}];
   if (!table.defined() || table.shape()[0] < positions) {
     // Generation asks for one position more each time: grow by doubling.
     const std::int64_t rows =
         table.defined() ? std::max(positions, 2 * table.shape()[0]) : positions;
-    const float* host = rotary_table_.get(rows, head_width, theta);
+    const float* host = rotary_table_.get(rows, head_width, frequencies);
     table = Tensor(memory_, {rows, head_width}, DataType::f32);
     memory_.copy_from_host(table.raw(), host, table.bytes());
   }
@@ -48,18 +49,17 @@ const float* CudaOps::rotary_angles(std::int64_t positions, std::int64_t head_wi
 }
 
 void CudaOps::rotary(const Tensor& qkv, const AttentionShape& shape, std::int64_t first_position,
-                     float theta, bool inverse) {
+                     const RotaryFrequencies& frequencies, bool inverse) {
   const std::int64_t rows = shape.batch * shape.context, width = shape.qkv_width();
   invariant(qkv.elements() == rows * width, "rotary: qkv has a row per position");
   invariant(shape.head_width > 0 && shape.head_width % 2 == 0, "rotary: heads of even width");
   invariant(first_position >= 0, "rotary: positions start at 0");
   const std::int64_t half = shape.head_width / 2, heads = shape.heads + shape.kv_heads;
   if (rows * heads == 0) return;
-  const Rotate op{
-      Values(qkv),    rotary_angles(first_position + shape.context, shape.head_width, theta),
-      half,           heads,
-      width,          shape.context,
-      first_position, inverse ? -1.0f : 1.0f};
+  const float* angles =
+      rotary_angles(first_position + shape.context, shape.head_width, frequencies);
+  const Rotate op{Values(qkv), angles,        half,           heads,
+                  width,       shape.context, first_position, inverse ? -1.0f : 1.0f};
   map(op, rows * heads * half, half % pack_size == 0 && packs_fit({&qkv}), multiprocessors_,
       stream_);
 }

@@ -94,7 +94,8 @@ void for_each_position(const Matrix& qkv, const AttentionShape& shape, Visitor&&
 }  // namespace
 
 void ReferenceOps::rotary(const Tensor& qkv, const AttentionShape& shape,
-                          std::int64_t first_position, float theta, bool inverse) {
+                          std::int64_t first_position, const RotaryFrequencies& frequencies,
+                          bool inverse) {
   Matrix rows = read(qkv);
   check(rows, shape);
   const Index half = shape.head_width / 2;
@@ -103,8 +104,7 @@ void ReferenceOps::rotary(const Tensor& qkv, const AttentionShape& shape,
     const auto position = static_cast<double>(first_position + row % shape.context);
     for (Index head = 0; head < shape.heads + shape.kv_heads; ++head) {
       for (Index i = 0; i < half; ++i) {
-        const double exponent = -2.0 * static_cast<double>(i) / shape.head_width;
-        const double angle = position * std::pow(static_cast<double>(theta), exponent);
+        const double angle = position * frequencies.at(i, shape.head_width);
         const double cosine = std::cos(angle);
         const double sine = inverse ? -std::sin(angle) : std::sin(angle);
         double& a = rows(row, head * shape.head_width + i);

@@ -194,6 +194,33 @@ TEST_CASE("a model without biases becomes a GPT-2 whose biases are zero") {
   CHECK(!fs::exists(scratch / "no"));
 }
 
+TEST_CASE("Llama 3.1's scaling of rotary positions comes in, goes out and is stored") {
+  const ScratchDirectory scratch;
+  fs::copy(golden / "llama", scratch / "llama");
+  const fs::path config = scratch / "llama/config.json";
+  const std::string scaling =
+      R"("factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+         "original_max_position_embeddings": 8192, "rope_type": "llama3")";
+  // As transformers 5 writes it, and as the published checkpoints have it.
+  const std::string text = read_file(config);
+  const std::string newer = replaced(text, R"("rope_type": "default")", scaling);
+  const std::string older =
+      replaced(replaced(text, "rope_parameters", "unknown"), "\"vocab_size\"",
+               "\"rope_theta\": 500.0, \"rope_scaling\": {" + scaling + "}, \"vocab_size\"");
+  for (const std::string& variant : {newer, older}) {
+    write_file(config, variant);
+    const auto model = open_model(scratch / "llama");
+    CHECK(model->config().rope_theta == 500.0f);
+    CHECK(model->config().rope_scaling == RotaryScaling{.factor = 32.0f});
+    write_hugging_face(scratch / "back", *model, DataType::f32);
+    CHECK(open_model(scratch / "back")->config() == model->config());
+    write_native(scratch / "native.safetensors", *model, DataType::f32);
+    CHECK(open_model(scratch / "native.safetensors")->config() == model->config());
+  }
+  write_file(config, replaced(newer, "\"factor\": 32.0", "\"factor\": 0.5"));
+  CHECK(has(message_of<Error>([&] { open_model(scratch / "llama"); }), "scaling"));
+}
+
 TEST_CASE("what libtrain does not have is refused by name") {
   const ScratchDirectory scratch;
   fs::copy(golden / "llama", scratch / "llama");
@@ -215,8 +242,9 @@ TEST_CASE("what libtrain does not have is refused by name") {
   CHECK(has(complaint("gpt2", "\"n_embd\": 24", "\"n_embd\": \"x\""), "n_embd"));
   CHECK(has(complaint("gpt2", "\"gpt2\"", "\"bert\""), "bert"));
   CHECK(has(complaint("gpt2", "{", "["), "JSON"));
+  CHECK(has(complaint("llama", "\"rope_type\": \"default\"", "\"rope_type\": \"yarn\""), "yarn"));
   CHECK(
-      has(complaint("llama", "\"rope_type\": \"default\"", "\"rope_type\": \"llama3\""), "llama3"));
+      has(complaint("llama", "\"rope_type\": \"default\"", "\"rope_type\": \"llama3\""), "factor"));
   CHECK(has(complaint("llama", "\"attention_bias\": false", "\"attention_bias\": true"),
             "attention_bias"));
   CHECK(has(message_of<Error>([&] { open_model(scratch / "nothing"); }), "nothing"));

@@ -50,9 +50,14 @@ TEST_CASE("a list of sizes changes a model") {
 }
 
 TEST_CASE("a configuration survives JSON") {
-  for (const GptConfig& config : {small::gpt2(), small::llama(), gpt2_124m()}) {
+  for (const GptConfig& config :
+       {small::gpt2(), small::llama(), small::stretched_llama(), gpt2_124m()}) {
     CHECK(GptConfig::from_json(config.to_json()) == config);
   }
+  CHECK(small::stretched_llama() != small::llama());
+  GptConfig backwards = small::stretched_llama();
+  backwards.rope_scaling->low_frequency_factor = 5.0f;
+  CHECK_THROWS_AS(GptConfig::from_json(backwards.to_json()), Error);
   CHECK_THROWS_AS(GptConfig::from_json("{\"layers\": 1}"), Error);
   CHECK_THROWS_AS(GptConfig::from_json("no json"), Error);
 }

@@ -22,7 +22,7 @@ std::vector<float> to_host(const Tensor& tensor) {
 
 TEST_CASE("generation with a cache gives the logits of the whole context") {
   const auto device = make_reference_device();
-  for (const GptConfig& config : {small::gpt2(), small::llama()}) {
+  for (const GptConfig& config : {small::gpt2(), small::llama(), small::stretched_llama()}) {
     Gpt model(config, *device, {DataType::f32, 5});
     const small::Tokens tokens(config, 1);
     const auto expected = to_host(model.logits(tokens.batch()));
@@ -37,6 +37,16 @@ TEST_CASE("generation with a cache gives the logits of the whole context") {
       }
     }
   }
+}
+
+TEST_CASE("scaled positions give other logits") {
+  const auto device = make_reference_device();
+  GptConfig plain = small::stretched_llama();
+  plain.rope_scaling.reset();
+  const small::Tokens tokens(plain, 1);
+  Gpt with(small::stretched_llama(), *device, {DataType::f32, 5});
+  Gpt without(plain, *device, {DataType::f32, 5});
+  CHECK(to_host(with.logits(tokens.batch())) != to_host(without.logits(tokens.batch())));
 }
 
 TEST_CASE("greedy generation is deterministic and goes on past the context") {

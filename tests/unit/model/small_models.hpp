@@ -34,6 +34,14 @@ inline train::GptConfig llama() {
   return config;
 }
 
+/// Positions stretched like those of Llama 3.1.
+inline train::GptConfig stretched_llama() {
+  train::GptConfig config = llama();
+  config.head_width = 4;
+  config.rope_scaling = train::RotaryScaling{.factor = 3.0f, .original_context = 8};
+  return config;
+}
+
 /// Random tokens that own the memory which `batch()` shows.
 struct Tokens {
   Tokens(const train::GptConfig& config, std::int64_t sequences, std::uint64_t seed = 7)

@@ -49,6 +49,10 @@ TEST_CASE("rotary") {
       const Tensor late = bench.input(qkv_shape(shape));
       bench.ops().rotary(late, shape, 1000, 500000.0f, true);
       bench.compare("turned back from position 1000", late);
+      const RotaryScaling scaling{.factor = 8.0f, .original_context = 100};
+      const Tensor scaled = bench.input(qkv_shape(shape));
+      bench.ops().rotary(scaled, shape, 50, {10000.0f, scaling}, false);
+      bench.compare("turned with scaled frequencies", scaled);
     });
   });
 }
