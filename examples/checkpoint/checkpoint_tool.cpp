@@ -14,6 +14,8 @@
 #include "examples/checkpoint/inspect.hpp"
 #include "libtrain/checkpoint/interchange/hugging_face.hpp"
 #include "libtrain/checkpoint/interchange/llmc_model.hpp"
+#include "libtrain/checkpoint/interchange/native_model.hpp"
+#include "libtrain/checkpoint/interchange/open_model.hpp"
 
 namespace {
 
@@ -36,23 +38,7 @@ train::DataType type_for(const Arguments& arguments, const train::ModelSource& m
   return arguments.dtype == "f32" ? train::DataType::f32 : train::DataType::bf16;
 }
 
-int export_model(const Arguments& arguments) {
-  const auto model = train::open_model(arguments.path, arguments.dtype == "f32");
-  const train::DataType type = type_for(arguments, *model);
-  if (arguments.to == "llmc") {
-    train::write_llmc_model(arguments.output, *model, type);
-  } else if (arguments.naming == "hf") {
-    train::write_hugging_face(arguments.output, *model, type,
-                              static_cast<std::uint64_t>(arguments.shard_gb * 1e9));
-  } else {
-    train::write_native(arguments.output, *model, type);
-  }
-  fmt::print("wrote {} ({:.2f} M parameters, {})\n", arguments.output,
-             static_cast<double>(model->config().parameter_count()) / 1e6, name_of(type));
-  return 0;
-}
-
-// A model with a tokenizer of the user's choice.
+// A model with the tokenizer of the user's choice.
 class WithTokenizer final : public train::ModelSource {
  public:
   WithTokenizer(std::unique_ptr<train::ModelSource> model,
@@ -71,12 +57,32 @@ class WithTokenizer final : public train::ModelSource {
   std::shared_ptr<const train::Tokenizer> tokenizer_;
 };
 
-int import_model(const Arguments& arguments) {
-  auto model = train::open_model(arguments.path);
-  if (!arguments.tokenizer.empty()) {
-    model = std::make_unique<WithTokenizer>(std::move(model),
-                                            train::make_tokenizer(arguments.tokenizer));
+std::unique_ptr<train::ModelSource> open_model(const Arguments& arguments, bool full_precision) {
+  auto model = train::open_model(arguments.path, full_precision);
+  if (arguments.tokenizer.empty()) return model;
+  return std::make_unique<WithTokenizer>(
+      std::move(model),
+      arguments.tokenizer == "none" ? nullptr : train::make_tokenizer(arguments.tokenizer));
+}
+
+int export_model(const Arguments& arguments) {
+  const auto model = open_model(arguments, arguments.dtype == "f32");
+  const train::DataType type = type_for(arguments, *model);
+  if (arguments.to == "llmc") {
+    train::write_llmc_model(arguments.output, *model, type);
+  } else if (arguments.naming == "hf") {
+    train::write_hugging_face(arguments.output, *model, type,
+                              static_cast<std::uint64_t>(arguments.shard_gb * 1e9));
+  } else {
+    train::write_native(arguments.output, *model, type);
   }
+  fmt::print("wrote {} ({:.2f} M parameters, {})\n", arguments.output,
+             static_cast<double>(model->config().parameter_count()) / 1e6, name_of(type));
+  return 0;
+}
+
+int import_model(const Arguments& arguments) {
+  const auto model = open_model(arguments, /*full_precision=*/false);
   const train::DataType type = type_for(arguments, *model);
   fs::path written = arguments.output;
   if (written.extension() == ".safetensors") {
@@ -93,6 +99,11 @@ int import_model(const Arguments& arguments) {
 void add_dtype(CLI::App& command, Arguments& arguments) {
   command.add_option("--dtype", arguments.dtype, "f32 | bf16 [as it is]")
       ->check(CLI::IsMember({"f32", "bf16"}));
+}
+
+void add_tokenizer(CLI::App& command, Arguments& arguments) {
+  command.add_option("--tokenizer", arguments.tokenizer,
+                     "gpt2:FILE | hf:tokenizer.json | bytes | none [the model's own]");
 }
 
 void add_export(CLI::App& app, Arguments& arguments) {
@@ -112,6 +123,7 @@ void add_export(CLI::App& app, Arguments& arguments) {
   command->add_option("--shard-gb", arguments.shard_gb, "Largest file with --naming hf, GB")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  add_tokenizer(*command, arguments);
   add_dtype(*command, arguments);
 }
 
@@ -124,8 +136,7 @@ void add_import(CLI::App& app, Arguments& arguments) {
       ->add_option("--output", arguments.output,
                    "A .safetensors file for --init, or a directory for a checkpoint")
       ->required();
-  command->add_option("--tokenizer", arguments.tokenizer,
-                      "gpt2:FILE | hf:tokenizer.json [tokenizer.json beside the model]");
+  add_tokenizer(*command, arguments);
   add_dtype(*command, arguments);
 }
 

@@ -1,7 +1,10 @@
 #include "libtrain/checkpoint/convert_values.hpp"
 
+#include <bit>
+#include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -44,7 +47,27 @@ void convert_from(ConstBuffer from, Buffer to) {
   }
 }
 
+float widen_half(std::uint16_t half) {
+  const std::uint32_t sign = (half & 0x8000u) << 16;
+  const std::uint32_t exponent = half >> 10 & 0x1fu, mantissa = half & 0x3ffu;
+  if (exponent == 0x1fu) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
+  if (exponent > 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
+  const float size = static_cast<float>(mantissa) * 0x1p-24f;  // subnormal, or zero
+  return sign == 0 ? size : -size;
+}
+
 }  // namespace
+
+void convert_halves(std::span<const std::byte> halves, Buffer to) {
+  invariant(halves.size() == 2 * to.count, "as many halves as values");
+  std::vector<float> wide(to.count);
+  for (std::size_t i = 0; i < wide.size(); ++i) {
+    std::uint16_t half;
+    std::memcpy(&half, halves.data() + 2 * i, sizeof(half));
+    wide[i] = widen_half(half);
+  }
+  convert_values({wide.data(), wide.size(), DataType::f32}, to);
+}
 
 void convert_values(ConstBuffer from, Buffer to) {
   invariant(from.count == to.count, "as many values as before");

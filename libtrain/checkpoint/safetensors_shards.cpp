@@ -88,13 +88,21 @@ const SafetensorsEntry* SafetensorsModel::find(std::string_view name) const {
   return found == home_.end() ? nullptr : found->second->find(name);
 }
 
-void SafetensorsModel::read(std::string_view name, Buffer out) const {
+const SafetensorsReader& SafetensorsModel::home_of(std::string_view name) const {
   const auto found = home_.find(name);
   if (found == home_.end()) {
     throw Error(fmt::format("{}: the model has no tensor \"{}\"",
                             shards_.front().path().parent_path().string(), name));
   }
-  found->second->read(name, out);
+  return *found->second;
+}
+
+void SafetensorsModel::read(std::string_view name, Buffer out) const {
+  home_of(name).read(name, out);
+}
+
+void SafetensorsModel::read_bytes(std::string_view name, std::span<std::byte> out) const {
+  home_of(name).read_bytes(name, out);
 }
 
 std::vector<SafetensorsShard> shard_safetensors(const std::vector<SafetensorsSpec>& tensors,

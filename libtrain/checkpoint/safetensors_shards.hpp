@@ -24,12 +24,14 @@ class SafetensorsModel {
   /// Of all shards, by name.
   std::vector<const SafetensorsEntry*> tensors() const;
   const SafetensorsEntry* find(std::string_view name) const;
-  /// As SafetensorsReader::read.
+  /// As SafetensorsReader's.
   void read(std::string_view name, Buffer out) const;
+  void read_bytes(std::string_view name, std::span<std::byte> out) const;
   /// The first shard's: shards of one model repeat it.
   const std::map<std::string, std::string>& metadata() const { return shards_.front().metadata(); }
 
  private:
+  const SafetensorsReader& home_of(std::string_view name) const;
   void open_index(const std::filesystem::path& index);
 
   std::deque<SafetensorsReader> shards_;

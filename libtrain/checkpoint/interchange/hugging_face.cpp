@@ -21,6 +21,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* config_name = "config.json";
 constexpr const char* tokenizer_name = "tokenizer.json";
+constexpr const char* half_dtype = "F16";
 
 fs::path folder_of(const fs::path& path) {
   std::error_code none;
@@ -44,11 +45,20 @@ class HuggingFaceSource final : public ModelSource {
       : folder_(folder_of(path)), tensors_(path), config_(read_config()), parts_(table()) {
     const fs::path tokenizer = folder_ / tokenizer_name;
     std::error_code none;
-    if (fs::exists(tokenizer, none)) tokenizer_ = make_tokenizer("hf:" + tokenizer.string());
+    if (!fs::exists(tokenizer, none)) return;
+    try {
+      tokenizer_ = make_tokenizer("hf:" + tokenizer.string());
+    } catch (const Error& error) {
+      why_no_tokenizer_ = error.what();  // matters to those who want it
+    }
   }
 
   const GptConfig& config() const override { return config_; }
-  std::shared_ptr<const Tokenizer> tokenizer() const override { return tokenizer_; }
+  std::shared_ptr<const Tokenizer> tokenizer() const override {
+    if (why_no_tokenizer_.empty()) return tokenizer_;
+    throw Error(
+        fmt::format("{}; name another one with --tokenizer, or \"none\"", why_no_tokenizer_));
+  }
   DataType type() const override { return type_; }
 
   void read(const ModelTensor& tensor, std::span<std::byte> out) override {
@@ -100,19 +110,23 @@ class HuggingFaceSource final : public ModelSource {
                               fmt::join(part.shape(), ", ")));
     }
     const auto type = entry->type();
-    if (type != DataType::f32 && type != DataType::bf16) {
-      throw Error(fmt::format("{}: tensor {} is {}; F32 and BF16 can be read", folder_.string(),
-                              part.name, entry->dtype));
+    if (type != DataType::f32 && type != DataType::bf16 && entry->dtype != half_dtype) {
+      throw Error(fmt::format("{}: tensor {} is {}; F32, BF16 and F16 can be read",
+                              folder_.string(), part.name, entry->dtype));
     }
-    if (type == DataType::f32) type_ = DataType::f32;  // the wider of all
+    if (type != DataType::bf16) type_ = DataType::f32;  // the wider of all; holds any half
   }
 
   void read_part(const HuggingFaceTensor& part, std::span<std::byte> out) const {
-    const DataType stored = *tensors_.find(part.name)->type();
+    const SafetensorsEntry& entry = *tensors_.find(part.name);
     const auto count = static_cast<std::size_t>(part.rows * part.width);
-    std::vector<std::byte> raw(count * size_of(stored)), values(count * size_of(type_));
-    tensors_.read(part.name, {raw.data(), count, stored});
-    convert_values({raw.data(), count, stored}, {values.data(), count, type_});
+    std::vector<std::byte> raw(entry.bytes()), values(count * size_of(type_));
+    tensors_.read_bytes(part.name, raw);
+    if (entry.dtype == half_dtype) {
+      convert_halves(raw, {values.data(), count, type_});
+    } else {
+      convert_values({raw.data(), count, *entry.type()}, {values.data(), count, type_});
+    }
     const auto begin = static_cast<std::size_t>(part.row * part.width) * size_of(type_);
     invariant(begin + values.size() <= out.size(), "a part lies in its tensor");
     if (part.transposed) {
@@ -128,6 +142,7 @@ class HuggingFaceSource final : public ModelSource {
   DataType type_ = DataType::bf16;
   std::vector<HuggingFaceTensor> parts_;
   std::shared_ptr<const Tokenizer> tokenizer_;
+  std::string why_no_tokenizer_;
 };
 
 std::vector<std::byte> exported(const HuggingFaceTensor& part, ModelSource& model, DataType type) {

@@ -11,8 +11,9 @@ namespace train {
 bool is_hugging_face(const std::filesystem::path& path);
 
 /// GPT-2 and Llama as Hugging Face's transformers write them: names with or without the prefix of
-/// the model with a head, one file or several. The tokenizer is that of a tokenizer.json beside, if
-/// there is one. Throws Error naming the setting or tensor that libtrain does not have.
+/// the model with a head, one file or several, in F32, BF16 or F16 (which becomes f32). The
+/// tokenizer is that of a tokenizer.json beside, if there is one; one that cannot be read throws
+/// when it is asked for. Throws Error naming the setting or tensor that libtrain does not have.
 std::unique_ptr<ModelSource> open_hugging_face(const std::filesystem::path& path);
 
 /// Writes `directory`/config.json and model.safetensors (several files with an index above

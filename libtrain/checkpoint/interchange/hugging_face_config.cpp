@@ -86,7 +86,10 @@ std::int64_t number_or(const json& from, const char* key, std::int64_t otherwise
 }
 
 GptConfig gpt2_from(const json& from) {
-  expect(from, "activation_function", "gelu_new");
+  // Two names of one function.
+  if (from.value("activation_function", "") != "gelu_pytorch_tanh") {
+    expect(from, "activation_function", "gelu_new");
+  }
   expect(from, "scale_attn_weights", true);
   expect(from, "scale_attn_by_inverse_layer_idx", false);
   expect(from, "add_cross_attention", false);

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -29,7 +28,7 @@ class ModelSource {
   virtual ~ModelSource() = default;
 
   virtual const GptConfig& config() const = 0;
-  /// Null when none came with the model.
+  /// Null when none came with the model. Throws Error when one did that cannot be read.
   virtual std::shared_ptr<const Tokenizer> tokenizer() const = 0;
   /// f32 or bf16: how read() fills.
   virtual DataType type() const = 0;
@@ -39,19 +38,5 @@ class ModelSource {
   /// The same in another type.
   std::vector<std::byte> read_as(const ModelTensor& tensor, DataType type);
 };
-
-/// Opens a checkpoint or a directory of checkpoints (its newest), a safetensors file of libtrain, a
-/// model as Hugging Face writes it (directory, file or index, with config.json beside), or llm.c's
-/// model .bin. From a bf16 checkpoint, `full_precision` takes its f32 copies.
-std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path,
-                                        bool full_precision = false);
-
-/// A weights file of libtrain: for --init and --weights. Throws Error naming file and tensor.
-void write_native(const std::filesystem::path& path, ModelSource& model, DataType type);
-
-/// A checkpoint at step 0 in a directory of checkpoints, without optimizer state: for --init,
-/// --checkpoint and fine-tuning. Holds the whole model in memory.
-std::filesystem::path write_model_checkpoint(const std::filesystem::path& directory,
-                                             ModelSource& model, DataType type);
 
 }  // namespace train

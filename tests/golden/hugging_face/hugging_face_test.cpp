@@ -10,6 +10,8 @@
 
 #include "collectives/local/world.hpp"
 #include "libtrain/checkpoint/interchange/llmc_model.hpp"
+#include "libtrain/checkpoint/interchange/native_model.hpp"
+#include "libtrain/checkpoint/interchange/open_model.hpp"
 #include "libtrain/checkpoint/store.hpp"
 #include "libtrain/checkpoint/weights.hpp"
 #include "tests/support/scratch_directory.hpp"
@@ -219,6 +221,64 @@ TEST_CASE("Llama 3.1's scaling of rotary positions comes in, goes out and is sto
   }
   write_file(config, replaced(newer, "\"factor\": 32.0", "\"factor\": 0.5"));
   CHECK(has(message_of<Error>([&] { open_model(scratch / "llama"); }), "scaling"));
+}
+
+TEST_CASE("a model in F16 is read as f32") {
+  const ScratchDirectory scratch;
+  // The tensors of another file, each value 1 + the tensor's number / 4.
+  SafetensorsHeader header;
+  std::string data;
+  const SafetensorsReader other(golden / "gpt2/model.safetensors");
+  for (const auto& entry : other.tensors()) {
+    const auto half = static_cast<std::uint16_t>(0x3c00 + 0x100 * header.tensors.size());
+    header.tensors.push_back(entry);
+    header.tensors.back().dtype = "F16";
+    header.tensors.back().begin = data.size();
+    for (std::int64_t i = 0; i < entry.elements(); ++i) {
+      data.append(reinterpret_cast<const char*>(&half), sizeof(half));
+    }
+    header.tensors.back().end = data.size();
+  }
+  const std::string json = dump_safetensors_header(header, "half");
+  const std::uint64_t length = json.size();
+  fs::create_directory(scratch / "half");
+  fs::copy(golden / "gpt2/config.json", scratch / "half/config.json");
+  write_file(scratch / "half/model.safetensors",
+             std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + json + data);
+  const auto model = open_model(scratch / "half");
+  CHECK(model->type() == DataType::f32);
+  write_native(scratch / "native.safetensors", *model, model->type());
+  float expected = 0.0f;
+  for (std::size_t i = 0; i < header.tensors.size(); ++i) {
+    if (header.tensors[i].name == "transformer.h.1.mlp.c_fc.bias") {
+      expected = std::ldexp(1.0f + static_cast<float>(i % 4) / 4.0f, static_cast<int>(i / 4));
+    }
+  }
+  CHECK(read<float>(scratch / "native.safetensors", "blocks.1.mlp.up.bias") ==
+        std::vector<float>(96, expected));
+}
+
+TEST_CASE("a tokenizer that cannot be read matters to those who want it") {
+  const ScratchDirectory scratch;
+  fs::copy(golden / "gpt2", scratch / "gpt2");
+  write_file(scratch / "gpt2/tokenizer.json",
+             R"({"pre_tokenizer": {"type": "ByteLevel"}, "model": {"type": "Unigram"}})");
+  const auto model = open_model(scratch / "gpt2");
+  CHECK(!model->read_as({"final_norm.bias", {24}}, DataType::f32).empty());
+  const auto message = message_of<Error>(
+      [&] { write_native(scratch / "native.safetensors", *model, DataType::f32); });
+  CHECK(has(message, "Unigram"));
+  CHECK(has(message, "tokenizer.json"));
+  CHECK(has(message, "--tokenizer"));
+  CHECK(!fs::exists(scratch / "native.safetensors"));
+}
+
+TEST_CASE("gelu_new has a second name") {
+  const ScratchDirectory scratch;
+  fs::copy(golden / "gpt2", scratch / "gpt2");
+  const std::string text = read_file(golden / "gpt2/config.json");
+  write_file(scratch / "gpt2/config.json", replaced(text, "gelu_new", "gelu_pytorch_tanh"));
+  CHECK(open_model(scratch / "gpt2")->config() == open_model(golden / "gpt2")->config());
 }
 
 TEST_CASE("what libtrain does not have is refused by name") {
