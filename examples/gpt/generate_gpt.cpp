@@ -101,8 +101,10 @@ int generate_gpt(train::Job& job) {
   train::parallelize(model, grid, train::megatron_plan(/*sequence_parallel=*/false));
   weights.load(model);
 
-  train::Generator generator(model, arguments.sampling);
-  generator.begin(prompt_tokens(*tokenizer, arguments.prompt));
+  const std::vector<std::int32_t> prompt = prompt_tokens(*tokenizer, arguments.prompt);
+  train::Generator generator(model, arguments.sampling,
+                             static_cast<std::int64_t>(prompt.size()) + arguments.tokens);
+  generator.begin(prompt);
   if (job.is_root()) print_raw(arguments.prompt);
   for (std::int64_t i = 0; i < arguments.tokens; ++i) {
     const std::int32_t token = generator.next();

@@ -27,7 +27,15 @@ GptConfig read_config(const SafetensorsReader& reader) {
     throw Error(fmt::format("{}: the metadata have no \"{}\": not a file that --save-weights wrote",
                             reader.path().string(), config_key));
   }
-  return GptConfig::from_json(found->second);
+  const GptConfig config = GptConfig::from_json(found->second);
+  // Before anybody makes a model of a size that the file only claims.
+  std::int64_t values = 0;
+  for (const SafetensorsEntry& tensor : reader.tensors()) values += tensor.elements();
+  if (values < config.parameter_count()) {
+    throw Error(fmt::format("{}: its configuration makes {} parameters, its tensors hold {}",
+                            reader.path().string(), config.parameter_count(), values));
+  }
+  return config;
 }
 
 std::shared_ptr<const Tokenizer> read_tokenizer(const SafetensorsReader& reader) {

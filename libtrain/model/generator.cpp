@@ -4,8 +4,8 @@
 
 namespace train {
 
-Generator::Generator(Gpt& model, SamplingOptions options)
-    : model_(model), sampler_(options), cache_(model.new_cache(1)) {}
+Generator::Generator(Gpt& model, SamplingOptions options, std::int64_t capacity)
+    : model_(model), sampler_(options), cache_(model.new_cache(1, capacity)) {}
 
 void Generator::begin(std::span<const std::int32_t> prompt) {
   if (prompt.empty()) throw Error("the prompt is empty; generation needs a first token");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -14,7 +15,10 @@ namespace train {
 /// text goes through the model again and generation goes on after it.
 class Generator {
  public:
-  Generator(Gpt& model, SamplingOptions options);
+  /// Remembers up to `capacity` tokens, if that is less than the model's context: whoever knows how
+  /// long the text will be needs no memory for a context of 131072.
+  Generator(Gpt& model, SamplingOptions options,
+            std::int64_t capacity = std::numeric_limits<std::int64_t>::max());
 
   /// Reads the prompt (at least one token); of a prompt longer than the context, its end.
   void begin(std::span<const std::int32_t> prompt);

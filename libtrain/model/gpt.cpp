@@ -157,8 +157,8 @@ Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
   return head_logits(tape, x, sequences);
 }
 
-KeyValueCache Gpt::new_cache(std::int64_t sequences) const {
-  return {config_, local_heads().kv_heads, device_.memory(), options_.type, sequences};
+KeyValueCache Gpt::new_cache(std::int64_t sequences, std::int64_t capacity) const {
+  return {config_, local_heads().kv_heads, device_.memory(), options_.type, sequences, capacity};
 }
 
 Value Gpt::hidden(Tape& tape, const Batch& batch) const {

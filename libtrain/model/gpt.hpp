@@ -2,6 +2,7 @@
 
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -74,8 +75,10 @@ class Gpt {
   /// execution splits rows: new tokens are too few to share.
   Tensor extend(std::span<const std::int32_t> tokens, KeyValueCache& cache);
 
-  /// For generation of so many sequences at once.
-  KeyValueCache new_cache(std::int64_t sequences) const;
+  /// For generation of so many sequences at once, of up to `capacity` tokens: all of the context
+  /// unless that is less.
+  KeyValueCache new_cache(std::int64_t sequences,
+                          std::int64_t capacity = std::numeric_limits<std::int64_t>::max()) const;
 
   /// Called in the backward pass as soon as a parameter's gradient of this pass is complete.
   void on_gradient_ready(std::function<void(Parameter&)> hook) { ready_hook_ = std::move(hook); }

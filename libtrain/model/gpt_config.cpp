@@ -8,6 +8,12 @@
 namespace train {
 namespace {
 
+// No model is larger. A file that says otherwise would exhaust memory, or overflow what is computed
+// of its sizes.
+constexpr std::int64_t layers_max = 1 << 16;
+constexpr std::int64_t size_max = std::int64_t{1} << 31;
+constexpr double values_max = 0x1p48;
+
 // One list of the fields serves reading, writing and, later, comparing configurations.
 template <typename Config, typename Visitor>
 void visit_fields(Config& config, Visitor&& visit) {
@@ -75,6 +81,26 @@ void require(bool holds, std::string message) {
   if (!holds) throw Error("model: " + message);
 }
 
+// Values in all parameters. No product of two sizes is larger than the whole, so that a type that
+// holds the whole holds them.
+template <typename Number>
+Number count_values(const GptConfig& config) {
+  const auto number = [](std::int64_t value) { return static_cast<Number>(value); };
+  const Number width = number(config.width), hidden = number(config.hidden);
+  const Number vocabulary = number(config.vocabulary), head_width = number(config.head_width);
+  const Number qkv_width = number(config.heads + 2 * config.kv_heads) * head_width;
+  const Number mlp_in = number(config.mlp == MlpKind::swiglu ? 2 : 1) * hidden;
+  const bool norm_bias = config.norm == Norm::layer_norm && config.bias;
+  const Number norm_values = number(norm_bias ? 2 : 1) * width;
+  Number block = width * qkv_width + number(config.heads) * head_width * width + width * mlp_in +
+                 hidden * width + number(2) * norm_values;
+  if (config.bias) block += qkv_width + width + mlp_in + width;
+  Number count = vocabulary * width + number(config.layers) * block + norm_values;
+  if (config.positions == Positions::learned) count += number(config.context) * width;
+  if (!config.tied_head) count += vocabulary * width;
+  return count;
+}
+
 void check(const RotaryScaling& scaling) {
   const float low = scaling.low_frequency_factor, high = scaling.high_frequency_factor;
   require(scaling.factor >= 1.0f && low > 0.0f && high > low && scaling.original_context >= 1,
@@ -87,17 +113,21 @@ void check(const RotaryScaling& scaling) {
 }  // namespace
 
 void GptConfig::validate() const {
-  const auto positive = [](const char* name, std::int64_t value) {
+  const auto size = [](const char* name, std::int64_t value, std::int64_t most = size_max) {
     require(value > 0, fmt::format("{} is {}; it must be at least 1", name, value));
+    require(value <= most, fmt::format("{} is {}; it must be at most {}", name, value, most));
   };
-  positive("layers", layers);
-  positive("heads", heads);
-  positive("kv_heads", kv_heads);
-  positive("width", width);
-  positive("head_width", head_width);
-  positive("hidden", hidden);
-  positive("context", context);
-  positive("vocabulary", vocabulary);
+  size("layers", layers, layers_max);
+  size("heads", heads);
+  size("kv_heads", kv_heads);
+  size("width", width);
+  size("head_width", head_width);
+  size("hidden", hidden);
+  size("context", context);
+  size("vocabulary", vocabulary);
+  const auto values = count_values<double>(*this);
+  require(values <= values_max,
+          fmt::format("its sizes make {:.3g} parameters; it may have {:.3g}", values, values_max));
   require(heads % kv_heads == 0,
           fmt::format("{} heads cannot share {} key/value heads evenly; choose kv_heads that "
                       "divides heads",
@@ -114,16 +144,7 @@ void GptConfig::validate() const {
 }
 
 std::int64_t GptConfig::parameter_count() const {
-  const std::int64_t qkv_width = (heads + 2 * kv_heads) * head_width;
-  const std::int64_t mlp_in = mlp == MlpKind::swiglu ? 2 * hidden : hidden;
-  const std::int64_t norm_values = norm == Norm::layer_norm && bias ? 2 * width : width;
-  std::int64_t block = width * qkv_width + heads * head_width * width + width * mlp_in +
-                       hidden * width + 2 * norm_values;
-  if (bias) block += qkv_width + width + mlp_in + width;
-  std::int64_t count = vocabulary * width + layers * block + norm_values;
-  if (positions == Positions::learned) count += context * width;
-  if (!tied_head) count += vocabulary * width;
-  return count;
+  return count_values<std::int64_t>(*this);
 }
 
 std::int64_t GptConfig::multiplied_parameter_count() const {

@@ -36,9 +36,10 @@ struct GptConfig {
 
   bool operator==(const GptConfig&) const = default;
 
-  /// Throws Error that names the first value that cannot be.
+  /// Throws Error that names the first value that cannot be: of at most 65536 layers, sizes of 2^31
+  /// and 2^48 parameters.
   void validate() const;
-  /// Values in all parameters, the tied head once.
+  /// Values in all parameters, the tied head once. Of a valid configuration.
   std::int64_t parameter_count() const;
   /// Of these, those that multiply activations: not what is only looked up, which is positions, and
   /// the embedding where the head is not tied to it.

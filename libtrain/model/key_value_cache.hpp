@@ -16,9 +16,10 @@ struct LayerCache {
 /// What generation remembers, so that a new token costs one row instead of the whole context.
 class KeyValueCache {
  public:
-  /// `kv_heads` are those that this rank computes; all of the model's unless it is split.
+  /// `kv_heads` are those that this rank computes; all of the model's unless it is split. Memory
+  /// for `capacity` positions, at most the model's context.
   KeyValueCache(const GptConfig& config, std::int64_t kv_heads, Memory& memory, DataType type,
-                std::int64_t sequences);
+                std::int64_t sequences, std::int64_t capacity);
 
   std::int64_t sequences() const { return sequences_; }
   std::int64_t capacity() const { return capacity_; }

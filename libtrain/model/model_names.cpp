@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <map>
 #include <optional>
 #include <span>
@@ -102,9 +103,10 @@ Sizes parse_sizes(std::string_view whole, std::span<const std::string_view> part
     const auto digits = part.substr(equals + 1);
     std::int64_t value = 0;
     const auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (failed != std::errc{} || end != digits.data() + digits.size()) {
-      throw Error(
-          fmt::format("--model \"{}\": {} is \"{}\", not a whole number", whole, key, digits));
+    constexpr std::int64_t most = std::int64_t{1} << 31;  // products of two stay within 64 bits
+    if (failed != std::errc{} || end != digits.data() + digits.size() || std::abs(value) > most) {
+      throw Error(fmt::format("--model \"{}\": {} is \"{}\", not a whole number up to {}", whole,
+                              key, digits, most));
     }
     sizes[std::string(key)] = value;
   }

@@ -3,9 +3,10 @@
 namespace train {
 
 Parameter& ParameterSet::add(std::string name, Shape shape, Initializer initializer) {
-  invariant(find(name) == nullptr, "parameters have names of their own");
   all_.push_back(std::make_unique<Parameter>(std::move(name), shape, initializer));
-  return *all_.back();
+  Parameter& added = *all_.back();
+  invariant(by_name_.emplace(added.name(), &added).second, "parameters have names of their own");
+  return added;
 }
 
 Parameter* ParameterSet::add_if(bool wanted, std::string name, Shape shape,
@@ -27,10 +28,8 @@ std::vector<Parameter*> ParameterSet::with_prefix(const std::string& prefix) con
 }
 
 Parameter* ParameterSet::find(const std::string& name) const {
-  for (const auto& parameter : all_) {
-    if (parameter->name() == name) return parameter.get();
-  }
-  return nullptr;
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : found->second;
 }
 
 }  // namespace train

@@ -3,6 +3,8 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "libtrain/model/execution.hpp"
@@ -28,6 +30,7 @@ class ParameterSet {
 
  private:
   std::vector<std::unique_ptr<Parameter>> all_;
+  std::unordered_map<std::string_view, Parameter*> by_name_;  // views into all_
   std::deque<Layer> layers_;
 };
 

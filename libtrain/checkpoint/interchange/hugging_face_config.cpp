@@ -75,10 +75,15 @@ void expect(const json& from, const char* key, const json& wanted) {
 }
 
 std::int64_t number(const json& from, const char* key) {
+  constexpr std::int64_t most = std::int64_t{1} << 31;  // products of two stay within 64 bits
   if (!from.contains(key) || !from[key].is_number_integer()) {
     throw Error(fmt::format("\"{}\" is missing or no number", key));
   }
-  return from[key].get<std::int64_t>();
+  const auto value = from[key].get<std::int64_t>();
+  if (value < 1 || value > most) {
+    throw Error(fmt::format("\"{}\" is {}, not a number from 1 to {}", key, value, most));
+  }
+  return value;
 }
 
 std::int64_t number_or(const json& from, const char* key, std::int64_t otherwise) {
@@ -100,7 +105,7 @@ GptConfig gpt2_from(const json& from) {
   config.hidden = number_or(from, "n_inner", 4 * config.width);
   config.context = number(from, "n_positions");
   config.vocabulary = number(from, "vocab_size");
-  if (config.heads < 1 || config.width % config.heads != 0) {
+  if (config.width % config.heads != 0) {
     throw Error(fmt::format("\"n_embd\" {} is not a multiple of \"n_head\" {}", config.width,
                             config.heads));
   }
@@ -150,8 +155,7 @@ GptConfig llama_from(const json& from) {
   config.kv_heads = number_or(from, "num_key_value_heads", config.heads);
   config.width = number(from, "hidden_size");
   config.hidden = number(from, "intermediate_size");
-  config.head_width =
-      number_or(from, "head_dim", config.heads > 0 ? config.width / config.heads : 0);
+  config.head_width = number_or(from, "head_dim", config.width / config.heads);
   config.context = number(from, "max_position_embeddings");
   config.vocabulary = number(from, "vocab_size");
   config.norm_eps = from.value("rms_norm_eps", 1e-6f);

@@ -76,7 +76,6 @@ class LlmcSource final : public ModelSource {
     }
     type_ = header[1] == version_f32 ? DataType::f32 : DataType::bf16;
     for (int i = 2; i <= 7; ++i) {
-      // No model is larger; products of these stay within 64 bits.
       if (header[i] < 1 || header[i] > 1 << 20) {
         refuse(fmt::format("word {} of its header is {}", i, header[i]));
       }
@@ -91,6 +90,11 @@ class LlmcSource final : public ModelSource {
       refuse("its header's numbers do not fit each other");
     }
     config_.head_width = config_.width / config_.heads;
+    try {
+      config_.validate();  // what follows multiplies its sizes
+    } catch (const Error& error) {
+      refuse(error.what());
+    }
     slots_ = slots_of(config_, header[7]);
     const std::uint64_t expected = file_bytes(slots_, config_.layers, type_);
     if (file_.size() != expected) {

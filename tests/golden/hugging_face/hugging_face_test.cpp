@@ -300,6 +300,8 @@ TEST_CASE("what libtrain does not have is refused by name") {
   CHECK(has(complaint("gpt2", "\"n_layer\": 2", "\"n_layer\": 1"), "transformer.h.1."));
   CHECK(has(complaint("gpt2", "\"n_embd\": 24", "\"n_embd\": 48"), "transformer.wte.weight"));
   CHECK(has(complaint("gpt2", "\"n_embd\": 24", "\"n_embd\": \"x\""), "n_embd"));
+  CHECK(has(complaint("gpt2", "\"n_embd\": 24", "\"n_embd\": 9000000000000000000"), "n_embd"));
+  CHECK(has(complaint("gpt2", "\"n_layer\": 2", "\"n_layer\": 1000000000"), "layers"));
   CHECK(has(complaint("gpt2", "\"gpt2\"", "\"bert\""), "bert"));
   CHECK(has(complaint("gpt2", "{", "["), "JSON"));
   CHECK(has(complaint("llama", "\"rope_type\": \"default\"", "\"rope_type\": \"yarn\""), "yarn"));
@@ -322,5 +324,12 @@ TEST_CASE("what libtrain does not have is refused by name") {
   std::string huge = whole;
   huge[11] = 127;
   CHECK(has(bad_llmc(huge), "word 2"));
+  // Sizes whose product has more than 64 bits.
+  std::string product = whole;
+  for (const std::size_t word : {4, 6}) product.replace(4 * word, 4, {'\0', '\0', '\x10', '\0'});
+  product.replace(4 * 5, 4, {'\1', '\0', '\0', '\0'});
+  CHECK(has(bad_llmc(product), "layers is 1048576"));
+  product.replace(4 * 4, 4, {'\0', '\0', '\1', '\0'});
+  CHECK(has(bad_llmc(product), "parameters"));
   CHECK(bad_llmc(whole).empty());
 }

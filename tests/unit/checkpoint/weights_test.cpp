@@ -86,6 +86,20 @@ TEST_CASE("weights of another model are refused by tensor and file") {
   CHECK(has(message, path.string()));
 }
 
+TEST_CASE("a file that claims more than it holds is refused before a model is made") {
+  const ScratchDirectory folder;
+  const auto path = folder.path() / "model.safetensors";
+  GptConfig config = small::gpt2();
+  config.layers = 65536;
+  SafetensorsWriter writer(path, {{"x", DataType::f32, {1}}}, weights_metadata(config, nullptr));
+  const float value = 1.0f;
+  writer.write("x", {&value, 1, DataType::f32});
+  writer.commit();
+  const std::string message = test::message_of<Error>([&] { WeightsFile{path}; });
+  CHECK(has(message, path.string()));
+  CHECK(has(message, "its tensors hold 1"));
+}
+
 TEST_CASE("a safetensors file without a configuration is refused") {
   const ScratchDirectory folder;
   const auto path = folder.path() / "other.safetensors";

@@ -62,6 +62,47 @@ TEST_CASE("a configuration survives JSON") {
   CHECK_THROWS_AS(GptConfig::from_json("no json"), Error);
 }
 
+TEST_CASE("sizes that no model has are refused before anything is made of them") {
+  const auto message = [](auto change) -> std::string {
+    GptConfig config = small::llama();
+    change(config);
+    try {
+      GptConfig::from_json(config.to_json());
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const auto has = [](const std::string& text, const char* part) {
+    return text.find(part) != std::string::npos;
+  };
+  constexpr std::int64_t huge = std::int64_t{1} << 62, most = std::int64_t{1} << 31;
+  CHECK(has(message([](GptConfig& c) { c.layers = 1'000'000'000; }), "layers is 1000000000"));
+  CHECK(has(message([](GptConfig& c) { c.width = huge; }), "width is"));
+  CHECK(has(message([](GptConfig& c) { c.context = most + 1; }), "at most 2147483648"));
+  CHECK(
+      has(message([](GptConfig& c) { c.heads = c.kv_heads = c.head_width = most; }), "parameters"));
+  CHECK(has(message([](GptConfig& c) { c.layers = 65536, c.width = c.hidden = most; }),
+            "parameters"));
+  CHECK(message([](GptConfig& c) { c.layers = 65536; }).empty());
+  GptConfig large = small::gpt2();
+  large.width = std::int64_t{1} << 22;
+  large.vocabulary = std::int64_t{1} << 25;
+  large.validate();
+  CHECK(large.parameter_count() > std::int64_t{1} << 47);
+}
+
+TEST_CASE("a model of many layers is made at once") {
+  const auto device = make_reference_device();
+  GptConfig deep = small::gpt2();
+  deep.layers = 10000;  // 120,000 parameters: a search through all of them for each takes minutes
+  const Gpt model(deep, *device);
+  for (const auto& parameter : model.parameters()) {
+    REQUIRE(model.find_parameter(parameter->name()) == parameter.get());
+  }
+  CHECK(model.find_parameter("blocks.10000.mlp.down.bias") == nullptr);
+}
+
 TEST_CASE("a model that cannot be is refused by name") {
   const auto message = [](const char* text) -> std::string {
     try {
@@ -78,6 +119,7 @@ TEST_CASE("a model that cannot be is refused by name") {
   CHECK(has(message("layers=2,heads=3,width=128"), "3 heads do not divide the width 128"));
   CHECK(has(message("layers=x"), "not a whole number"));
   CHECK(has(message("layers=0"), "layers is 0"));
+  CHECK(has(message("llama,width=4611686018427387904"), "not a whole number up to"));
   CHECK(has(message("depth=3"), "depth"));
   CHECK(has(message("llama,heads=4,kv_heads=3"), "kv_heads"));
   CHECK(has(message("llama,heads=4,width=12"), "even head width"));

@@ -39,6 +39,19 @@ TEST_CASE("generation with a cache gives the logits of the whole context") {
   }
 }
 
+TEST_CASE("memory for the tokens that there will be is enough") {
+  const auto device = make_reference_device();
+  Gpt model(small::llama(), *device, {DataType::f32, 5});
+  CHECK(model.new_cache(1).capacity() == 6);
+  CHECK(model.new_cache(1, 100).capacity() == 6);
+  CHECK(model.new_cache(1, 4).capacity() == 4);
+  Generator whole(model, {.temperature = 0.0f}), part(model, {.temperature = 0.0f}, 4);
+  const std::vector<std::int32_t> prompt{1, 2};
+  whole.begin(prompt);
+  part.begin(prompt);
+  for (int i = 0; i < 2; ++i) CHECK(whole.next() == part.next());
+}
+
 TEST_CASE("scaled positions give other logits") {
   const auto device = make_reference_device();
   GptConfig plain = small::stretched_llama();
