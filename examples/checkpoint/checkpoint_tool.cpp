@@ -68,16 +68,19 @@ std::unique_ptr<train::ModelSource> open_model(const Arguments& arguments, bool 
 int export_model(const Arguments& arguments) {
   const auto model = open_model(arguments, arguments.dtype == "f32");
   const train::DataType type = type_for(arguments, *model);
+  const char* tokenizer = "";
   if (arguments.to == "llmc") {
     train::write_llmc_model(arguments.output, *model, type);
   } else if (arguments.naming == "hf") {
-    train::write_hugging_face(arguments.output, *model, type,
-                              static_cast<std::uint64_t>(arguments.shard_gb * 1e9));
+    const bool with_tokenizer = train::write_hugging_face(
+        arguments.output, *model, type, static_cast<std::uint64_t>(arguments.shard_gb * 1e9));
+    tokenizer = with_tokenizer ? ", with tokenizer.json" : ", without a tokenizer";
   } else {
     train::write_native(arguments.output, *model, type);
   }
-  fmt::print("wrote {} ({:.2f} M parameters, {})\n", arguments.output,
-             static_cast<double>(model->config().parameter_count()) / 1e6, name_of(type));
+  fmt::print("wrote {} ({:.2f} M parameters, {}{})\n", arguments.output,
+             static_cast<double>(model->config().parameter_count()) / 1e6, name_of(type),
+             tokenizer);
   return 0;
 }
 

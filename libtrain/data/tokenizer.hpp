@@ -50,6 +50,10 @@ class Tokenizer {
   /// Everything tokenizer_from_json() needs, so that a weights file can carry its tokenizer: no
   /// path to a file that may be gone. About 1.5 MB for GPT-2, a few hundred bytes for chars.
   virtual std::string to_json() const = 0;
+
+  /// A tokenizer.json for Hugging Face's libraries that makes the same ids; nothing where the
+  /// format has no such tokenizer (`chars`).
+  virtual std::optional<std::string> to_hugging_face() const { return std::nullopt; }
 };
 
 /// encode() within frame().

@@ -21,6 +21,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* config_name = "config.json";
 constexpr const char* tokenizer_name = "tokenizer.json";
+constexpr const char* tokenizer_config_name = "tokenizer_config.json";
 constexpr const char* half_dtype = "F16";
 
 fs::path folder_of(const fs::path& path) {
@@ -164,6 +165,12 @@ std::vector<std::byte> exported(const HuggingFaceTensor& part, ModelSource& mode
   unreachable("a tensor of the table is one of the model's");
 }
 
+void write_text(const fs::path& path, const std::string& text) {
+  AtomicFile file(path);
+  file.file().write(text);
+  file.commit();
+}
+
 }  // namespace
 
 bool is_hugging_face(const fs::path& path) {
@@ -175,11 +182,10 @@ std::unique_ptr<ModelSource> open_hugging_face(const fs::path& path) {
   return std::make_unique<HuggingFaceSource>(path);
 }
 
-void write_hugging_face(const fs::path& directory, ModelSource& model, DataType type,
+bool write_hugging_face(const fs::path& directory, ModelSource& model, DataType type,
                         std::uint64_t shard_bytes_max) {
   const auto tokenizer = model.tokenizer();
-  const std::string config = hugging_face_config(
-      model.config(), type, tokenizer == nullptr ? std::nullopt : tokenizer->end_of_text());
+  const std::string config = hugging_face_config(model.config(), type, tokenizer.get());
   const auto parts = hugging_face_tensors(model.config());
   std::vector<SafetensorsSpec> specs;
   for (const HuggingFaceTensor& part : parts) specs.push_back({part.name, type, part.shape()});
@@ -195,9 +201,14 @@ void write_hugging_face(const fs::path& directory, ModelSource& model, DataType 
     writer.commit();
   }
   if (shards.size() > 1) write_safetensors_index(directory, shards);
-  AtomicFile file(directory / config_name);
-  file.file().write(config);
-  file.commit();
+  const auto tokenizer_json = tokenizer == nullptr ? std::nullopt : tokenizer->to_hugging_face();
+  if (tokenizer_json) {
+    write_text(directory / tokenizer_name, *tokenizer_json);
+    write_text(directory / tokenizer_config_name,
+               hugging_face_tokenizer_config(model.config(), *tokenizer));
+  }
+  write_text(directory / config_name, config);
+  return tokenizer_json.has_value();
 }
 
 }  // namespace train

@@ -18,8 +18,10 @@ std::unique_ptr<ModelSource> open_hugging_face(const std::filesystem::path& path
 
 /// Writes `directory`/config.json and model.safetensors (several files with an index above
 /// `shard_bytes_max`), for AutoModelForCausalLM.from_pretrained(). A GPT-2 without biases gets
-/// zeros. Throws Error when Hugging Face has no such model.
-void write_hugging_face(const std::filesystem::path& directory, ModelSource& model, DataType type,
+/// zeros. The model's tokenizer becomes tokenizer.json and tokenizer_config.json, for
+/// AutoTokenizer; false if there is none, or none that can be said there (`chars`). Throws Error
+/// when Hugging Face has no such model.
+bool write_hugging_face(const std::filesystem::path& directory, ModelSource& model, DataType type,
                         std::uint64_t shard_bytes_max = std::uint64_t{5} << 30);
 
 }  // namespace train

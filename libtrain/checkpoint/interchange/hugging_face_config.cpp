@@ -1,3 +1,5 @@
+#include <optional>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -164,15 +166,46 @@ GptConfig llama_from(const json& from) {
   return config;
 }
 
+// end_of_text() first.
+std::vector<std::int32_t> ends_of(const Tokenizer& tokenizer) {
+  std::vector<std::int32_t> ends;
+  if (tokenizer.end_of_text()) ends.push_back(*tokenizer.end_of_text());
+  for (std::int32_t id = 0; id < tokenizer.vocabulary_size(); ++id) {
+    if (tokenizer.is_end(id) && id != tokenizer.end_of_text()) ends.push_back(id);
+  }
+  return ends;
+}
+
+// What generation begins with.
+std::optional<std::int32_t> begin_of(const Tokenizer& tokenizer) {
+  const TextFrame frame = tokenizer.frame();
+  return frame.before.empty() ? tokenizer.end_of_text() : std::optional(frame.before.front());
+}
+
 }  // namespace
 
+std::string hugging_face_tokenizer_config(const GptConfig& config, const Tokenizer& tokenizer) {
+  json made = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+               {"model_max_length", config.context},
+               {"clean_up_tokenization_spaces", false}};
+  const auto name = [&](const char* key, std::optional<std::int32_t> id) {
+    if (id) made[key] = tokenizer.decode({&*id, 1});
+  };
+  name("bos_token", begin_of(tokenizer));
+  name("eos_token", tokenizer.end_of_text());
+  return made.dump(2) + "\n";
+}
+
 std::string hugging_face_config(const GptConfig& config, DataType type,
-                                std::optional<std::int32_t> end_of_text) {
+                                const Tokenizer* tokenizer) {
   json made = config.positions == Positions::learned ? gpt2_config(config) : llama_config(config);
   made["tie_word_embeddings"] = config.tied_head;
   // Absent, they would be those of the published models.
-  for (const char* key : {"bos_token_id", "eos_token_id"}) {
-    made[key] = end_of_text ? json(*end_of_text) : json();
+  made["bos_token_id"] = made["eos_token_id"] = nullptr;
+  if (tokenizer != nullptr) {
+    const auto ends = ends_of(*tokenizer);
+    if (const auto begin = begin_of(*tokenizer)) made["bos_token_id"] = *begin;
+    if (!ends.empty()) made["eos_token_id"] = ends.size() == 1 ? json(ends.front()) : json(ends);
   }
   made["torch_dtype"] = type == DataType::bf16 ? "bfloat16" : "float32";
   return made.dump(2) + "\n";

@@ -1,12 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "collectives/types.hpp"
+#include "libtrain/data/tokenizer.hpp"
 #include "libtrain/model/gpt_config.hpp"
 
 namespace train {
@@ -33,9 +33,11 @@ bool is_left_out(std::string_view name);
 /// "transformer." or "model.": what the names of a base model lack.
 const char* hugging_face_prefix(const GptConfig& config);
 
-/// config.json's text. Throws Error when Hugging Face has no such model, naming what differs.
-std::string hugging_face_config(const GptConfig& config, DataType type,
-                                std::optional<std::int32_t> end_of_text);
+/// config.json's text; `tokenizer` may be null. Throws Error when Hugging Face has no such model,
+/// naming what differs.
+std::string hugging_face_config(const GptConfig& config, DataType type, const Tokenizer* tokenizer);
+/// What transformers wants to know beside a tokenizer.json: tokenizer_config.json's text.
+std::string hugging_face_tokenizer_config(const GptConfig& config, const Tokenizer& tokenizer);
 /// The other way. Throws Error naming what libtrain does not have.
 GptConfig config_from_hugging_face(std::string_view text);
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "collectives/error.hpp"
+#include "libtrain/data/tokenizers/hugging_face.hpp"
 #include "libtrain/data/tokenizers/utf8.hpp"
 
 namespace train::detail {
@@ -203,6 +204,10 @@ std::string BpeTokenizer::decode(std::span<const std::int32_t> ids) const {
 
 bool BpeTokenizer::is_end(std::int32_t id) const {
   return id == model_.end_of_text || std::ranges::count(model_.other_ends, id) > 0;
+}
+
+std::optional<std::string> BpeTokenizer::to_hugging_face() const {
+  return write_hugging_face(model_);
 }
 
 std::int32_t BpeTokenizer::vocabulary_size() const {

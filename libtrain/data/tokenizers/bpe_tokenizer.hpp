@@ -15,7 +15,8 @@ namespace train::detail {
 struct SpecialToken {
   std::string text;
   std::int32_t id;
-  bool first = true;  ///< looked for before those that are not
+  bool first = true;    ///< looked for before those that are not
+  bool control = true;  ///< no part of the text: others may leave it out when they decode
 };
 
 /// Everything a byte-level BPE file says.
@@ -54,6 +55,7 @@ class BpeTokenizer final : public Tokenizer {
   TextFrame frame() const override { return model_.frame; }
   std::string name() const override { return model_.name; }
   std::string to_json() const override;
+  std::optional<std::string> to_hugging_face() const override;
 
  private:
   class Encoding;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "collectives/error.hpp"
+#include "libtrain/data/tokenizers/hugging_face.hpp"
 
 namespace train::detail {
 
@@ -21,6 +22,12 @@ std::string ByteTokenizer::decode(std::span<const std::int32_t> ids) const {
     text += static_cast<char>(id);
   }
   return text;
+}
+
+std::optional<std::string> ByteTokenizer::to_hugging_face() const {
+  BpeModel model;  // of no merges
+  for (int byte = 0; byte < 256; ++byte) model.tokens.emplace_back(1, static_cast<char>(byte));
+  return write_hugging_face(model);
 }
 
 }  // namespace train::detail

@@ -13,6 +13,7 @@ class ByteTokenizer final : public Tokenizer {
   std::optional<std::int32_t> end_of_text() const override { return std::nullopt; }
   std::string name() const override { return "bytes"; }
   std::string to_json() const override { return R"({"kind":"bytes"})"; }
+  std::optional<std::string> to_hugging_face() const override;
 };
 
 }  // namespace train::detail

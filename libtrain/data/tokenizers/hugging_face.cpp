@@ -150,8 +150,8 @@ void read_added_token(const json& token, const Vocabulary& vocabulary, BpeModel&
     if (flag(token, name, false)) refuse(fmt::format("{} of the added token '{}'", name, content));
   }
   // Those that are not normalized are looked for in the raw text, before the others.
-  model.special.push_back(
-      {content, static_cast<std::int32_t>(id), !flag(token, "normalized", false)});
+  model.special.push_back({content, static_cast<std::int32_t>(id),
+                           !flag(token, "normalized", false), flag(token, "special", false)});
 }
 
 /// The template for one text, {"Sequence": {"id": "A", …}} among {"SpecialToken": {"id": …}, …}.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "libtrain/data/tokenizers/bpe_tokenizer.hpp"
@@ -13,5 +14,8 @@ namespace train::detail {
 /// single text (BpeModel::frame). Truncation and padding are not applied.
 /// Throws Error naming the file and whatever else it asks for.
 BpeModel read_hugging_face(const std::string& path);
+
+/// A tokenizer.json that makes the same ids; nothing for a model that cannot be said in one.
+std::optional<std::string> write_hugging_face(const BpeModel& model);
 
 }  // namespace train::detail

@@ -66,8 +66,8 @@ BpeModel read_bpe(const json& document) {
     if (!added) throw Error("two merges of the same pair");
   }
   for (const json& token : document.at("special")) {
-    model.special.push_back(
-        {bytes_of(token.at("text")), id_of(token.at("id")), token.at("first").get<bool>()});
+    model.special.push_back({bytes_of(token.at("text")), id_of(token.at("id")),
+                             token.at("first").get<bool>(), token.value("control", true)});
     if (model.special.back().text.empty()) throw Error("a special token without text");
   }
   for (const json& split : document.at("splits")) {
@@ -91,8 +91,10 @@ std::string BpeTokenizer::to_json() const {
   }
   json special = json::array();
   for (const SpecialToken& token : model_.special) {
-    special.push_back(
-        {{"text", to_byte_level(token.text)}, {"id", token.id}, {"first", token.first}});
+    special.push_back({{"text", to_byte_level(token.text)},
+                       {"id", token.id},
+                       {"first", token.first},
+                       {"control", token.control}});
   }
   json splits = json::array();
   for (const SplitPattern& split : model_.splits) {

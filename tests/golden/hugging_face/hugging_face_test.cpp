@@ -223,6 +223,43 @@ TEST_CASE("Llama 3.1's scaling of rotary positions comes in, goes out and is sto
   CHECK(has(message_of<Error>([&] { open_model(scratch / "llama"); }), "scaling"));
 }
 
+TEST_CASE("an exported model brings its tokenizer") {
+  const ScratchDirectory scratch;
+  const fs::path tokenizers = golden.parent_path() / "tokenizer";
+  GptConfig config = parse_model("llama,layers=1,heads=1,width=8,context=16,vocabulary=763");
+  const auto device = make_cpu_device(1);
+  const Gpt model(config, *device);
+  // Llama 3's form: a text begins with one token, and generation ends with either of two.
+  const std::string own = read_file(tokenizers / "llama3_style.json");
+  fs::create_directory(scratch / "own");
+  write_file(scratch / "own/tokenizer.json",
+             replaced(own, R"("post_processor":null)", R"("post_processor":{
+                 "type":"TemplateProcessing","single":[
+                     {"SpecialToken":{"id":"<|begin_of_text|>","type_id":0}},
+                     {"Sequence":{"id":"A","type_id":0}}],"pair":[],
+                 "special_tokens":{"<|begin_of_text|>":{
+                     "id":"<|begin_of_text|>","ids":[758],"tokens":["<|begin_of_text|>"]}}})"));
+  write_file(scratch / "own/config.json", R"({"eos_token_id": [759, 760]})");
+  const auto tokenizer = make_tokenizer("hf:" + (scratch / "own").string());
+  save_weights(scratch / "native.safetensors", model, tokenizer.get());
+  CHECK(write_hugging_face(scratch / "hf", *open_model(scratch / "native.safetensors"),
+                           DataType::f32));
+  CHECK(has(read_file(scratch / "hf/tokenizer_config.json"), R"("eos_token": "<|endoftext|>")"));
+  CHECK(has(read_file(scratch / "hf/config.json"), R"("bos_token_id": 758)"));
+  const auto back = open_model(scratch / "hf")->tokenizer();
+  REQUIRE(back != nullptr);
+  const std::string text = "the king's 1234 ships\n<|pad|> snake";
+  CHECK(back->encode(text) == tokenizer->encode(text));
+  CHECK(encode_document(*back, text) == encode_document(*tokenizer, text));
+  CHECK(back->end_of_text() == 759);
+  for (std::int32_t id = 0; id < 763; ++id) CHECK(back->is_end(id) == (id == 759 || id == 760));
+  // Without a tokenizer, or with one that has no such form, the model alone is written.
+  save_weights(scratch / "native.safetensors", model, make_char_tokenizer("abc").get());
+  CHECK(!write_hugging_face(scratch / "chars", *open_model(scratch / "native.safetensors"),
+                            DataType::f32));
+  CHECK(!fs::exists(scratch / "chars/tokenizer.json"));
+}
+
 TEST_CASE("a model in F16 is read as f32") {
   const ScratchDirectory scratch;
   // The tensors of another file, each value 1 + the tensor's number / 4.

@@ -32,7 +32,14 @@ class Folder {
     write_file(scratch_ / "tokenizer.json", document.dump());
     const auto tokenizer = make_tokenizer("hf:" + scratch_.path().string());
     // Whatever is true of it is true of the one that travels in a weights file.
-    return tokenizer_from_json(tokenizer->to_json());
+    const auto restored = tokenizer_from_json(tokenizer->to_json());
+    // And its frame goes out again.
+    const ScratchDirectory other;
+    write_file(other / "tokenizer.json", restored->to_hugging_face().value());
+    const auto written = make_tokenizer("hf:" + other.path().string());
+    CHECK(written->frame().before == tokenizer->frame().before);
+    CHECK(written->frame().after == tokenizer->frame().after);
+    return restored;
   }
 
   std::string message() const {

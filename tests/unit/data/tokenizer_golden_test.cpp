@@ -34,6 +34,31 @@ TEST_CASE("a tokenizer that travels in a weights file makes the same ids") {
   }
 }
 
+TEST_CASE("what is written for Hugging Face's libraries makes the same ids") {
+  const ScratchDirectory scratch;
+  const std::string specification = "hf:" + scratch.path().string();
+  for (const std::string name : {"gpt2_style", "llama3_style", "prefix_digits"}) {
+    CAPTURE(name);
+    const auto original = make_tokenizer("hf:" + golden_path(name + ".json"));
+    const auto text = tokenizer_from_json(original->to_json())->to_hugging_face();
+    REQUIRE(text.has_value());
+    write_file(scratch / "tokenizer.json", *text);
+    const auto written = make_tokenizer(specification);
+    CHECK(written->vocabulary_size() == original->vocabulary_size());
+    CHECK(written->end_of_text() == original->end_of_text());
+    for (const GoldenCase& golden : golden_cases(name)) {
+      REQUIRE(written->encode(golden.text) == golden.ids);
+    }
+    auto theirs = golden_document(name), ours = nlohmann::json::parse(*text);
+    CHECK(ours["added_tokens"] == theirs["added_tokens"]);
+  }
+  const auto bytes = make_tokenizer("bytes");
+  write_file(scratch / "tokenizer.json", *bytes->to_hugging_face());
+  const std::string text = "caf\u00e9 \xff\n";
+  CHECK(make_tokenizer(specification)->encode(text) == bytes->encode(text));
+  CHECK_FALSE(make_char_tokenizer(text.substr(0, 5))->to_hugging_face().has_value());
+}
+
 TEST_CASE("a piece is the same ids whether or not it was seen before") {
   const auto tokenizer = make_tokenizer("hf:" + golden_path("gpt2_style.json"));
   std::string text;
