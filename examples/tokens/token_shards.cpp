@@ -1,0 +1,77 @@
+// Turns texts into token shards, so that training reads tokens instead of making them in every
+// process at every start.
+//
+//   build/bin/token_shards --data 'corpus/**/*.txt' --tokenizer gpt2:gpt2_tokenizer.bin
+//                          --out shards --val-fraction 0.01
+//   mpirun … build/bin/train_gpt --data 'shards/train_*.bin' --val-data 'shards/val_*.bin'
+//                                --tokenizer gpt2:gpt2_tokenizer.bin …
+
+#include "libtrain/data/token_shards.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "collectives/error.hpp"
+#include "libtrain/data/file_patterns.hpp"
+
+namespace {
+
+struct Arguments {
+  std::vector<std::string> data;
+  std::string tokenizer;
+  train::TokenShardOptions shards;
+};
+
+void warn_of_missing_ends(const train::Tokenizer& tokenizer, std::size_t texts) {
+  const train::TextFrame frame = tokenizer.frame();
+  const bool marked = tokenizer.end_of_text() || !frame.before.empty() || !frame.after.empty();
+  if (marked || texts < 2) return;
+  fmt::print(stderr,
+             "warning: the tokenizer {} has no end-of-text: {} texts follow each other without a "
+             "mark\n",
+             tokenizer.name(), texts);
+}
+
+int token_shards(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app("Turns texts into token shards of llm.c.", "token_shards");
+  app.add_option("--data", arguments.data, "Texts: files, directories, globs")->required();
+  app.add_option("--tokenizer", arguments.tokenizer, "bytes | gpt2:FILE | hf:tokenizer.json")
+      ->required();
+  app.add_option("--out", arguments.shards.directory, "Directory for train_*.bin and val_*.bin")
+      ->required();
+  app.add_option("--shard-tokens", arguments.shards.tokens_max, "Tokens in a shard")
+      ->capture_default_str();
+  app.add_option("--val-fraction", arguments.shards.validation_fraction,
+                 "Share of the text, from its end, for val_*.bin")
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    throw train::Error(fmt::format("{} (token_shards --help lists the flags)", error.what()));
+  }
+  const auto tokenizer = train::make_tokenizer(arguments.tokenizer);
+  warn_of_missing_ends(*tokenizer, train::find_files(arguments.data).size());
+  std::uint64_t tokens = 0;
+  train::write_token_shards(arguments.data, *tokenizer, arguments.shards,
+                            [&](const train::TokenShard& shard) {
+                              fmt::print("wrote {} ({} tokens)\n", shard.path, shard.tokens);
+                              std::fflush(stdout);
+                              tokens += shard.tokens;
+                            });
+  fmt::print("{} tokens of a vocabulary of {}\n", tokens, tokenizer->vocabulary_size());
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return token_shards(argc, argv);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return 2;
+  }
+}
