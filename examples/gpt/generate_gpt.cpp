@@ -5,6 +5,7 @@
 //
 // Prints the prompt and what the model adds, as it comes. --temperature 0 is deterministic.
 
+#include <algorithm>
 #include <cstdio>
 
 #include <fmt/format.h>
@@ -102,8 +103,9 @@ int generate_gpt(train::Job& job) {
   weights.load(model);
 
   const std::vector<std::int32_t> prompt = prompt_tokens(*tokenizer, arguments.prompt);
+  const std::int64_t added = std::min(arguments.tokens, model.config().context);
   train::Generator generator(model, arguments.sampling,
-                             static_cast<std::int64_t>(prompt.size()) + arguments.tokens);
+                             static_cast<std::int64_t>(prompt.size()) + added);
   generator.begin(prompt);
   if (job.is_root()) print_raw(arguments.prompt);
   for (std::int64_t i = 0; i < arguments.tokens; ++i) {

@@ -166,12 +166,13 @@ void read_template(const json& processor, BpeModel& model) {
     }
     const auto name = piece.at("SpecialToken").at("id").get<std::string>();
     for (const json& id : processor.at("special_tokens").at(name).at("ids")) {
-      const auto token = id.get<std::int32_t>();
-      if (!model.has_token(token)) {
+      const auto number = id.get<std::int64_t>();
+      const auto token = static_cast<std::int32_t>(number);
+      if (token != number || !model.has_token(token)) {
         throw Error(
             fmt::format("the post-processor puts the id {} ('{}') beside a text, which "
                         "has no token",
-                        token, name));
+                        number, name));
       }
       (texts == 0 ? frame.before : frame.after).push_back(token);
     }
