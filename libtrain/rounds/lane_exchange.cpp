@@ -92,6 +92,7 @@ void LaneExchange::start(const wide::Start& start, const std::string& self,
     }
   }
   invariant(own >= 0, "a cluster takes part in the exchanges that it is told to run");
+  has_weight_ = attempt.plan.weights[static_cast<std::size_t>(own)] > 0;
   attempt.peers = std::make_unique<wide::LinkPeers>(static_cast<int>(attempt.names.size()), own,
                                                     std::move(by_place), options_.transfer_max,
                                                     id_base(start.id));
@@ -166,7 +167,7 @@ LaneExchange::Outcome LaneExchange::poll() {
 
 void LaneExchange::commit() {
   if (encoded_) {
-    feedback_.commit();
+    feedback_.commit(has_weight_);
     bandwidth_.end();
   } else {
     feedback_.discard();

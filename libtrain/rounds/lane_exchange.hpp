@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "collectives/wide/codec/error_feedback.hpp"
+#include "collectives/wide/exchange/exchange_feedback.hpp"
 #include "collectives/wide/exchange/link_peers.hpp"
 #include "collectives/wide/protocol/messages.hpp"
 #include "libtrain/rounds/bandwidth.hpp"
@@ -75,9 +75,10 @@ class LaneExchange {
   std::vector<float> values_;
   std::vector<float> mean_;
   double mean_squares_ = 0.0;
-  wide::ErrorFeedback feedback_;
+  wide::ExchangeFeedback feedback_;
   Bandwidth bandwidth_;
-  bool encoded_ = false;  // the last attempt went through the codec
+  bool encoded_ = false;     // the last attempt went through the codec
+  bool has_weight_ = false;  // and this cluster's values counted in it
   std::unique_ptr<Attempt> attempt_;
 };
 

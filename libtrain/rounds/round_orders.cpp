@@ -1,6 +1,7 @@
 // What the ranks of a cluster do on the first rank's orders.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -53,10 +54,16 @@ std::optional<Turn> Rounds::carry_out(Order& order) {
 // What this round changed is from now on what the exchange sends, however often it is tried.
 void Rounds::end_round() {
   froze_ = true;
-  lanes_.collect(exchanged_, lane_ ? lane_->exchange.values() : std::span<float>());
+  const std::span<float> values = lane_ ? lane_->exchange.values() : std::span<float>();
+  const bool has_trained = std::exchange(has_trained_, false);
+  if (steps_parameters() && !has_trained) {
+    // There were no samples, and the gradients are those of an earlier step, or nobody's.
+    std::ranges::fill(values, 0.0f);
+    return;
+  }
+  lanes_.collect(exchanged_, values);
   if (steps_parameters()) optimizer_.begin_step();
   if (lane_ == nullptr || steps_parameters()) return;
-  const std::span<float> values = lane_->exchange.values();
   if (options_.overlap_steps > 0) lane_->snapshot.assign(values.begin(), values.end());
   const std::span<const float> outer = lane_->parameters();
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = outer[i] - values[i];
@@ -129,7 +136,7 @@ void Rounds::apply(const wide::StateInfo& state) {
 void Rounds::discard(const std::string& reason) {
   log(fmt::format("cluster {} goes back to {}: {}", job_.cluster, wide::to_string(state_.id),
                   reason));
-  froze_ = false;
+  froze_ = has_trained_ = false;
   result_hash_.reset();
   if (lane_) {
     lane_->result.reset();
@@ -155,7 +162,7 @@ void Rounds::adopt(const wide::StateInfo& state) {
   const std::uint64_t hash = combined_hash(fetched ? fetched->hash() : 0);
   if (hash == state.hash) {
     state_ = state;
-    froze_ = false;
+    froze_ = has_trained_ = false;
     if (lane_) {
       lane_->exchange.reset();
       lane_->state = std::move(fetched);

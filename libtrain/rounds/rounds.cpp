@@ -207,6 +207,7 @@ RankStatus Rounds::own_status() const {
 }
 
 void Rounds::trained(std::uint64_t tokens) {
+  has_trained_ = true;
   if (leader_) leader_->conductor->trained(tokens);
 }
 

@@ -22,7 +22,7 @@ namespace train {
 /// meanwhile.
 ///
 /// Per parameter of a lane, in bytes: 24 (rounds) or 32 (every step), and 8 more with a codec that
-/// loses something, 4 more with overlap_steps.
+/// loses something, 8 more for those that this cluster sums, 4 more with overlap_steps.
 class Rounds {
  public:
   /// The outer parameters start as the model's are now. Collective over the grid; everything passed
@@ -119,6 +119,7 @@ class Rounds {
   std::optional<std::uint64_t> result_hash_;  // of an exchange that is done
   wide::ExchangeId exchange_;                 // the last one that was run
   bool froze_ = false;                        // the lanes hold what this round changed
+  bool has_trained_ = false;                  // a step since it froze last
   std::uint64_t epoch_ = 0;
   std::int64_t clusters_ = 0;
   double mean_norm_ = 0.0, result_norm_ = 0.0;

@@ -3,6 +3,7 @@
 #include "libtrain/rounds/rounds.hpp"
 
 #include <atomic>
+#include <limits>
 #include <thread>
 
 #include <doctest/doctest.h>
@@ -166,6 +167,29 @@ TEST_CASE("a cluster that comes late fetches the state and ends with the others"
     CHECK(outcome.finished);
     job.check_same(outcome);
     if (late && !outcome.records.empty()) CHECK(outcome.records.front().step > 1);
+  });
+}
+
+TEST_CASE("a cluster that gets no samples for a step adds nothing, whatever its gradients hold") {
+  ranked([](Communicator& world) {
+    if (world.size() == 1) return;
+    wide::CoordinatorConfig config;
+    config.samples_total = 3;  // less than one cluster's batch
+    JobOfClusters job(world, config);
+    const auto spoil = [](ShardedOptimizer& optimizer) {
+      for (const LogicalTensor& gradient : optimizer.gradients()) {
+        if (!gradient.local.defined()) continue;
+        Tensor local = gradient.local;
+        const std::vector<float> bad(static_cast<std::size_t>(local.elements()),
+                                     std::numeric_limits<float>::quiet_NaN());
+        local.copy_from_host(std::as_bytes(std::span(bad)));
+      }
+    };
+    const ClusterOutcome outcome =
+        job.train(run_of(5, 4), {.synchronisation = Synchronisation::every_step}, {}, {}, spoil);
+    job.check_same(outcome);
+    CHECK(outcome.state.id.round == 1);
+    CHECK(outcome.finished);
   });
 }
 

@@ -81,9 +81,11 @@ class JobOfClusters {
   train::Communicator& ranks() { return *ranks_; }
 
   /// Trains this rank's cluster to the end of the job. `sink` sees its records as they come.
+  /// `prepare` is called with the optimizer before that.
   ClusterOutcome train(const Run& run, const train::RoundOptions& options,
                        std::function<bool()> leaves = {},
-                       std::function<void(const train::StepRecord&)> sink = {}) {
+                       std::function<void(const train::StepRecord&)> sink = {},
+                       const std::function<void(train::ShardedOptimizer&)>& prepare = {}) {
     const ClusterForm& form = forms_[index_];
     const train::Grid grid(*ranks_, form.grid, train::test::rank_device(ranks_->rank()));
     train::Gpt model(run.config, grid.device(), {.type = run.type});
@@ -94,6 +96,7 @@ class JobOfClusters {
          .bucket_bytes = 2048,
          .resident_elements = 20,
          .moments = options.synchronisation == train::Synchronisation::rounds});
+    if (prepare) prepare(optimizer);
     train::TokenDataset data(std::make_shared<PatternSource>(4000, run.config.vocabulary),
                              {.validation_fraction = 0.1});
     train::Trainer trainer(grid, model, optimizer, data, run.trainer);

@@ -16,7 +16,8 @@ namespace train::wide {
 ///
 /// The new residual counts from commit() on. Until then an exchange may be encoded again, whole or
 /// in part: the same values give the same bytes. A contributor encodes all of its tensor, the slice
-/// that it owns too; what an exchange yields then does not depend on who owns what.
+/// that it owns too: what it contributes does not depend on who owns what. What owners' encodings
+/// of the mean lose is theirs to send later (SumFeedback).
 ///
 /// State of one contributor, in memory alone: two f32 per element, none for Codec::none, which
 /// loses nothing. A cluster that returns, or starts from a checkpoint, starts with zeros: the

@@ -11,7 +11,7 @@ namespace {
 
 __extension__ using Wide = unsigned __int128;
 
-void check(const ExchangePlan& plan, const Peers& peers, const ErrorFeedback& feedback,
+void check(const ExchangePlan& plan, const Peers& peers, const ExchangeFeedback& feedback,
            std::size_t values, std::size_t mean) {
   const auto clusters = static_cast<std::size_t>(peers.size());
   const std::size_t owned = std::accumulate(plan.owned.begin(), plan.owned.end(), std::size_t{0});
@@ -45,7 +45,7 @@ std::size_t chunks_ahead(const ExchangePlan& plan, Codec codec) {
 // One exchange under way.
 class Run {
  public:
-  Run(Peers& peers, const ExchangePlan& plan, ErrorFeedback& feedback,
+  Run(Peers& peers, const ExchangePlan& plan, ExchangeFeedback& feedback,
       std::span<const float> values, std::span<float> mean)
       : peers_(peers),
         plan_(plan),
@@ -69,6 +69,7 @@ class Run {
       lanes_[cluster].from_others.resize(window_);
       lanes_[cluster].sums.resize(window_);
     }
+    feedback_.sums.begin(begins_[self_], plan_.owned[self_]);
     own_sums_.resize(window_);
     for (Slot& slot : own_sums_) slot.works.resize(clusters_);
   }
@@ -171,7 +172,7 @@ class Run {
       if (owner == self_ || !has(owner, step)) continue;
       const Chunk chunk = chunk_of(owner, step);
       Slot& slot = reuse(lanes_[owner].to_owner, step, chunk.count);
-      feedback_.encode(chunk.begin, values_.subspan(chunk.begin, chunk.count), slot.bytes);
+      feedback_.values.encode(chunk.begin, values_.subspan(chunk.begin, chunk.count), slot.bytes);
       // Others wait for these before they go on; for sums nobody waits until the end.
       slot.works[0] =
           peers_.send(static_cast<int>(owner), chunk.id, slot.bytes, Peers::Priority::high);
@@ -184,7 +185,7 @@ class Run {
     const Codec codec = feedback_.codec();
     Slot& out = reuse(own_sums_, step, chunk.count);
     // For now the place of this cluster's own contribution, encoded as the others' are.
-    feedback_.encode(chunk.begin, values_.subspan(chunk.begin, chunk.count), out.bytes);
+    feedback_.values.encode(chunk.begin, values_.subspan(chunk.begin, chunk.count), out.bytes);
     const std::span<float> sum = mean_.subspan(chunk.begin, chunk.count);
     std::ranges::fill(sum, 0.0f);
     for (std::size_t cluster = 0; cluster < clusters_; ++cluster) {
@@ -192,7 +193,7 @@ class Run {
       if (cluster != self_) wait(slot);
       decode_add(codec, slot.bytes, weight_of(cluster), sum);
     }
-    quantise(codec, sum, out.bytes);
+    feedback_.sums.quantise(chunk.begin, sum, out.bytes);
     for (std::size_t other = 0; other < clusters_; ++other) {
       if (other == self_) continue;
       out.works[other] =
@@ -219,7 +220,7 @@ class Run {
 
   Peers& peers_;
   const ExchangePlan& plan_;
-  ErrorFeedback& feedback_;
+  ExchangeFeedback& feedback_;
   std::span<const float> values_;
   std::span<float> mean_;
   std::size_t clusters_;
@@ -268,7 +269,7 @@ std::uint64_t bytes_sent(const ExchangePlan& plan, Codec codec, int cluster) {
   return bytes;
 }
 
-void exchange(Peers& peers, const ExchangePlan& plan, ErrorFeedback& feedback,
+void exchange(Peers& peers, const ExchangePlan& plan, ExchangeFeedback& feedback,
               std::span<const float> values, std::span<float> mean) {
   check(plan, peers, feedback, values.size(), mean.size());
   Run(peers, plan, feedback, values, mean).run();

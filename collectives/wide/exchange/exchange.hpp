@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "collectives/wide/codec/error_feedback.hpp"
+#include "collectives/wide/exchange/exchange_feedback.hpp"
 #include "collectives/wide/exchange/peers.hpp"
 
 namespace train::wide {
@@ -39,15 +39,16 @@ std::uint64_t bytes_sent(const ExchangePlan& plan, Codec codec, int cluster);
 /// The weighted mean of all clusters' values on every cluster, to the same bits: a direct
 /// reduce-scatter and all-gather. Each cluster encodes its values once, error feedback included; an
 /// owner sums what it decodes in f32 in the clusters' order, its own part as the others would see
-/// it, and encodes the mean once; everyone, the owner too, takes what that decodes to. Chunks are
-/// under way in all directions while others are encoded, summed and decoded.
+/// it, and encodes the mean once, with a feedback of its own; everyone, the owner too, takes what
+/// that decodes to. Chunks are under way in all directions while others are encoded, summed and
+/// decoded.
 ///
 /// `values` and `mean` have the lane's values and do not overlap. The feedback is neither committed
 /// nor discarded: a retry after a failure, with whatever clusters are left, sends the same values
-/// again.
+/// again, and with the same parts gives the same mean.
 /// Memory: 6 · bytes_ahead per other cluster. Throws Error when a cluster fails,
 /// and NotEncodable; `mean` then holds nothing of use, and no work is under way any more.
-void exchange(Peers& peers, const ExchangePlan& plan, ErrorFeedback& feedback,
+void exchange(Peers& peers, const ExchangePlan& plan, ExchangeFeedback& feedback,
               std::span<const float> values, std::span<float> mean);
 
 }  // namespace train::wide

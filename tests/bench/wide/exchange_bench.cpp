@@ -126,7 +126,7 @@ class Cluster {
   Link link_;
   LinkPeers peers_;
   std::vector<float> values_, mean_;
-  ErrorFeedback feedback_;
+  ExchangeFeedback feedback_;
   ExchangePlan plan_;
   std::uint64_t next_id_ = 1;
 };
