@@ -33,12 +33,13 @@ void fields(Archive& archive, RankStatus& status) {
   auto stage = static_cast<std::uint8_t>(status.exchange.stage);
   auto fetch = static_cast<std::uint8_t>(status.fetch);
   auto squares = std::bit_cast<std::uint64_t>(status.mean_squares);
-  Text fatal{status.exchange.fatal};
+  Text fatal{status.exchange.fatal}, replaced{status.replaced};
   archive(status.has_lane, stage, status.exchange.peer, fatal, fetch, status.links, squares,
           status.traffic.bytes_sent, status.traffic.bytes_received, status.bandwidth_kbit,
-          status.leaves);
+          status.leaves, replaced);
   status.exchange.stage = static_cast<Stage>(stage);
   status.exchange.fatal = fatal.text;
+  status.replaced = replaced.text;
   status.fetch = static_cast<FetchStage>(fetch);
   status.mean_squares = std::bit_cast<double>(squares);
 }
@@ -90,6 +91,7 @@ ClusterStatus gather_status(Communicator& cluster, const RankStatus& own) {
   for (RankStatus& rank : gather_all(cluster, own)) {
     status.leaves = status.leaves || rank.leaves;
     if (!rank.has_lane) continue;
+    if (status.replaced.empty()) status.replaced = rank.replaced;
     status.traffic.bytes_sent += rank.traffic.bytes_sent;
     status.traffic.bytes_received += rank.traffic.bytes_received;
     status.mean_squares += rank.mean_squares;

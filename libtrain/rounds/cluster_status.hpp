@@ -20,6 +20,7 @@ struct RankStatus {
   WideTraffic traffic;
   std::uint64_t bandwidth_kbit = 0;  ///< of its lane; 0: not known
   bool leaves = false;               ///< was told to end
+  std::string replaced;              ///< not empty: by a later process of this cluster
 };
 
 /// What all ranks together have to say: the same on each.
@@ -32,6 +33,7 @@ struct ClusterStatus {
   WideTraffic traffic;
   std::uint64_t bandwidth_kbit = 0;  ///< of all lanes; 0 unless all know theirs
   bool leaves = false;
+  std::string replaced;
 };
 
 /// Collective over the cluster.

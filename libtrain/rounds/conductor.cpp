@@ -62,6 +62,12 @@ Conductor::Conductor(wide::MemberClient& client, RoundOptions options, const Job
       committed_round_(client.committed().id.round) {}
 
 Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t> result) {
+  if (!status.replaced.empty()) {
+    return with_text(Kind::refuse,
+                     fmt::format("cluster {} runs twice, and this is the one that began "
+                                 "earlier: {}. Give clusters different names (--cluster)",
+                                 cluster_, status.replaced));
+  }
   if (status.leaves && !leaving_) {
     leaving_ = true;
     client_.leave(static_cast<std::uint64_t>(leave_notice_.count()));

@@ -65,6 +65,10 @@ LaneLinks::LaneLinks(LaneLinksOptions options, ForeignEvents foreign)
   node.name = options_.cluster;
   node.lane = options_.lane;
   node.events.on_log = options_.on_log;
+  node.events.on_replaced = [this](const wide::PeerName&, const std::string& reason) {
+    const std::lock_guard lock(mutex_);
+    replaced_ = reason;
+  };
   node.events.on_up = [this](const wide::PeerName& peer) {
     if (!wide::MemberClient::concerns(peer)) return on_up(peer, true);
     if (foreign_.on_up) foreign_.on_up(peer);
@@ -166,6 +170,11 @@ std::vector<wide::LinkInfo> LaneLinks::up() const {
     if (other.up) links.push_back({name, other.rtt_us});
   }
   return links;
+}
+
+std::string LaneLinks::replaced() const {
+  const std::lock_guard lock(mutex_);
+  return replaced_;
 }
 
 std::map<std::string, wide::Link> LaneLinks::links() const {

@@ -53,6 +53,8 @@ class LaneLinks {
   /// Those whose links have a stream, with round trips; by name.
   std::vector<wide::LinkInfo> up() const;
   std::map<std::string, wide::Link> links() const;
+  /// Not empty once a peer has said that a later process of this cluster has taken its place.
+  std::string replaced() const;
 
   /// What newcomers get from now on.
   void serve(OuterStateVersion state);
@@ -100,6 +102,7 @@ class LaneLinks {
   std::string address_;
   mutable std::mutex mutex_;
   std::map<std::string, Other> others_;
+  std::string replaced_;
   WideTraffic before_;
   OuterStateVersion served_;
   std::vector<Serving> serving_;

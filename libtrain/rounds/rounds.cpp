@@ -198,6 +198,7 @@ RankStatus Rounds::own_status() const {
   status.exchange = lane_->exchange.poll();
   status.fetch = lane_->links->fetch_stage();
   status.links = lane_->links->up();
+  status.replaced = lane_->links->replaced();
   status.traffic = lane_->links->traffic();
   status.bandwidth_kbit = lane_->exchange.bandwidth_kbit();
   if (status.exchange.stage == LaneExchange::Stage::done) {

@@ -8,11 +8,6 @@
 namespace train::wide {
 namespace {
 
-std::uint64_t draw_session() {
-  std::random_device device;
-  return std::uint64_t{device()} << 32 | device();
-}
-
 void check(const LinkOptions& options) {
   for (const auto& address : options.addresses) detail::split_address(address);
   const auto in_range = [](int count) { return count >= 1 && count <= 64; };
@@ -56,7 +51,10 @@ void Link::close(const std::string& reason) {
 }
 
 Link::Impl::Impl(detail::Services& services, PeerName peer)
-    : services_(services), peer_(std::move(peer)), session_(draw_session()), random_(session_) {}
+    : services_(services),
+      peer_(std::move(peer)),
+      session_(services.draw_session()),
+      random_(session_) {}
 
 Link::Impl::~Impl() {
   fail_all("the link to " + peer_.to_string() + " is gone");

@@ -31,7 +31,7 @@ class Node::Impl {
  private:
   void tick();
   std::vector<std::shared_ptr<Link::Impl>> open_links();
-  std::variant<Hello, std::string> judge(const Hello& peer);
+  std::variant<Hello, Denial> judge(const Hello& peer);
   void refused(const std::string& address, const std::string& why);
 
   Services services_;
@@ -98,18 +98,20 @@ std::shared_ptr<Link::Impl> Node::Impl::link(const PeerName& peer) {
   return link;
 }
 
-std::variant<Hello, std::string> Node::Impl::judge(const Hello& peer) {
+std::variant<Hello, Denial> Node::Impl::judge(const Hello& peer) {
   constexpr std::size_t links_max = 4096;
   if (peer.to != services_.self) {
-    return peer.from.to_string() + " looks for " + peer.to.to_string() + ", but this is " +
-           services_.self.to_string();
+    return Denial{peer.from.to_string() + " looks for " + peer.to.to_string() + ", but this is " +
+                  services_.self.to_string()};
   }
   {
     const std::lock_guard lock(mutex_);
-    if (ending_) return services_.self.to_string() + " ends";
-    if (links_.size() >= links_max && !links_.contains(peer.from)) return "too many peers";
+    if (ending_) return Denial{services_.self.to_string() + " ends"};
+    if (links_.size() >= links_max && !links_.contains(peer.from)) return Denial{"too many peers"};
   }
-  return Hello{link(peer.from)->session(), peer.stream, services_.self, peer.from};
+  const auto answer = link(peer.from)->answer_hello(peer.session);
+  if (const auto* denial = std::get_if<Denial>(&answer)) return *denial;
+  return Hello{std::get<std::uint64_t>(answer), peer.stream, services_.self, peer.from};
 }
 
 std::uint16_t Node::Impl::listen(const std::string& address) {
@@ -123,7 +125,8 @@ std::uint16_t Node::Impl::listen(const std::string& address) {
   options.introduced = [this](asio::io_context& loop, Introduced introduced,
                               const std::string& from) {
     const auto peer = introduced.peer.from;
-    link(peer)->attach(loop, std::move(introduced), from, false);
+    const auto why = link(peer)->attach(loop, std::move(introduced), from, false);
+    if (!why.empty()) refused(from, why);
   };
   const auto listener = std::make_shared<Listener>(services_.loops, address, std::move(options));
   listener->start();

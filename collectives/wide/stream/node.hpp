@@ -22,6 +22,9 @@ struct NodeEvents {
   std::function<void(const PeerName&)> on_up{};
   /// The last stream of a link is gone; the link goes on trying if it dials.
   std::function<void(const PeerName&, const std::string& reason)> on_down{};
+  /// The peer has streams to another process of this node's name that began later, and refused
+  /// this one's: of two, the later one stays.
+  std::function<void(const PeerName&, const std::string& reason)> on_replaced{};
   /// One readable line: who was refused and why, which peer cannot be reached.
   std::function<void(const std::string& line)> on_log{};
 };

@@ -162,6 +162,65 @@ TEST_CASE("a peer that comes back as another process does not continue the old o
   CHECK(events.messages().front() == numbered(5));
 }
 
+/// A node that dials another one, as a process of its own would.
+struct Dialler {
+  Dialler(const char* name, std::uint16_t port)
+      : node((std::this_thread::sleep_for(std::chrono::milliseconds(2)),  // it begins later
+              node_options(name, nullptr, events))),
+        link(node.link({"aws"}, {.addresses = {at_port(port)}, .streams = 1})) {}
+
+  Events events;
+  Node node;
+  Link link;
+};
+
+TEST_CASE("of two processes of one name the later one stays, and the earlier one is told") {
+  Events aws_events;
+  Node aws(node_options("aws", nullptr, aws_events));
+  const auto port = aws.listen("127.0.0.1:0");
+  Dialler first("lambda", port);
+  REQUIRE(aws_events.wait_ups(1));
+  Dialler second("lambda", port);
+  REQUIRE(first.events.wait_replacements(2));
+  second.link.post(numbered(7));
+  REQUIRE(aws_events.wait_messages(1));
+  CHECK(aws_events.messages().front() == numbered(7));
+  CHECK(second.events.replacements().empty());
+  CHECK(second.events.downs().empty());
+  CHECK(aws_events.ups().size() == 2);
+  CHECK(aws_events.downs().size() == 1);
+}
+
+TEST_CASE(
+    "a peer that was forgotten while another process of its name came and went is heard again") {
+  Events aws_events;
+  Node aws(node_options("aws", nullptr, aws_events));
+  const auto port = aws.listen("127.0.0.1:0");
+  Dialler first("lambda", port);
+  first.link.post(numbered(1));
+  first.link.post(numbered(2));
+  REQUIRE(aws_events.wait_messages(2));
+  std::vector<std::byte> memory(1000);
+  auto stale = first.link.receive(1, memory, in_seconds(600));
+  {
+    Dialler second("lambda", port);
+    REQUIRE(first.events.wait_replacements(1));
+  }
+  // It comes back, and knows that nothing goes on.
+  CHECK_THROWS_AS(stale.wait(), Error);
+  wait_streams(first.link, 1);
+  first.link.post(numbered(3));
+  REQUIRE(aws_events.wait_messages(3));
+  CHECK(aws_events.messages().back() == numbered(3));
+  const auto source = random_bytes(100'000, 1);
+  std::vector<std::byte> target(source.size());
+  auto sent = first.link.send(2, source, in_seconds(30));
+  auto received = aws.link({"lambda"}).receive(2, target, in_seconds(30));
+  received.wait();
+  sent.wait();
+  CHECK(target == source);
+}
+
 TEST_CASE("either end cancels; the other is told, and the rest goes on") {
   Proxied ends;
   const auto source = random_bytes(8'000'000, 1);

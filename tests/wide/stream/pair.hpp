@@ -32,6 +32,7 @@ class Events {
                           std::vector<std::byte> message) { add(messages_, std::move(message)); },
         .on_up = [this](const PeerName& peer) { add(ups_, peer.to_string()); },
         .on_down = [this](const PeerName&, const std::string& why) { add(downs_, why); },
+        .on_replaced = [this](const PeerName&, const std::string& why) { add(replacements_, why); },
         .on_log = [this](const std::string& line) { add(lines_, line); },
     };
   }
@@ -40,11 +41,13 @@ class Events {
   bool wait_messages(std::size_t count) { return wait(messages_, count); }
   bool wait_ups(std::size_t count) { return wait(ups_, count); }
   bool wait_downs(std::size_t count) { return wait(downs_, count); }
+  bool wait_replacements(std::size_t count) { return wait(replacements_, count); }
   bool wait_lines(std::size_t count) { return wait(lines_, count); }
 
   std::vector<std::vector<std::byte>> messages() { return copy(messages_); }
   std::vector<std::string> ups() { return copy(ups_); }
   std::vector<std::string> downs() { return copy(downs_); }
+  std::vector<std::string> replacements() { return copy(replacements_); }
   std::vector<std::string> lines() { return copy(lines_); }
 
  private:
@@ -68,7 +71,7 @@ class Events {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::vector<std::byte>> messages_;
-  std::vector<std::string> ups_, downs_, lines_;
+  std::vector<std::string> ups_, downs_, replacements_, lines_;
 };
 
 /// Options of a node of `name`; without certificates, plaintext.

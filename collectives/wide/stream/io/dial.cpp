@@ -73,7 +73,7 @@ class Dialling : public std::enable_shared_from_this<Dialling> {
     resolver_.cancel();
     socket_.close(ignored);
     timer_.cancel();
-    std::exchange(done_, nullptr)(why);
+    std::exchange(done_, nullptr)(Denial{why});
   }
 
   asio::io_context& loop_;

@@ -5,7 +5,7 @@
 namespace train::wide::detail {
 namespace {
 
-constexpr std::uint8_t version = 1;
+constexpr std::uint8_t version = 2;
 
 struct Lengths {
   std::size_t least, most;

@@ -13,7 +13,7 @@ namespace train::wide::detail {
 ///   | offset | bytes | field                                                      |
 ///   |--------|-------|------------------------------------------------------------|
 ///   | 0      | 2     | magic 'L' 'T'                                              |
-///   | 2      | 1     | version 1                                                  |
+///   | 2      | 1     | version 2                                                  |
 ///   | 3      | 1     | type                                                       |
 ///   | 4      | 4     | length, little-endian like all that follows                |
 ///   | 8      | 8     | key                                                        |
@@ -30,7 +30,7 @@ enum class FrameType : std::uint8_t {
   have = 6,      // key: grant, value: offset: this chunk is in the receiver's memory
   gone = 7,      // key: grant, from the receiver: will not take it. body: reason
   refuse = 8,    // key: grant, from the sender: will not send it. body: reason
-  bye = 9,       // the link closes. body: reason
+  bye = 9,       // the link closes. key: 0, or the session for which it does; body: reason
 };
 
 struct FrameHeader {

@@ -127,7 +127,7 @@ bool Greeting::turn() {
         phase_ = Phase::hearing;
         return true;
       }
-      finish(Introduced{std::move(socket_), std::move(transport_), peer_});
+      finish(Introduced{std::move(socket_), std::move(transport_), peer_, mine_.session});
       return false;
     case Phase::hearing:
       return hear_hello();
@@ -139,7 +139,7 @@ bool Greeting::hear_hello() {
   if (header_.type == FrameType::bye) {
     std::string reason;
     for (const std::byte letter : body_) reason += static_cast<char>(letter);
-    fail("refused: " + reason);
+    finish(Denial{"refused: " + reason, header_.key});
     return false;
   }
   const auto hello = decode_hello(header_.key, body_);
@@ -153,41 +153,42 @@ bool Greeting::hear_hello() {
       fail("is " + peer_.from.to_string() + ", not " + mine_.to.to_string());
       return false;
     }
-    finish(Introduced{std::move(socket_), std::move(transport_), peer_});
+    finish(Introduced{std::move(socket_), std::move(transport_), peer_, mine_.session});
     return false;
   }
   if (encrypted_ && transport_->certified_name() != peer_.from.cluster) {
-    refuse("claims to be \"" + peer_.from.cluster + "\", but its certificate is of \"" +
-           transport_->certified_name() + "\"");
+    refuse({"claims to be \"" + peer_.from.cluster + "\", but its certificate is of \"" +
+            transport_->certified_name() + "\""});
     return false;
   }
   auto answer = judge_(peer_);
-  if (const auto* why = std::get_if<std::string>(&answer)) {
-    refuse(*why);
+  if (const auto* denial = std::get_if<Denial>(&answer)) {
+    refuse(*denial);
     return false;
   }
-  saying_ = encode(std::get<Hello>(answer));
+  mine_ = std::get<Hello>(answer);
+  saying_ = encode(mine_);
   phase_ = Phase::saying;
   return true;
 }
 
-void Greeting::refuse(const std::string& why) {
-  const auto text = why.substr(0, reason_bytes_max);
-  const auto header =
-      encode(FrameHeader{FrameType::bye, static_cast<std::uint32_t>(text.size()), 0, 0});
+void Greeting::refuse(const Denial& denial) {
+  const auto text = denial.why.substr(0, reason_bytes_max);
+  const auto header = encode(FrameHeader{FrameType::bye, static_cast<std::uint32_t>(text.size()),
+                                         denial.later_session, 0});
   saying_.assign(header.begin(), header.end());
   for (const char letter : text) saying_.push_back(static_cast<std::byte>(letter));
   said_ = 0;
   say();  // as far as it goes at once
-  fail(why);
+  finish(denial);
 }
 
-void Greeting::finish(std::variant<Introduced, std::string> result) {
+void Greeting::finish(std::variant<Introduced, Denial> result) {
   if (!done_) return;
   timer_.cancel();
   const auto done = std::exchange(done_, nullptr);
   judge_ = nullptr;
-  if (std::holds_alternative<std::string>(result)) {
+  if (std::holds_alternative<Denial>(result)) {
     asio::error_code ignored;
     socket_.close(ignored);
   }

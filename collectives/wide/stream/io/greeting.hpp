@@ -23,6 +23,14 @@ struct Introduced {
   asio::ip::tcp::socket socket;
   std::unique_ptr<Transport> transport;
   Hello peer;
+  std::uint64_t own_session = 0;  // as this end has told the peer
+};
+
+/// Why there is no connection.
+struct Denial {
+  std::string why;
+  /// The session of a later process of the refused one's name, for which it was; 0: something else.
+  std::uint64_t later_session = 0;
 };
 
 /// The first part of a connection's life: TLS, then a hello each way, by a deadline. Lives on one
@@ -30,9 +38,9 @@ struct Introduced {
 class Greeting : public std::enable_shared_from_this<Greeting> {
  public:
   /// The answer to a hello whose sender the certificate vouches for, or why it is refused.
-  using Judge = std::function<std::variant<Hello, std::string>(const Hello& peer)>;
+  using Judge = std::function<std::variant<Hello, Denial>(const Hello& peer)>;
   /// Called once, on the loop, unless the loop stops first.
-  using Done = std::function<void(std::variant<Introduced, std::string> result)>;
+  using Done = std::function<void(std::variant<Introduced, Denial> result)>;
 
   /// Without `tls` the connection is plain, and nobody vouches for names.
   Greeting(asio::io_context& loop, asio::ip::tcp::socket socket, TlsContext::Impl* tls, Role role,
@@ -56,9 +64,9 @@ class Greeting : public std::enable_shared_from_this<Greeting> {
   bool turn();
   bool hear_hello();
   /// The peer is told why, once it has proved that it belongs to the job.
-  void refuse(const std::string& why);
-  void finish(std::variant<Introduced, std::string> result);
-  void fail(const std::string& why) { finish(why); }
+  void refuse(const Denial& denial);
+  void finish(std::variant<Introduced, Denial> result);
+  void fail(const std::string& why) { finish(Denial{why}); }
 
   asio::io_context& loop_;
   asio::ip::tcp::socket socket_;

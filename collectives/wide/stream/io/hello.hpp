@@ -13,8 +13,9 @@ namespace train::wide::detail {
 
 /// How both ends of a stream introduce themselves, the dialling end first.
 struct Hello {
-  /// A random number that one end of a link draws when it is made: another one means that the
-  /// peer's process or link is a new one, which knows nothing of what the old one had under way.
+  /// A number that one end of a link draws when it is made, and again when it must not go on where
+  /// a peer that it has forgotten left off: another one means that the end knows nothing of what
+  /// was under way. Those of one process grow, and those of a process that began later are greater.
   std::uint64_t session = 0;
   /// The dialling end's number of the stream: replaces an earlier one of the same number.
   std::uint32_t stream = 0;

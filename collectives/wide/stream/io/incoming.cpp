@@ -83,6 +83,7 @@ void ReceiveTable::give_up(std::uint64_t grant, const std::string& why) {
 }
 
 std::string ReceiveTable::why_given_up(std::uint64_t grant) const {
+  if (grant <= forgotten_ || grant > grants_) return "the receiver knows of no such transfer";
   const auto found = given_up_.find(grant);
   return found == given_up_.end() ? "" : found->second;
 }
@@ -90,6 +91,7 @@ std::string ReceiveTable::why_given_up(std::uint64_t grant) const {
 void ReceiveTable::clear() {
   live_.clear();
   given_up_.clear();
+  forgotten_ = grants_;
 }
 
 }  // namespace train::wide::detail

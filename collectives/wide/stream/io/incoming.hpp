@@ -57,7 +57,7 @@ class ReceiveTable {
   /// Forgets a transfer that is not complete, but remembers why for a while: its sender is told
   /// whenever it sends more.
   void give_up(std::uint64_t grant, const std::string& why);
-  /// Empty for one that was not given up.
+  /// Empty for one that was not given up: for one that is complete, too.
   std::string why_given_up(std::uint64_t grant) const;
 
   const std::map<std::uint64_t, std::shared_ptr<Incoming>>& live() const { return live_; }
@@ -67,6 +67,7 @@ class ReceiveTable {
   std::map<std::uint64_t, std::shared_ptr<Incoming>> live_;
   std::map<std::uint64_t, std::string> given_up_;
   std::uint64_t grants_ = 0;
+  std::uint64_t forgotten_ = 0;  // those up to here were
 };
 
 }  // namespace train::wide::detail

@@ -116,6 +116,7 @@ std::string Link::Impl::on_frame(Stream& stream, const FrameHeader& header,
       }
       return {};
     case FrameType::bye:
+      closed_peer_ = *peer_session_;
       forget_peer("the peer closed the link: " + text_of(body));
       return {};
     case FrameType::hello:

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <random>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "collectives/wide/stream/io/greeting.hpp"
@@ -46,9 +47,11 @@ class Link::Impl final : public detail::StreamOwner, public std::enable_shared_f
 
   // link_streams.cpp: streams come and go.
   const PeerName& peer() const { return peer_; }
-  std::uint64_t session() const { return session_; }
-  void attach(asio::io_context& loop, detail::Introduced introduced, const std::string& address,
-              bool dialled);
+  /// The session to answer a peer's with, or why it gets no stream.
+  std::variant<std::uint64_t, detail::Denial> answer_hello(std::uint64_t peer_session);
+  /// Not empty: why the stream was dropped.
+  std::string attach(asio::io_context& loop, detail::Introduced introduced,
+                     const std::string& address, bool dialled);
   /// Some 20 times a second: deadlines, dialling, the count of streams.
   void tick(Clock::time_point now);
   void on_closed(detail::Stream& stream, const std::string& reason) override;
@@ -89,6 +92,10 @@ class Link::Impl final : public detail::StreamOwner, public std::enable_shared_f
   void give_up(std::uint64_t grant, const std::string& why);
   void fail_all(const std::string& why);
   void forget_peer(const std::string& why);
+  /// Takes a session that no peer has been told.
+  void begin_anew();
+  std::string why_not(std::uint64_t peer_session) const;
+  std::string meet(const detail::Introduced& introduced);
   void expire(Clock::time_point now);
   std::string state_of_streams() const;
   void dial(std::size_t number, Clock::time_point now);
@@ -100,14 +107,16 @@ class Link::Impl final : public detail::StreamOwner, public std::enable_shared_f
 
   detail::Services& services_;
   const PeerName peer_;
-  const std::uint64_t session_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   LinkOptions options_;
   bool closed_ = false;
   std::string close_reason_, trouble_;  // the last that kept streams away
+  std::uint64_t session_;
   std::optional<std::uint64_t> peer_session_;
+  std::uint64_t newest_peer_ = 0;       // the greatest that this session has been told to
+  std::uint64_t closed_peer_ = 0;       // the last that said goodbye: its link is closed for good
   std::map<std::uint64_t, Open> open_;  // by id; the lowest carries messages
   std::uint64_t streams_made_ = 0;
   std::deque<detail::OutgoingFrame> pending_;  // for any stream to carry

@@ -20,14 +20,54 @@ milliseconds pause_after(int failures, std::mt19937_64& random) {
 
 }  // namespace
 
-void Link::Impl::attach(asio::io_context& loop, Introduced introduced, const std::string& address,
-                        bool dialled) {
+// Streams that are open are of the later one of two processes. When all have ended, clocks decide
+// nothing: then whoever comes is the peer.
+std::string Link::Impl::why_not(std::uint64_t peer_session) const {
+  if (peer_session == closed_peer_) return "that link is closed";
+  if (open_.empty() || peer_session >= *peer_session_) return {};
+  return "a later process called " + peer_.to_string() + " has taken its place";
+}
+
+std::variant<std::uint64_t, Denial> Link::Impl::answer_hello(std::uint64_t peer_session) {
+  const std::lock_guard lock(mutex_);
+  if (auto why = why_not(peer_session); !why.empty()) {
+    return Denial{std::move(why), peer_session_.value_or(0)};
+  }
+  if (peer_session_ != peer_session && peer_session <= newest_peer_) {
+    // It may go on where it left off, which this end has forgotten: so it is to forget that, too.
+    if (peer_session_) forget_peer("an earlier process of the peer came back");
+    begin_anew();
+  }
+  return session_;
+}
+
+void Link::Impl::begin_anew() {
+  session_ = services_.draw_session();
+  newest_peer_ = 0;
+}
+
+// Both ends of a stream know each other by the same two sessions, and both know nothing else or the
+// same of what was under way between these.
+std::string Link::Impl::meet(const Introduced& introduced) {
+  const std::uint64_t theirs = introduced.peer.session;
+  if (introduced.own_session != session_) return "this end has begun anew meanwhile";
+  if (peer_session_ == theirs) return {};
+  if (auto why = why_not(theirs); !why.empty()) return why;
+  const bool forgotten = theirs <= newest_peer_;
+  if (peer_session_) forget_peer("the peer came back as another process, or opened a new link");
+  if (forgotten) {
+    begin_anew();
+    return "this end begins anew";
+  }
+  peer_session_ = newest_peer_ = theirs;
+  return {};
+}
+
+std::string Link::Impl::attach(asio::io_context& loop, Introduced introduced,
+                               const std::string& address, bool dialled) {
   const std::lock_guard lock(mutex_);
   const Hello& hello = introduced.peer;
-  if (peer_session_ && *peer_session_ != hello.session) {
-    forget_peer("the peer came back as another process, or opened a new link");
-  }
-  peer_session_ = hello.session;
+  if (auto why = meet(introduced); !why.empty()) return why;
   const auto same = std::ranges::find_if(open_, [&](const auto& entry) {
     return entry.second.dialled == dialled && entry.second.number == hello.stream;
   });
@@ -38,9 +78,7 @@ void Link::Impl::attach(asio::io_context& loop, Introduced introduced, const std
     open_.erase(same);
   }
   if (open_.size() >= streams_max) {
-    services_.log("refused " + address + ": " + peer_.to_string() + " has " +
-                  std::to_string(streams_max) + " streams already");
-    return;
+    return peer_.to_string() + " has " + std::to_string(streams_max) + " streams already";
   }
   const auto id = ++streams_made_;
   auto stream = std::make_shared<Stream>(loop, std::move(introduced.socket),
@@ -54,6 +92,7 @@ void Link::Impl::attach(asio::io_context& loop, Introduced introduced, const std
   stream->start(shared_from_this());
   wake_all();
   changed_.notify_all();
+  return {};
 }
 
 void Link::Impl::on_closed(Stream& stream, const std::string& reason) {
@@ -138,17 +177,22 @@ void Link::Impl::dial(std::size_t number, Clock::time_point now) {
   auto& loop = services_.loops.next();
   const Hello hello{session_, static_cast<std::uint32_t>(number), services_.self, peer_};
   auto done = [link = weak_from_this(), &loop, number,
-               address](std::variant<Introduced, std::string> result) {
+               address](std::variant<Introduced, Denial> result) {
     const auto self = link.lock();
     if (!self) return;
-    if (const auto* why = std::get_if<std::string>(&result)) {
-      const std::lock_guard lock(self->mutex_);
-      return self->on_dial_failed(number, address, *why);
+    std::string why;
+    if (const auto* denial = std::get_if<Denial>(&result)) {
+      why = denial->why;
+      if (denial->later_session > self->services_.last_session()) {
+        self->services_.replaced(self->peer_, address + ": " + why);
+      }
+    } else {
+      auto& introduced = std::get<Introduced>(result);
+      introduced.peer.stream = static_cast<std::uint32_t>(number);
+      why = self->attach(loop, std::move(introduced), address, true);
     }
-    auto& introduced = std::get<Introduced>(result);
-    introduced.peer.stream = static_cast<std::uint32_t>(number);
-    self->attach(loop, std::move(introduced), address, true);
     const std::lock_guard lock(self->mutex_);
+    if (!why.empty()) return self->on_dial_failed(number, address, why);
     self->slots_[number].dialling = false;
     self->slots_[number].failures = 0;
   };

@@ -72,11 +72,11 @@ void Listener::greet(asio::io_context& loop, tcp::socket socket) {
   asio::error_code error;
   socket.native_non_blocking(true, error);
   if (error) return options_->refused(address, error.message());
-  auto done = [options = options_, &loop, address](std::variant<Introduced, std::string> result) {
+  auto done = [options = options_, &loop, address](std::variant<Introduced, Denial> result) {
     if (auto* peer = std::get_if<Introduced>(&result)) {
       options->introduced(loop, std::move(*peer), address);
     } else {
-      options->refused(address, std::get<std::string>(result));
+      options->refused(address, std::get<Denial>(result).why);
     }
   };
   std::erase_if(pending_, [](const auto& greeting) { return greeting.expired(); });

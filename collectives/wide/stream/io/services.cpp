@@ -1,5 +1,8 @@
 #include "collectives/wide/stream/io/services.hpp"
 
+#include <chrono>
+#include <random>
+
 #include <asio/post.hpp>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -34,6 +37,14 @@ PeerName name_of(const NodeOptions& options, const TlsContext* tls) {
   return {name, options.lane};
 }
 
+// Milliseconds, and room for a million sessions before they reach the next one. Two processes that
+// begin in the same millisecond still differ.
+std::uint64_t first_session() {
+  const auto began = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  return static_cast<std::uint64_t>(began.count()) << 20 | (std::random_device()() & 0xffff);
+}
+
 void set(int socket, int level, int option, int value) {
   // A kernel that lacks one of these still carries streams, only less well.
   static_cast<void>(::setsockopt(socket, level, option, &value, sizeof value));
@@ -45,7 +56,8 @@ Services::Services(NodeOptions given)
     : options(std::move(given)),
       tls(load(options)),
       self(name_of(options, tls.get())),
-      loops(options.threads) {}
+      loops(options.threads),
+      session_(first_session()) {}
 
 void Services::prepare(int socket) const {
   const auto& wanted = options.sockets;
@@ -90,6 +102,11 @@ void Services::message(const PeerName& peer, std::vector<std::byte> content) {
   if (!options.events.on_message) return;
   const auto shared = std::make_shared<std::vector<std::byte>>(std::move(content));
   call([this, peer, shared] { options.events.on_message(peer, std::move(*shared)); });
+}
+
+void Services::replaced(const PeerName& peer, const std::string& reason) {
+  if (!options.events.on_replaced) return;
+  call([this, peer, reason] { options.events.on_replaced(peer, reason); });
 }
 
 void Services::log(const std::string& line) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -22,7 +24,11 @@ class Services {
   void up(const PeerName& peer);
   void down(const PeerName& peer, const std::string& reason);
   void message(const PeerName& peer, std::vector<std::byte> content);
+  void replaced(const PeerName& peer, const std::string& reason);
   void log(const std::string& line);
+  /// A session for one end of a link (Hello), greater than those before.
+  std::uint64_t draw_session() { return ++session_; }
+  std::uint64_t last_session() const { return session_; }
 
   NodeOptions options;
   std::unique_ptr<TlsContext> tls;
@@ -32,6 +38,7 @@ class Services {
  private:
   void call(std::function<void()> event);
 
+  std::atomic<std::uint64_t> session_;
   // Posting alone would not keep their order: a loop's own thread overtakes others.
   std::mutex events_mutex_;
   std::deque<std::function<void()>> events_;
