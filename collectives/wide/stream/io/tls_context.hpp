@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,8 +32,12 @@ namespace detail {
 
 enum class Role { dials, accepts };
 
-/// `tls` must outlive the transport.
-std::unique_ptr<Transport> tls_transport(int socket, TlsContext::Impl& tls, Role role);
+/// AES-GCM's keys are good for 2^24.5 records of 16 KiB; they are renewed well before.
+inline constexpr std::uint64_t key_bytes_max = std::uint64_t{64} << 30;
+
+/// `tls` must outlive the transport, which takes a new key after `key_bytes`.
+std::unique_ptr<Transport> tls_transport(int socket, TlsContext::Impl& tls, Role role,
+                                         std::uint64_t key_bytes = key_bytes_max);
 
 /// What OpenSSL's queue of this thread says, oldest first, and empties it.
 std::string take_openssl_errors();

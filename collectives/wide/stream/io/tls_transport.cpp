@@ -13,8 +13,6 @@ namespace {
 
 /// Encrypted bytes that go to the kernel in one call.
 constexpr std::size_t batch_bytes = 64 << 10;
-/// AES-GCM's keys are good for 2^24.5 records of 16 KiB; they are renewed well before.
-constexpr std::uint64_t key_bytes_max = std::uint64_t{64} << 30;
 
 struct FreeSsl {
   void operator()(SSL* ssl) const { SSL_free(ssl); }
@@ -22,8 +20,11 @@ struct FreeSsl {
 
 class TlsTransport final : public Transport {
  public:
-  TlsTransport(int socket, TlsContext::Impl& tls, Role role)
-      : Transport(socket), job_(tls.identity.job), ssl_(SSL_new(tls.context.get())) {
+  TlsTransport(int socket, TlsContext::Impl& tls, Role role, std::uint64_t key_bytes)
+      : Transport(socket),
+        job_(tls.identity.job),
+        ssl_(SSL_new(tls.context.get())),
+        key_bytes_max_(key_bytes) {
     BIO* bio = BIO_new(tls.socket_method.get());
     if (!ssl_ || bio == nullptr) throw std::bad_alloc();
     BIO_set_data(bio, this);
@@ -56,12 +57,14 @@ class TlsTransport final : public Transport {
 
   IoResult write(std::span<const std::byte> bytes) override {
     ERR_clear_error();
-    if (key_bytes_ > key_bytes_max) {
-      SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_NOT_REQUESTED);
-      key_bytes_ = 0;
+    // OpenSSL refuses in the middle of a record: then the next write is early enough.
+    if (key_bytes_ > key_bytes_max_ && !write_waits_) {
+      if (SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1) key_bytes_ = 0;
+      ERR_clear_error();
     }
     std::size_t taken = 0;
     const int result = SSL_write_ex(ssl_.get(), bytes.data(), bytes.size(), &taken);
+    write_waits_ = result != 1;
     key_bytes_ += taken;
     return {result == 1 ? IoStatus::ok : status_of(result), taken};
   }
@@ -145,7 +148,8 @@ class TlsTransport final : public Transport {
   std::unique_ptr<SSL, FreeSsl> ssl_;
   std::vector<std::byte> held_;
   std::size_t held_sent_ = 0;
-  std::uint64_t key_bytes_ = 0;
+  std::uint64_t key_bytes_max_, key_bytes_ = 0;  // by the present key
+  bool write_waits_ = false;                     // OpenSSL has begun a record
   bool ended_ = false;
 };
 
@@ -182,8 +186,9 @@ std::unique_ptr<BIO_METHOD, FreeBioMethod> make_socket_method() {
   return method;
 }
 
-std::unique_ptr<Transport> tls_transport(int socket, TlsContext::Impl& tls, Role role) {
-  return std::make_unique<TlsTransport>(socket, tls, role);
+std::unique_ptr<Transport> tls_transport(int socket, TlsContext::Impl& tls, Role role,
+                                         std::uint64_t key_bytes) {
+  return std::make_unique<TlsTransport>(socket, tls, role, key_bytes);
 }
 
 }  // namespace train::wide::detail
