@@ -50,7 +50,8 @@ struct NodeOptions {
   SocketOptions sockets{};
   /// From the connection to the end of both introductions.
   std::chrono::milliseconds handshake_max{10'000};
-  /// More peers than this in the middle of their introduction: the oldest is dropped.
+  /// More peers than this in the middle of their introduction: the oldest is dropped of the address
+  /// that has most of them.
   int pending_handshakes_max = 128;
   NodeEvents events{};
 };

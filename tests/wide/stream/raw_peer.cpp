@@ -10,11 +10,16 @@
 
 namespace train::wide::test {
 
-RawPeer::RawPeer(std::uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+RawPeer::RawPeer(std::uint16_t port, const char* from)
+    : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   address.sin_port = htons(port);
+  sockaddr_in source = address;
+  source.sin_port = 0;
+  ::inet_pton(AF_INET, from, &source.sin_addr);
+  static_cast<void>(::bind(socket_, reinterpret_cast<sockaddr*>(&source), sizeof source));
   const timeval longest{10, 0};
   ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &longest, sizeof longest);
   if (::connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {

@@ -15,7 +15,8 @@ namespace train::wide::test {
 /// certificate, of which it checks nothing.
 class RawPeer {
  public:
-  explicit RawPeer(std::uint16_t port);
+  /// Comes from any of loopback's addresses.
+  explicit RawPeer(std::uint16_t port, const char* from = "127.0.0.1");
   ~RawPeer();
   RawPeer(const RawPeer&) = delete;
   RawPeer& operator=(const RawPeer&) = delete;

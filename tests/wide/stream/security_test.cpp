@@ -5,6 +5,7 @@
 
 #include "collectives/error.hpp"
 #include "collectives/wide/stream/io/hello.hpp"
+#include "collectives/wide/stream/io/listener.hpp"
 #include "tests/wide/stream/pair.hpp"
 #include "tests/wide/stream/raw_peer.hpp"
 
@@ -212,6 +213,37 @@ TEST_CASE("silent connections keep nobody out") {
   Node lambda(node_options("lambda", &certificates, lambda_events));
   CHECK(lambda.link({"aws"}, {.addresses = {at_port(port)}, .streams = 1})
             .wait_connected(in_seconds(10)));
+}
+
+TEST_CASE("a stranger with many connections takes no place from other addresses") {
+  ::signal(SIGPIPE, SIG_IGN);
+  const Certificates certificates;
+  Events events;
+  auto options = node_options("aws", &certificates, events);
+  options.pending_handshakes_max = 4;
+  options.handshake_max = std::chrono::minutes(1);
+  Node aws(options);
+  const auto port = aws.listen("127.0.0.1:0");
+  RawPeer slow(port, "127.0.0.2");
+  std::vector<std::unique_ptr<RawPeer>> silent;
+  for (int i = 0; i < 20; ++i) silent.push_back(std::make_unique<RawPeer>(port));
+  REQUIRE(events.wait_lines(10));  // more than come from one address; the rest are not said
+  REQUIRE(slow.handshake(certificates.of("lambda")));
+  slow.send(hello_from("lambda"));
+  CHECK(events.wait_ups(1));
+}
+
+TEST_CASE("sources are told apart by what one stranger can have many of") {
+  const auto source = [](const char* address) {
+    return source_of(asio::ip::make_address(address));
+  };
+  CHECK(source("10.0.0.1") != source("10.0.0.2"));
+  CHECK(source("2001:db8::1") == source("2001:db8::ffff:2"));
+  CHECK(source("2001:db8::1") != source("2001:db8:0:1::1"));
+  CHECK(source("::ffff:10.0.0.1") == source("10.0.0.1"));
+  CHECK(oldest_of_busiest({}) == 0);
+  const std::vector<std::string> sources{"a", "b", "c", "b", "a", "b"};
+  CHECK(oldest_of_busiest(sources) == 1);
 }
 
 TEST_CASE("plaintext stays on loopback, and must be asked for") {

@@ -1,5 +1,7 @@
 #include "collectives/wide/stream/io/listener.hpp"
 
+#include <map>
+
 #include "collectives/error.hpp"
 
 namespace train::wide::detail {
@@ -79,19 +81,45 @@ void Listener::greet(asio::io_context& loop, tcp::socket socket) {
       options->refused(address, std::get<Denial>(result).why);
     }
   };
-  std::erase_if(pending_, [](const auto& greeting) { return greeting.expired(); });
-  if (pending_.size() >= static_cast<std::size_t>(options_->pending_max)) {
-    // Strangers that never introduce themselves must not keep others out.
-    if (const auto oldest = pending_.front().lock()) {
-      oldest->abandon("too many connections that have not introduced themselves");
-    }
-    pending_.pop_front();
-  }
+  make_room();
+  const auto end = socket.remote_endpoint(error);
   const auto greeting =
       std::make_shared<Greeting>(loop, std::move(socket), options_->tls, Role::accepts,
                                  options_->handshake_max, std::move(done));
-  pending_.push_back(greeting);
+  pending_.push_back({greeting, error ? std::string() : source_of(end.address())});
   greeting->accept(options_->judge);
+}
+
+// Strangers that never introduce themselves must not keep others out, however many they are.
+void Listener::make_room() {
+  std::erase_if(pending_, [](const Pending& pending) { return pending.greeting.expired(); });
+  if (pending_.size() < static_cast<std::size_t>(options_->pending_max)) return;
+  std::vector<std::string> sources;
+  for (const Pending& pending : pending_) sources.push_back(pending.source);
+  const auto oldest = pending_.begin() + static_cast<std::ptrdiff_t>(oldest_of_busiest(sources));
+  if (oldest == pending_.end()) return;
+  if (const auto greeting = oldest->greeting.lock()) {
+    greeting->abandon("too many connections that have not introduced themselves");
+  }
+  pending_.erase(oldest);
+}
+
+std::string source_of(const asio::ip::address& address) {
+  if (!address.is_v6()) return address.to_string();
+  const auto v6 = address.to_v6();
+  if (v6.is_v4_mapped()) return asio::ip::make_address_v4(asio::ip::v4_mapped, v6).to_string();
+  const auto bytes = v6.to_bytes();
+  return {bytes.begin(), bytes.begin() + 8};
+}
+
+std::size_t oldest_of_busiest(std::span<const std::string> sources) {
+  std::map<std::string, std::size_t> counts;
+  for (const std::string& source : sources) ++counts[source];
+  std::size_t busiest = 0;
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    if (counts[sources[i]] > counts[sources[busiest]]) busiest = i;
+  }
+  return busiest;
 }
 
 }  // namespace train::wide::detail

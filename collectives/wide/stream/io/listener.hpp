@@ -1,9 +1,10 @@
 #pragma once
 
 #include <functional>
-#include <list>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
@@ -35,8 +36,14 @@ class Listener : public std::enable_shared_from_this<Listener> {
   void start();
 
  private:
+  struct Pending {
+    std::weak_ptr<Greeting> greeting;
+    std::string source;
+  };
+
   void accept();
   void greet(asio::io_context& loop, asio::ip::tcp::socket socket);
+  void make_room();
 
   Loops& loops_;
   /// Greetings share it: they may outlive the listener's loop.
@@ -44,8 +51,14 @@ class Listener : public std::enable_shared_from_this<Listener> {
   asio::ip::tcp::acceptor acceptor_;
   asio::steady_timer pause_;
   std::uint16_t port_ = 0;
-  std::list<std::weak_ptr<Greeting>> pending_;  // oldest first
+  std::vector<Pending> pending_;  // oldest first
 };
+
+/// Who a connection from this address may be: hosts have many addresses of IPv6, in one network of
+/// 64 bits.
+std::string source_of(const asio::ip::address& address);
+/// Of who has come most often, the place of the first time; 0 if `sources` is empty.
+std::size_t oldest_of_busiest(std::span<const std::string> sources);
 
 /// "host:port" of the other end.
 std::string address_of(const asio::ip::tcp::socket& socket);
