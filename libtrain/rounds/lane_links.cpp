@@ -192,6 +192,9 @@ void LaneLinks::on_message(const wide::PeerName& peer, std::vector<std::byte> by
   fields(reader, message);
   if (!reader.complete() || peer.lane != options_.lane) return;
   const std::lock_guard lock(mutex_);
+  if (static_cast<Kind>(message.kind) == Kind::fetch) {
+    return answer_fetch(peer, message.id, message.number);
+  }
   const auto other = others_.find(peer.cluster);
   if (other == others_.end() || !other->second.link) return;
   switch (static_cast<Kind>(message.kind)) {
@@ -202,23 +205,26 @@ void LaneLinks::on_message(const wide::PeerName& peer, std::vector<std::byte> by
           std::min<std::uint64_t>(microseconds() - message.number, UINT32_MAX));
       return;
     case Kind::fetch:
-      return answer_fetch(peer.cluster, message.id, message.number);
+      return;
     case Kind::refuse_fetch:
       if (fetching_ && fetching_->transfer_id == message.number) fetching_->failed = true;
       return;
   }
 }
 
-void LaneLinks::answer_fetch(const std::string& cluster, const wide::ExchangeId& id,
+// A newcomer may ask while this cluster is in the middle of a step, and has not heard of it yet.
+void LaneLinks::answer_fetch(const wide::PeerName& peer, const wide::ExchangeId& id,
                              std::uint64_t transfer) {
-  Other& other = others_.at(cluster);
-  if (served_ == nullptr || served_->id != id) {
-    return post(other, bytes_of(Kind::refuse_fetch, transfer));
-  }
+  const auto other = others_.find(peer.cluster);
+  const bool known = other != others_.end() && other->second.link;
   try {
-    serving_.push_back({other.link->send(transfer, std::as_bytes(std::span(served_->values)),
-                                         Clock::now() + fetch_max),
-                        served_});
+    wide::Link link = known ? *other->second.link : node_->link(peer);
+    if (served_ == nullptr || served_->id != id) {
+      return link.post(bytes_of(Kind::refuse_fetch, transfer));
+    }
+    serving_.push_back(
+        {link.send(transfer, std::as_bytes(std::span(served_->values)), Clock::now() + fetch_max),
+         served_});
   } catch (const Error&) {
     // The link is closed: the newcomer notices.
   }
@@ -249,6 +255,8 @@ void LaneLinks::fetch(const std::string& source, const wide::ExchangeId& id, std
     fetching_->failed = true;
     return;
   }
+  fetching_->link = other->second.link;
+  fetching_->alive_at = fetching_->moved_at = Clock::now();
   fetching_->state = std::make_shared<OuterState>();
   fetching_->state->id = id;
   fetching_->state->values.resize(count);
@@ -267,10 +275,25 @@ LaneLinks::FetchStage LaneLinks::fetch_stage() {
   if (!fetching_) return FetchStage::none;
   if (fetching_->failed) return FetchStage::failed;
   try {
-    return fetching_->transfer->done() ? FetchStage::done : FetchStage::running;
+    if (fetching_->transfer->done()) return FetchStage::done;
   } catch (const Error&) {
     return FetchStage::failed;
   }
+  watch(*fetching_);
+  return fetching_->failed ? FetchStage::failed : FetchStage::running;
+}
+
+// Another cluster may have the state, too: a source that is gone or stuck is not waited for until
+// the transfer's own deadline.
+void LaneLinks::watch(Fetching& fetching) const {
+  const auto now = Clock::now();
+  if (fetching.link->streams() > 0) fetching.alive_at = now;
+  if (const std::size_t bytes = fetching.transfer->progress(); bytes != fetching.bytes) {
+    fetching.bytes = bytes;
+    fetching.moved_at = now;
+  }
+  fetching.failed = now - fetching.alive_at >= options_.link_down_max ||
+                    now - fetching.moved_at >= options_.fetch_stall_max;
 }
 
 OuterStateVersion LaneLinks::take_fetched() {

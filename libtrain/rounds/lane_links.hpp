@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -27,6 +28,9 @@ struct LaneLinksOptions {
   std::string towards;              ///< an address in whose direction others are, for the default
   std::string advertise;            ///< where others reach it; empty: the host that it listens on
   std::optional<int> streams = {};  ///< of a link; unset: by measurement
+  /// A fetch over a link without any stream for so long fails, and one of which nothing arrives.
+  std::chrono::milliseconds link_down_max{8'000};
+  std::chrono::milliseconds fetch_stall_max{30'000};
   std::function<void(const std::string&)> on_log = {};
 };
 
@@ -86,13 +90,17 @@ class LaneLinks {
   struct Fetching {
     std::uint64_t transfer_id = 0;
     std::shared_ptr<OuterState> state;
+    std::optional<wide::Link> link;
     std::optional<wide::Transfer> transfer;
+    Clock::time_point alive_at{}, moved_at{};  // its link had a stream, and bytes arrived
+    std::size_t bytes = 0;
     bool failed = false;
   };
 
   void on_message(const wide::PeerName& peer, std::vector<std::byte> bytes);
   void on_up(const wide::PeerName& peer, bool up);
-  void answer_fetch(const std::string& cluster, const wide::ExchangeId& id, std::uint64_t transfer);
+  void answer_fetch(const wide::PeerName& peer, const wide::ExchangeId& id, std::uint64_t transfer);
+  void watch(Fetching& fetching) const;
   void connect(Other& other, bool may_dial);
   void post(Other& other, const wide::Bytes& message);
   void forget_ended();

@@ -1,0 +1,99 @@
+#include "libtrain/rounds/lane_links.hpp"
+
+#include <thread>
+
+#include <doctest/doctest.h>
+
+#include "tests/wide/stream/proxy.hpp"
+
+using namespace train;
+
+namespace {
+
+constexpr wide::ExchangeId id{.epoch = 1, .round = 7, .attempt = 1};
+
+std::vector<wide::Directory::Peer> others(const char* name, const std::string& address) {
+  wide::Directory::Peer peer;
+  peer.self = {name, 1};
+  peer.offer.addresses = {address};
+  return {peer};
+}
+
+LaneLinksOptions options(const char* cluster, const char* listen = "") {
+  LaneLinksOptions options;
+  options.cluster = cluster;
+  options.listen = listen;
+  options.towards = "127.0.0.1:1";
+  options.streams = 1;
+  options.link_down_max = options.fetch_stall_max = std::chrono::milliseconds(300);
+  return options;
+}
+
+/// A cluster that serves a state, and has not heard of anybody else.
+struct Source {
+  explicit Source(std::size_t count) : links(options("source", "127.0.0.1:0"), {}) {
+    auto state = std::make_shared<OuterState>();
+    state->id = id;
+    for (std::size_t i = 0; i < count; ++i) state->values.push_back(static_cast<float>(i));
+    links.serve(state);
+    served = state;
+  }
+  std::uint16_t port() const {
+    return static_cast<std::uint16_t>(
+        std::stoi(links.address().substr(links.address().rfind(':') + 1)));
+  }
+
+  LaneLinks links;
+  OuterStateVersion served;
+};
+
+LaneLinks::FetchStage end_of_fetch(LaneLinks& links) {
+  const auto deadline = Clock::now() + std::chrono::seconds(20);
+  while (Clock::now() < deadline) {
+    const auto stage = links.fetch_stage();
+    if (stage != LaneLinks::FetchStage::running) return stage;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return LaneLinks::FetchStage::running;
+}
+
+void wait_up(LaneLinks& links) {
+  const auto deadline = Clock::now() + std::chrono::seconds(20);
+  while (links.up().empty() && Clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  REQUIRE_FALSE(links.up().empty());
+}
+
+}  // namespace
+
+TEST_CASE("a newcomer gets the state of a cluster that has not heard of it") {
+  Source source(1000);
+  LaneLinks newcomer(options("newcomer"), {});
+  newcomer.use(others("source", source.links.address()));
+  wait_up(newcomer);
+  newcomer.fetch("source", id, 1000);
+  REQUIRE(end_of_fetch(newcomer) == LaneLinks::FetchStage::done);
+  CHECK(newcomer.take_fetched()->values == source.served->values);
+  newcomer.fetch("source", {.epoch = 1, .round = 8, .attempt = 1}, 1000);  // another state
+  CHECK(end_of_fetch(newcomer) == LaneLinks::FetchStage::failed);
+}
+
+TEST_CASE("a fetch whose source is gone, or stuck, fails long before its transfer's deadline") {
+  Source source(1000);
+  wide::test::Proxy proxy(source.port());
+  LaneLinks newcomer(options("newcomer"), {});
+  newcomer.use(others("source", "127.0.0.1:" + std::to_string(proxy.port())));
+  wait_up(newcomer);
+  SUBCASE("gone") {
+    proxy.refuse(true);
+    proxy.cut_all();
+  }
+  SUBCASE("stuck") {
+    proxy.freeze(true);
+  }
+  newcomer.fetch("source", id, 1000);
+  CHECK(end_of_fetch(newcomer) == LaneLinks::FetchStage::failed);
+  proxy.freeze(false);
+  newcomer.stop_fetch();
+}
