@@ -34,8 +34,12 @@ wide::StateInfo state_from(const std::string& text) {
     state.hash = std::stoull(from.at("hash").get<std::string>(), nullptr, 16);
     state.position.next = from.at("next_sample").get<std::uint64_t>();
     for (const json& range : from.at("untrained")) {
-      state.position.holes.add(
-          {range.at(0).get<std::uint64_t>(), range.at(1).get<std::uint64_t>()});
+      const wide::Range hole{range.at(0).get<std::uint64_t>(), range.at(1).get<std::uint64_t>()};
+      if (hole.begin > hole.end || hole.end > state.position.next) {
+        throw Error(fmt::format("samples {} to {} of {} cannot be untrained", hole.begin, hole.end,
+                                state.position.next));
+      }
+      state.position.holes.add(hole);
     }
     return state;
   } catch (const std::exception& error) {

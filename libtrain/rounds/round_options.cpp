@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "collectives/error.hpp"
+#include "collectives/wide/stream/link.hpp"
 
 namespace train {
 
@@ -32,6 +33,18 @@ RoundOptions RoundOptions::checked() const {
     throw Error("--round-seconds must not be negative");
   }
   return options;
+}
+
+JobOptions JobOptions::checked() const {
+  const int count = streams.value_or(1);
+  if (count < 1 || count > wide::LinkOptions::streams_max) {
+    throw Error(fmt::format("--streams is {}; it must be from 1 to {}", count,
+                            wide::LinkOptions::streams_max));
+  }
+  if (leave_notice < std::chrono::milliseconds(0)) {
+    throw Error("--leave-notice must not be negative");
+  }
+  return *this;
 }
 
 }  // namespace train

@@ -62,6 +62,9 @@ struct JobOptions {
   std::function<bool()> leaves = {};                    ///< true once this rank was told to end
   std::function<void(const std::string&)> on_log = {};  ///< one readable line
   std::string agreement = {};  ///< what else clusters must have in common: data, seed
+
+  /// Throws Error that names the first value that cannot be.
+  JobOptions checked() const;
 };
 
 /// The run that all clusters share.

@@ -32,7 +32,7 @@ Rounds::Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions optio
     : grid_(grid),
       optimizer_(optimizer),
       options_(options.checked()),
-      job_(std::move(job)),
+      job_(job.checked()),
       parameters_(optimizer.full_precision()),
       exchanged_(steps_parameters() ? optimizer.gradients() : parameters_),
       lanes_(grid, exchanged_, options_.lanes) {

@@ -193,6 +193,26 @@ TEST_CASE("a cluster that gets no samples for a step adds nothing, whatever its 
   });
 }
 
+TEST_CASE("a state of the job that cannot be is an error of the checkpoint") {
+  ranked([](Communicator& world) {
+    if (world.size() > 1) return;
+    const Grid grid(world, {.data = 1, .tensor = 1}, train::test::rank_device(0));
+    Gpt model(training::tiny_llama(), grid.device());
+    parallelize(model, grid, megatron_plan());
+    ShardedOptimizer optimizer(model, grid, AdamW{}, {});
+    Rounds rounds(grid, optimizer, {}, {.cluster = "aws", .coordinator = {}});
+    for (const char* untrained : {"[[5, 2]]", "[[2, 30]]", "[[1]]", "7", "[[-1, 2]]"}) {
+      CAPTURE(untrained);
+      const std::string state =
+          std::string(
+              R"({"epoch": 1, "round": 2, "attempt": 1, "hash": "0", "next_sample": 20, )") +
+          R"("untrained": )" + untrained + "}";
+      CHECK_THROWS_WITH_AS(rounds.resume(state, rounds.outer_tensors()),
+                           doctest::Contains("cannot be read"), Error);
+    }
+  });
+}
+
 TEST_CASE("options that cannot be are refused") {
   ranked([](Communicator& world) {
     JobOfClusters job(world);

@@ -10,10 +10,10 @@ namespace {
 
 void check(const LinkOptions& options) {
   for (const auto& address : options.addresses) detail::split_address(address);
-  const auto in_range = [](int count) { return count >= 1 && count <= 64; };
+  const auto in_range = [](int count) { return count >= 1 && count <= LinkOptions::streams_max; };
   if (!in_range(options.streams.value_or(1)) || !in_range(options.auto_streams.first) ||
       !in_range(options.auto_streams.most)) {
-    throw Error("a link has 1 to 64 streams");
+    throw Error("a link has 1 to " + std::to_string(LinkOptions::streams_max) + " streams");
   }
   if (options.chunk_bytes < detail::chunk_bytes_min ||
       options.chunk_bytes > detail::chunk_bytes_max) {

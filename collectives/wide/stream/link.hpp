@@ -21,6 +21,8 @@ struct AutoStreams {
 };
 
 struct LinkOptions {
+  static constexpr int streams_max = 64;
+
   /// "host:port", "[::1]:port"; tried in turn. Empty: this end waits for the peer to dial. One end
   /// should dial; if both do, the link has up to twice as many streams.
   std::vector<std::string> addresses{};

@@ -20,6 +20,17 @@ TEST_CASE("options of rounds that cannot be are refused with the flag's name") {
                        Error);
 }
 
+TEST_CASE("what a cluster cannot have is refused before it meets others") {
+  const auto refused = [](JobOptions options, const char* flag) {
+    CHECK_THROWS_WITH_AS(static_cast<void>(options.checked()), doctest::Contains(flag), Error);
+  };
+  refused({.cluster = "aws", .coordinator = {}, .streams = 65}, "--streams is 65");
+  refused({.cluster = "aws", .coordinator = {}, .streams = 0}, "--streams is 0");
+  refused({.cluster = "aws", .coordinator = {}, .leave_notice = std::chrono::seconds(-1)},
+          "--leave-notice");
+  CHECK(JobOptions{.cluster = "aws", .coordinator = {}, .streams = 64}.checked().streams == 64);
+}
+
 TEST_CASE("every step is a round of one") {
   const RoundOptions options{.synchronisation = synchronisation_from("every-step")};
   CHECK(options.checked().inner_steps == 1);

@@ -10,7 +10,7 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr std::size_t streams_max = 64;
+constexpr std::size_t streams_max = LinkOptions::streams_max;
 
 /// Doubles from 100 ms to 5 s; half of it is chance, so that many ends do not dial in step.
 milliseconds pause_after(int failures, std::mt19937_64& random) {
