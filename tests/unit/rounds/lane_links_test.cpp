@@ -25,7 +25,6 @@ LaneLinksOptions options(const char* cluster, const char* listen = "") {
   options.listen = listen;
   options.towards = "127.0.0.1:1";
   options.streams = 1;
-  options.link_down_max = options.fetch_stall_max = std::chrono::milliseconds(300);
   return options;
 }
 
@@ -80,9 +79,12 @@ TEST_CASE("a newcomer gets the state of a cluster that has not heard of it") {
 }
 
 TEST_CASE("a fetch whose source is gone, or stuck, fails long before its transfer's deadline") {
-  Source source(1000);
+  constexpr std::size_t count = 1'000'000;  // more than a proxy has under way
+  Source source(count);
   wide::test::Proxy proxy(source.port());
-  LaneLinks newcomer(options("newcomer"), {});
+  LaneLinksOptions impatient = options("newcomer");
+  impatient.link_down_max = impatient.fetch_stall_max = std::chrono::milliseconds(300);
+  LaneLinks newcomer(impatient, {});
   newcomer.use(others("source", "127.0.0.1:" + std::to_string(proxy.port())));
   wait_up(newcomer);
   SUBCASE("gone") {
@@ -92,7 +94,7 @@ TEST_CASE("a fetch whose source is gone, or stuck, fails long before its transfe
   SUBCASE("stuck") {
     proxy.freeze(true);
   }
-  newcomer.fetch("source", id, 1000);
+  newcomer.fetch("source", id, count);
   CHECK(end_of_fetch(newcomer) == LaneLinks::FetchStage::failed);
   proxy.freeze(false);
   newcomer.stop_fetch();
