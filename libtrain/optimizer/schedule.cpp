@@ -1,7 +1,6 @@
 #include "libtrain/optimizer/schedule.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <numbers>
 
 #include <fmt/format.h>
@@ -17,6 +16,17 @@ double progress(std::int64_t step, std::int64_t begin, std::int64_t end) {
   return std::clamp(static_cast<double>(step - begin) / static_cast<double>(end - begin), 0.0, 1.0);
 }
 
+// cos(π x) for x from 0 to 1, to double's precision. The C library's may differ in the last bit
+// from one processor to the next, and clusters of a job must have the same rates.
+double cosine_of_pi(double x) {
+  constexpr int terms = 12;
+  const double angle = std::numbers::pi * (0.5 - x);  // its sine, from -π/2 to π/2
+  const double square = angle * angle;
+  double sum = 1.0;
+  for (int k = terms; k > 0; --k) sum = 1.0 - sum * square / (2.0 * k * (2.0 * k + 1.0));
+  return angle * sum;
+}
+
 }  // namespace
 
 float Schedule::at(std::int64_t step) const {
@@ -29,7 +39,7 @@ float Schedule::at(std::int64_t step) const {
     case Kind::constant:
       break;
     case Kind::cosine:
-      share = 0.5 * (1.0 + std::cos(std::numbers::pi * progress(step, warmup_steps, steps)));
+      share = 0.5 * (1.0 + cosine_of_pi(progress(step, warmup_steps, steps)));
       break;
     case Kind::wsd: {
       const std::int64_t tenth = std::max<std::int64_t>(1, steps / 10);

@@ -15,6 +15,16 @@ void check_sizes(std::span<const float> now, std::span<const float> mean, int ke
   invariant(now.size() == all && next.size() == all, "an outer state is as long as its lane asks");
 }
 
+// By multiplication alone, which rounds the same everywhere; the C library's pow need not.
+double power(double base, std::int64_t exponent) {
+  double result = 1.0;
+  for (; exponent > 0; exponent /= 2) {
+    if (exponent % 2 == 1) result *= base;
+    base *= base;
+  }
+  return result;
+}
+
 }  // namespace
 
 void OuterOptions::validate() const {
@@ -44,9 +54,8 @@ void OuterAdamW::step(std::span<const float> now, std::span<const float> mean, c
                       std::span<float> next) const {
   check_sizes(now, mean, kept(), next);
   const std::size_t count = mean.size();
-  const auto number = static_cast<double>(step.number);
-  const double correction1 = 1.0 - std::pow(static_cast<double>(config_.beta1), number);
-  const double correction2 = 1.0 - std::pow(static_cast<double>(config_.beta2), number);
+  const double correction1 = 1.0 - power(static_cast<double>(config_.beta1), step.number);
+  const double correction2 = 1.0 - power(static_cast<double>(config_.beta2), step.number);
   const auto step_size = static_cast<float>(step.lr / correction1);
   const auto root_variance = static_cast<float>(1.0 / std::sqrt(correction2));
   const bool clips = config_.clip_norm > 0.0f && step.mean_norm > config_.clip_norm;

@@ -37,6 +37,16 @@ TEST_CASE("warm-up and cosine follow nanoGPT's") {
   }
 }
 
+TEST_CASE("the cosine is as exact as the C library's") {
+  Schedule cosine = schedule(Schedule::Kind::cosine);
+  cosine.lr = 1.0f;
+  cosine.min_lr = 0.0f;
+  for (int step = 100; step <= 2000; ++step) {
+    const double angle = 3.141592653589793 * (step - 100) / 1900.0;
+    REQUIRE(std::fabs(cosine.at(step) - 0.5 * (1.0 + std::cos(angle))) < 6.1e-8);
+  }
+}
+
 TEST_CASE("warm-up, stable, decay") {
   Schedule wsd = schedule(Schedule::Kind::wsd);
   CHECK(wsd.at(0) < 1e-4);
