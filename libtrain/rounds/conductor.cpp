@@ -15,6 +15,9 @@ using Kind = Order::Kind;
 // from them only afterwards.
 constexpr milliseconds idle_wait{5};
 constexpr milliseconds exchange_wait{1};
+constexpr milliseconds say_leave_gap{500};
+// Before the end of a notice; coordinators let clusters go before that.
+constexpr milliseconds margin{4'000}, margin_away{10'000};
 
 bool same(const std::vector<wide::LinkInfo>& a, const std::vector<wide::LinkInfo>& b) {
   return std::ranges::equal(a, b, [](const wide::LinkInfo& x, const wide::LinkInfo& y) {
@@ -68,10 +71,7 @@ Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t
                                  "earlier: {}. Give clusters different names (--cluster)",
                                  cluster_, status.replaced));
   }
-  if (status.leaves && !leaving_) {
-    leaving_ = true;
-    client_.leave(static_cast<std::uint64_t>(leave_notice_.count()));
-  }
+  if (status.leaves) leave();
   if (!same(status.links, links_)) {
     links_ = status.links;
     client_.links_changed(links_);
@@ -80,6 +80,7 @@ Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t
   report(status, result);
   if (after_apply_ && !apply_) return *std::exchange(after_apply_, std::nullopt);
   if (!fatal_.empty()) return with_text(Kind::refuse, fatal_);
+  if (auto order = notice_is_over()) return *order;
   if (fetching_ && status.fetch == LaneLinks::FetchStage::done) {
     return with_state(Kind::adopt, *fetching_);
   }
@@ -227,6 +228,30 @@ Order Conductor::end_round() {
   tokens_ = 0;
   round_began_ = Clock::now();
   return order;
+}
+
+// The coordinator lets this cluster go at a good moment, once it knows. While it is away, what it
+// will hear first is kept up to date.
+void Conductor::leave() {
+  const auto now = Clock::now();
+  const bool first = !leave_by_;
+  if (first) leave_by_ = now + leave_notice_;
+  if (!first && (now < say_leave_at_ || !client_.disconnected_since())) return;
+  say_leave_at_ = now + say_leave_gap;
+  const auto left = std::chrono::duration_cast<milliseconds>(*leave_by_ - now);
+  client_.leave(static_cast<std::uint64_t>(std::max<std::int64_t>(left.count(), 0)));
+}
+
+// The machine goes, whether the coordinator has answered or not: there must be time for a last
+// checkpoint. One that is away may not come back at all.
+std::optional<Order> Conductor::notice_is_over() {
+  if (!leave_by_) return std::nullopt;
+  const milliseconds longest = client_.disconnected_since() ? margin_away : margin;
+  if (Clock::now() < *leave_by_ - std::min(longest, leave_notice_ / 2)) return std::nullopt;
+  return after_apply(with_text(
+      Kind::stop, fmt::format("cluster {} ends by itself: its notice of {} s is over, and the "
+                              "coordinator has not let it go",
+                              cluster_, static_cast<double>(leave_notice_.count()) / 1000.0)));
 }
 
 std::optional<Order> Conductor::lost_patience() const {

@@ -40,6 +40,8 @@ class Conductor {
   std::uint64_t round() const { return committed_round_ + (frozen_ ? 2 : 1); }
   std::int64_t steps_of(std::uint64_t round) const;
   std::optional<Order> lost_patience() const;
+  void leave();
+  std::optional<Order> notice_is_over();
 
   wide::MemberClient& client_;
   RoundOptions options_;
@@ -64,7 +66,8 @@ class Conductor {
   std::optional<wide::StateInfo> fetching_;
   std::uint64_t roster_version_ = 0;
   std::vector<wide::LinkInfo> links_;
-  bool leaving_ = false;
+  std::optional<Clock::time_point> leave_by_;  // the end of the notice
+  Clock::time_point say_leave_at_{};
   std::string fatal_;
 };
 

@@ -154,6 +154,26 @@ TEST_CASE("a cluster that is told to leave does, and the others finish") {
   });
 }
 
+TEST_CASE("a cluster that is told to leave ends within its notice, with no coordinator too") {
+  ranked([](Communicator& world) {
+    if (world.size() > 1) return;
+    JobOfClusters job(world);
+    job.leave_notice = std::chrono::seconds(2);
+    std::atomic<bool> leaves = false;
+    const auto begin = Clock::now();
+    const ClusterOutcome outcome = job.train(
+        run_of(100'000, 4), {.inner_steps = 5}, [&] { return leaves.load(); },
+        [&](const StepRecord& record) {
+          if (record.step != 12) return;
+          job.stop_coordinator();
+          leaves = true;
+        });
+    CHECK_FALSE(outcome.finished);
+    CHECK(outcome.state.id.round >= 2);
+    CHECK(Clock::now() - begin < std::chrono::seconds(30));  // not the 40 s of its patience
+  });
+}
+
 TEST_CASE("a cluster that comes late fetches the state and ends with the others") {
   ranked([](Communicator& world) {
     if (world.size() == 1) return;

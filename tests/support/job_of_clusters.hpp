@@ -80,6 +80,11 @@ class JobOfClusters {
   std::size_t clusters() const { return forms_.size(); }
   train::Communicator& ranks() { return *ranks_; }
 
+  /// On the first rank: as if it had died, but for its goodbye.
+  void stop_coordinator() { server_.reset(); }
+
+  std::chrono::milliseconds leave_notice{20'000};
+
   /// Trains this rank's cluster to the end of the job. `sink` sees its records as they come.
   /// `prepare` is called with the optimizer before that.
   ClusterOutcome train(const Run& run, const train::RoundOptions& options,
@@ -103,7 +108,7 @@ class JobOfClusters {
     train::Rounds rounds(grid, optimizer, options,
                          {.cluster = std::to_string(index_ + 1).insert(0, 1, 'c'),
                           .coordinator = {coordinator_},
-                          .leave_notice = std::chrono::seconds(20),
+                          .leave_notice = leave_notice,
                           .patience = std::chrono::seconds(40),
                           .leaves = std::move(leaves)});
     ClusterOutcome outcome;
