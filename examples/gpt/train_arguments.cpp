@@ -237,8 +237,6 @@ void finish_job(TrainArguments& arguments) {
         "links between clusters need --certs DIR (launch/trainctl certs), or --plaintext, which "
         "works on loopback only");
   }
-  // What clusters must have in common beside what the rounds know themselves.
-  job.agreement = fmt::format("seed {} context {}", arguments.seed, arguments.context);
 }
 
 }  // namespace

@@ -128,14 +128,23 @@ void check_writable(const std::string& path) {
   train::AtomicFile{path};
 }
 
+// What clusters must have in common beside what the rounds know themselves. Dropout is a cluster's
+// own matter.
+std::string agreement_of(const TrainArguments& arguments, train::GptConfig config,
+                         const train::TokenDataset& data) {
+  config.dropout = 0.0f;
+  return fmt::format("{} seed {} data {}, {} held out", config.to_json(), arguments.seed,
+                     data.identity(), data.validation_tokens());
+}
+
 // This cluster's part in a job of several; it lives as long as the trainer runs.
 std::unique_ptr<train::Rounds> join_job(const TrainArguments& arguments, const train::Grid& grid,
                                         train::ShardedOptimizer& optimizer,
-                                        const train::TokenDataset& data,
+                                        const std::string& agreement,
                                         const train::StopSignal& signal, const Say& say) {
   if (!arguments.in_job()) return nullptr;
   train::JobOptions job = arguments.job;
-  job.agreement += fmt::format(" tokens {} {}", data.train_tokens(), data.validation_tokens());
+  job.agreement = agreement;
   job.leaves = [&signal] { return signal.received(); };
   job.on_log = [say, rank = grid.rank()](const std::string& line) {
     say(fmt::format("rank {}: {}", rank, line));
@@ -246,7 +255,8 @@ int train_gpt(train::Job& job) {
   trainer.stop_when([&signal, over = end_of_time(arguments)] {
     return signal.received() || train::Clock::now() >= over;
   });
-  const auto rounds = join_job(arguments, grid, optimizer, data, signal, say);
+  const auto rounds =
+      join_job(arguments, grid, optimizer, agreement_of(arguments, config, data), signal, say);
   const auto checkpoints = attach_checkpoints(arguments, store.get(), grid, optimizer,
                                               {.config = config,
                                                .tokenizer = data.tokenizer(),

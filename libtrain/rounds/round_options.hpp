@@ -61,7 +61,7 @@ struct JobOptions {
   std::chrono::milliseconds transfer_max{1'800'000};    ///< for one piece of an exchange
   std::function<bool()> leaves = {};                    ///< true once this rank was told to end
   std::function<void(const std::string&)> on_log = {};  ///< one readable line
-  std::string agreement = {};  ///< what else clusters must have in common: data, seed
+  std::string agreement = {};  ///< what else clusters must have in common: model, data, seed
 
   /// Throws Error that names the first value that cannot be.
   JobOptions checked() const;

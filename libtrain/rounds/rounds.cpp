@@ -153,11 +153,11 @@ void Rounds::open_leader(const std::vector<std::string>& addresses) {
 
 std::uint64_t Rounds::job_hash() const {
   std::string all = fmt::format(
-      "{} {} {} {} {} {} {} {} {} {} {} {} {} {}", job_.agreement,
+      "{} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", job_.agreement,
       static_cast<int>(options_.synchronisation), options_.inner_steps, options_.lanes,
       wide::name_of(options_.codec), options_.outer.lr, options_.outer.momentum, plan_.steps,
       plan_.last_step, plan_.context, static_cast<int>(plan_.schedule.kind), plan_.schedule.lr,
-      plan_.schedule.min_lr, plan_.schedule.warmup_steps);
+      plan_.schedule.min_lr, plan_.schedule.warmup_steps, plan_.schedule.decay_steps);
   if (steps_parameters()) {
     const AdamW& adamw = optimizer_.config();
     all += fmt::format(" {} {} {} {} {}", adamw.beta1, adamw.beta2, adamw.eps, adamw.weight_decay,
