@@ -194,6 +194,26 @@ TEST_CASE("the count of streams follows what each is worth") {
   CHECK(settled(1, 1, 8, 4) == 4);
 }
 
+TEST_CASE("a chunk of a transfer that was forgotten is not taken for one that is there") {
+  std::vector<std::byte> memory(100);
+  const auto transfer = [&] {
+    return std::make_shared<Incoming>(1, memory, chunk_bytes_min, Deadline::max());
+  };
+  ReceiveTable table;
+  const auto complete = table.add(transfer());
+  table.remove(complete);
+  const auto given_up = table.add(transfer());
+  table.give_up(given_up, "cancelled");
+  CHECK(table.why_given_up(complete).empty());
+  CHECK(table.why_given_up(given_up) == "cancelled");
+  CHECK_FALSE(table.why_given_up(given_up + 1).empty());  // never granted
+  table.clear();
+  const auto next = table.add(transfer());
+  CHECK_FALSE(table.why_given_up(complete).empty());
+  CHECK_FALSE(table.why_given_up(given_up).empty());
+  CHECK(table.why_given_up(next).empty());
+}
+
 TEST_CASE("a link that is still speeding up is left alone") {
   StreamCount count(8, 32);
   for (const double rate : {1.0, 2.0, 4.0, 8.0, 16.0, 20.0}) count.measure(rate, true);
