@@ -20,7 +20,8 @@ Coordinator::Coordinator(CoordinatorConfig config, State state, TimeMs now_ms)
       state_(std::move(state)),
       adopted_ms_(now_ms),
       round_began_ms_(now_ms),
-      now_ms_(now_ms) {
+      now_ms_(now_ms),
+      called_ms_(now_ms) {
   HeartbeatConfig patience = config_.heartbeat;
   patience.floor_ms = patience.ceiling_ms = config_.restart_grace_ms;
   for (const EpochMember& member : state_.members) {
@@ -30,8 +31,24 @@ Coordinator::Coordinator(CoordinatorConfig config, State state, TimeMs now_ms)
   }
 }
 
+/// Calls follow each other within an interval, as advance() asks. A gap much longer than that is
+/// this process's own: a slow disk, a machine that was moved. What clusters sent meanwhile waits
+/// unread, so it counts for nobody's silence, and for no other deadline.
+void Coordinator::set_time(TimeMs now_ms) {
+  const TimeMs interval_ms = config_.heartbeat.interval_ms;
+  const TimeMs gap_ms = now_ms - called_ms_;
+  if (gap_ms > 2 * interval_ms && !peers_.empty()) stood_still_ms_ += gap_ms - interval_ms;
+  called_ms_ = std::max(called_ms_, now_ms);
+  now_ms_ = called_ms_ - stood_still_ms_;
+}
+
+void Coordinator::heard(SessionId session, TimeMs now_ms) {
+  set_time(now_ms);
+  if (Peer* peer = by_session(session)) peer->heartbeat.alive(now_ms_);
+}
+
 CoordinatorActions Coordinator::receive(SessionId session, const Message& message, TimeMs now_ms) {
-  now_ms_ = std::max(now_ms_, now_ms);
+  set_time(now_ms);
   if (const auto* first = std::get_if<Hello>(&message)) {
     hello(session, *first);
   } else if (Peer* peer = by_session(session)) {
@@ -45,7 +62,7 @@ CoordinatorActions Coordinator::receive(SessionId session, const Message& messag
 }
 
 CoordinatorActions Coordinator::disconnected(SessionId session, TimeMs now_ms) {
-  now_ms_ = std::max(now_ms_, now_ms);
+  set_time(now_ms);
   if (Peer* peer = by_session(session)) {
     peer->session = 0;
     if (!in_epoch(*peer)) peers_.erase(std::string(peer->self.name));
@@ -55,7 +72,7 @@ CoordinatorActions Coordinator::disconnected(SessionId session, TimeMs now_ms) {
 }
 
 CoordinatorActions Coordinator::tick(TimeMs now_ms) {
-  now_ms_ = std::max(now_ms_, now_ms);
+  set_time(now_ms);
   advance();
   return take_actions();
 }
@@ -228,7 +245,10 @@ void Coordinator::advance() {
     invariant(++steps < 10'000, "the coordinator's rules do not come to rest");
     wake_ms_ = std::numeric_limits<TimeMs>::max();
   }
-  if (wake_ms_ != std::numeric_limits<TimeMs>::max()) out_.push_back(WakeAt{wake_ms_});
+  if (!peers_.empty()) due(now_ms_ + config_.heartbeat.interval_ms);
+  if (wake_ms_ != std::numeric_limits<TimeMs>::max()) {
+    out_.push_back(WakeAt{wake_ms_ + stood_still_ms_});
+  }
 }
 
 bool Coordinator::due(TimeMs at_ms) {

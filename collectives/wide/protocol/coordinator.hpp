@@ -43,6 +43,9 @@ class Coordinator {
   Coordinator(CoordinatorConfig config, State state, TimeMs now_ms);
 
   CoordinatorActions receive(SessionId session, const Message& message, TimeMs now_ms);
+  /// Something of it has arrived and waits to be received: it is not silent, however long that
+  /// takes. To be told before anything else when calls were held up.
+  void heard(SessionId session, TimeMs now_ms);
   CoordinatorActions disconnected(SessionId session, TimeMs now_ms);
   CoordinatorActions tick(TimeMs now_ms);
 
@@ -86,6 +89,9 @@ class Coordinator {
     TimeMs hold_until_ms = 0, fetch_after_ms = 0, enter_after_ms = 0;
     std::uint32_t drops = 0;
   };
+
+  /// From the caller's clock to the coordinator's, which stands still while calls are held up.
+  void set_time(TimeMs now_ms);
 
   // Messages: coordinator.cpp.
   void hello(SessionId session, const Hello& hello);
@@ -167,6 +173,8 @@ class Coordinator {
   std::optional<TimeMs> holders_gone_ms_;  // since when nobody has the committed state
 
   TimeMs now_ms_ = 0;
+  TimeMs called_ms_ = 0;       // the last time, by the caller's clock
+  TimeMs stood_still_ms_ = 0;  // in all: the caller's clock is ahead by this
   TimeMs wake_ms_ = 0;
   CoordinatorActions out_;
 };

@@ -65,6 +65,7 @@ void CoordinatorThread::queue(Event event) {
 
 void CoordinatorThread::queue_mail(const PeerName& peer, std::vector<std::byte> message) {
   const std::lock_guard lock(mutex_);
+  heard_.insert(peer);
   std::size_t& bytes = queued_bytes_[peer];
   if (bytes > queued_bytes_max) return;  // said already
   bytes += message.size();
@@ -137,12 +138,25 @@ void CoordinatorThread::work() {
       queued_bytes_.clear();
     }
     for (const Event& event : events) {
+      hear_queued();
       std::visit([this](const auto& each) { on(each); }, event);
     }
+    hear_queued();
     if (Clock::now() >= wake_) {
       wake_ = Clock::time_point::max();
       carry_out(coordinator_.tick(now_ms()));
     }
+  }
+}
+
+void CoordinatorThread::hear_queued() {
+  std::set<PeerName> heard;
+  {
+    const std::lock_guard lock(mutex_);
+    heard.swap(heard_);
+  }
+  for (const PeerName& peer : heard) {
+    if (const SessionId session = sessions_.of(peer)) coordinator_.heard(session, now_ms());
   }
 }
 

@@ -54,6 +54,8 @@ class CoordinatorThread {
   // On the thread.
   void run();
   void work();
+  /// Mail that waits says who is alive, however long the disk keeps this thread from reading it.
+  void hear_queued();
   void on(const Mail& mail);
   void on(const Down& down);
   void on(const TooMuchMail& flood);
@@ -85,6 +87,7 @@ class CoordinatorThread {
   std::condition_variable changed_;
   std::deque<Event> queue_;
   std::map<PeerName, std::size_t> queued_bytes_;
+  std::set<PeerName> heard_;  // whose mail came since hear_queued()
   bool stopping_ = false, over_ = false;
   std::exception_ptr failure_;
   std::thread thread_;

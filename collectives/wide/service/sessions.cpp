@@ -28,6 +28,11 @@ SessionId Sessions::lost(const PeerName& peer) {
   return ended;
 }
 
+SessionId Sessions::of(const PeerName& peer) const {
+  const auto entry = by_peer_.find(peer);
+  return entry == by_peer_.end() ? 0 : entry->second.session;
+}
+
 std::optional<Sessions::Place> Sessions::place(SessionId session) const {
   const auto peer = by_session_.find(session);
   if (peer == by_session_.end()) return std::nullopt;

@@ -23,6 +23,9 @@ class Sessions {
   /// The link is down, or was closed by the peer: the session that ends, 0 if there was none.
   SessionId lost(const PeerName& peer);
 
+  /// The peer's session now; 0: none.
+  SessionId of(const PeerName& peer) const;
+
   struct Place {
     PeerName peer;
     std::uint64_t number = 0;

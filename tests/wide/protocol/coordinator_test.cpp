@@ -1,4 +1,6 @@
 // A coordinator, message by message: what the simulator's chances do not pin down.
+#include <algorithm>
+
 #include <doctest/doctest.h>
 
 #include "collectives/wide/protocol/slices.hpp"
@@ -61,8 +63,7 @@ TEST_CASE("an exchange waits for a newcomer whose fetch came too late") {
 
 TEST_CASE("but not for ever") {
   Talk talk = with_late_newcomer();
-  talk.now_ms += 3'000;
-  talk.last = talk.coordinator.tick(talk.now_ms);
+  talk.pass(3'000);
   REQUIRE(talk.heard<Start>(1));
   CHECK(talk.heard<Start>(1)->participants.size() == 1);
 }
@@ -133,4 +134,56 @@ TEST_CASE("strangers are refused") {
   talk.say(5, Hello{1, 0, {"a", 0}, {}, {}, {}, 0});  // an older process of a connected cluster
   CHECK(talk.heard<Refused>(5));
   CHECK(talk.coordinator.state().members.size() == 1);
+}
+
+TEST_CASE("a coordinator that was held up takes nobody for lost") {
+  CoordinatorConfig config;
+  config.clusters_min = 2;
+  Coordinator coordinator(config, {}, 0);
+  TimeMs now_ms = 0;
+  const auto lost = [](const CoordinatorActions& actions) {
+    return std::any_of(actions.begin(), actions.end(), [](const CoordinatorAction& action) {
+      const auto* log = std::get_if<Log>(&action);
+      return log != nullptr && log->text.find("lost") != std::string::npos;
+    });
+  };
+  const auto say = [&](SessionId session, const Message& message) {
+    CHECK_FALSE(lost(coordinator.receive(session, message, now_ms)));
+  };
+  for (const SessionId id : {1, 2}) {
+    say(id, Hello{1, 0, {id == 1 ? "a" : "b", 1}, {}, {}, {}, 0});
+    say(id, Links{{{id == 1 ? "b" : "a", 1}}});
+  }
+  REQUIRE(coordinator.state().members.size() == 2);
+  bool slow_disk = false;
+  SUBCASE("by a signal, or by its machine") {}
+  SUBCASE("by a disk that takes long for each record, while heartbeats wait") {
+    slow_disk = true;
+  }
+  for (int stall = 0; stall < 3; ++stall) {
+    for (int i = 0; i < 10; ++i) {
+      now_ms += 500;
+      for (const SessionId id : {1, 2}) say(id, Heartbeat{});
+    }
+    if (!slow_disk) {
+      now_ms += 3'000 + stall * 10'000;
+      for (const SessionId id : {1, 2, 1, 2}) say(id, Heartbeat{});
+      continue;
+    }
+    for (int record = 0; record < 5; ++record) {
+      now_ms += 900;
+      coordinator.heard(2, now_ms);
+      say(1, Heartbeat{});
+    }
+    say(2, Heartbeat{});
+  }
+  CHECK(coordinator.state().members.size() == 2);
+  // Nor does it forget what silence is.
+  bool noticed = false;
+  for (int i = 0; i < 30 && !noticed; ++i) {
+    now_ms += 500;
+    noticed = lost(coordinator.receive(1, Heartbeat{}, now_ms));
+  }
+  CHECK(noticed);
+  CHECK(coordinator.state().members.size() == 1);
 }

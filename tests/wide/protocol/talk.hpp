@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -36,7 +37,15 @@ struct Talk {
     say(session, Links{{{peer, 1}}});
     last.insert(last.begin(), first.begin(), first.end());
   }
-  void pass(TimeMs ms) { last = coordinator.tick(now_ms += ms); }
+  /// In steps: a single long one would be the coordinator's own sleep.
+  void pass(TimeMs ms) {
+    last.clear();
+    for (const TimeMs end_ms = now_ms + ms; now_ms < end_ms;) {
+      now_ms = std::min(end_ms, now_ms + config().heartbeat.interval_ms);
+      const CoordinatorActions actions = coordinator.tick(now_ms);
+      last.insert(last.end(), actions.begin(), actions.end());
+    }
+  }
   /// The last message of this kind to the session in the last answer.
   template <typename T>
   std::optional<T> heard(SessionId session) const {

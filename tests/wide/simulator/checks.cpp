@@ -1,5 +1,7 @@
 #include "tests/wide/simulator/checks.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "collectives/wide/protocol/archive.hpp"
@@ -37,6 +39,10 @@ void Checks::durable(const Record& record, const std::map<std::string, Holder>& 
   }
   if (const auto* epoch = std::get_if<EpochOpened>(&record)) {
     require(!epoch->members.empty(), "an empty epoch");
+    for (const EpochMember& member : state_.members) {
+      require(!steady_ || std::ranges::count(epoch->members, member) == 1,
+              member.self.name + " is left out although nothing is wrong with it");
+    }
   }
   fold(state_, record);
 }

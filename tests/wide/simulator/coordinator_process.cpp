@@ -26,6 +26,9 @@ void World::kill_coordinator() {
   say("coordinator", "dies");
   coordinator_.reset();
   ++coordinator_life_;
+  held_ = false;
+  held_work_.clear();
+  held_mail_.clear();
   if (disk_busy_) {
     if (const auto* append = std::get_if<Append>(&todo_.front())) {
       const auto length = static_cast<std::size_t>(
@@ -90,12 +93,38 @@ void World::drain_coordinator() {
       say("coordinator", log->text);
     } else if (const auto* wake = std::get_if<WakeAt>(&next)) {
       after(wake->at_ms - now_ms_, [this, life = coordinator_life_, order = ++coordinator_wake_] {
-        if (life == coordinator_life_ && order == coordinator_wake_) {
-          carry_out(coordinator_->tick(now_ms_));
-        }
+        if (life != coordinator_life_ || order != coordinator_wake_) return;
+        at_coordinator([this] { carry_out(coordinator_->tick(now_ms_)); });
       });
     }
   }
+}
+
+void World::at_coordinator(std::function<void()> run) {
+  if (held_) {
+    held_work_.push_back(std::move(run));
+  } else {
+    run();
+  }
+}
+
+void World::hold_coordinator(TimeMs duration_ms) {
+  if (held_ || !coordinator_) return;
+  say("coordinator", fmt::format("is held up for {} ms", duration_ms));
+  held_ = true;
+  held_until_ms_ = now_ms_ + duration_ms;
+  after(duration_ms, [this, life = coordinator_life_] {
+    if (life != coordinator_life_) return;
+    say("coordinator", "goes on");
+    held_ = false;
+    for (const SessionId session : std::exchange(held_mail_, {})) {
+      if (random_.chance(50)) coordinator_->heard(session, now_ms_);
+    }
+    const auto work = std::exchange(held_work_, {});
+    for (const auto& each : work) {
+      if (life == coordinator_life_) each();
+    }
+  });
 }
 
 void World::written(const Bytes& bytes, bool whole_journal) {

@@ -140,7 +140,7 @@ std::map<std::string, Holder> World::within_reach(const std::string& name) const
     const auto link = links_up_ms_.find(std::minmax(name, cluster.name));
     if (!link_up(name, cluster.name)) return true;
     const TimeMs settled_since =
-        std::max({cluster.session_ms, cluster.way_until_ms, cluster.parameters_ms,
+        std::max({cluster.session_ms, cluster.way_until_ms, cluster.parameters_ms, held_until_ms_,
                   link != links_up_ms_.end() ? link->second : 0});
     return now_ms_ <= settled_since + settled_ms;
   });

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iterator>
 
 #include <fmt/format.h>
@@ -18,6 +19,7 @@ enum Fault : int {
   upset_link,
   leave,
   change_speed,
+  hold_the_coordinator,
   fault_kinds
 };
 
@@ -36,6 +38,13 @@ void World::choose_schedule() {
   }
   delicate_percent_ = random_.chance(50) ? static_cast<int>(random_.between(1, 15)) : 0;
   damage_percent_ = random_.chance(10) ? 10 : 0;
+  if (random_.chance(10)) {
+    // Nothing but a coordinator whose process is held up: nobody may lose its work for that.
+    std::fill(fault_weights_.begin(), fault_weights_.end(), 0);
+    fault_weights_[hold_the_coordinator] = 1;
+    delicate_percent_ = damage_percent_ = 0;
+    checks_.expect_nobody_dropped(true);
+  }
   checks_.expect_damage(damage_percent_ > 0);
   config_.clusters_min = static_cast<std::uint64_t>(random_.between(1, clusters));
   config_.samples_total = samples_total_;
@@ -118,6 +127,9 @@ void World::fault(int kind, Cluster& cluster) {
     case change_speed:
       cluster.step_ms = random_.between(10, 800);
       break;
+    case hold_the_coordinator:
+      hold_coordinator(random_.between(500, 9'000));
+      break;
     default:
       break;
   }
@@ -141,6 +153,7 @@ void World::heal() {
   say("world", "everything is healed");
   healed_ = true;
   healed_ms_ = now_ms_;
+  checks_.expect_nobody_dropped(false);
   if (clusters_.size() > 2 && random_.chance(30)) {
     const std::string a = any_cluster().name, b = any_cluster().name;
     if (a != b) {

@@ -52,7 +52,11 @@ void World::arrive(SessionId session, bool to_coordinator, const Bytes& frame) {
         fmt::format("<- {} {}", name_of(*decoded.message), to_coordinator ? name : ""));
   }
   if (to_coordinator) {
-    if (coordinator_) carry_out(coordinator_->receive(session, *decoded.message, now_ms_));
+    if (!coordinator_) return;
+    if (held_) held_mail_.insert(session);
+    at_coordinator([this, session, message = *decoded.message] {
+      carry_out(coordinator_->receive(session, message, now_ms_));
+    });
     return;
   }
   Cluster& cluster = clusters_.at(name);
@@ -71,9 +75,8 @@ void World::break_connection(SessionId session, bool tell_coordinator, bool tell
   connections_.erase(found);
   if (tell_coordinator) {
     after(random_.between(0, 300), [this, session, life = coordinator_life_] {
-      if (coordinator_ && life == coordinator_life_) {
-        carry_out(coordinator_->disconnected(session, now_ms_));
-      }
+      if (!coordinator_ || life != coordinator_life_) return;
+      at_coordinator([this, session] { carry_out(coordinator_->disconnected(session, now_ms_)); });
     });
   }
   Cluster& cluster = clusters_.at(name);

@@ -68,6 +68,9 @@ class World {
   void carry_out(CoordinatorActions actions);
   void drain_coordinator();
   void written(const Bytes& bytes, bool whole_journal);
+  /// Runs it now, or when the coordinator's process goes on, in order.
+  void at_coordinator(std::function<void()> run);
+  void hold_coordinator(TimeMs duration_ms);
 
   // --- clusters (cluster_process.cpp, data_plane.cpp)
   struct Cluster {
@@ -156,6 +159,10 @@ class World {
   std::uint64_t coordinator_wake_ = 0;
   std::deque<CoordinatorAction> todo_;
   bool disk_busy_ = false;
+  bool held_ = false;  // its process does not run: a slow disk, a signal
+  TimeMs held_until_ms_ = 0;
+  std::deque<std::function<void()>> held_work_;
+  std::set<SessionId> held_mail_;
   Bytes disk_;
 
   std::map<std::string, Cluster> clusters_;
