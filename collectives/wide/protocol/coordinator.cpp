@@ -12,6 +12,12 @@ namespace train::wide {
 namespace {
 constexpr std::size_t name_bytes_max = 64;
 constexpr std::size_t used_ranges_max = 1024;
+/// For how long the older of two processes of one name is known for that. Longer than its link
+/// takes to come back; and after that, a cluster whose clock is behind gets in.
+constexpr TimeMs namesake_ms = 30'000;
+constexpr const char* replaced_text =
+    "another process of this name started later and is in the job: a cluster is one job of one "
+    "name; end one of the two, or give it another --cluster";
 constexpr std::uint64_t lease_samples_max = std::uint64_t{1} << 32;
 }  // namespace
 
@@ -65,7 +71,10 @@ CoordinatorActions Coordinator::disconnected(SessionId session, TimeMs now_ms) {
   set_time(now_ms);
   if (Peer* peer = by_session(session)) {
     peer->session = 0;
-    if (!in_epoch(*peer)) peers_.erase(std::string(peer->self.name));
+    if (!in_epoch(*peer)) {
+      gone_[peer->self.name] = {peer->self.incarnation, now_ms_};
+      peers_.erase(std::string(peer->self.name));
+    }
   }
   advance();
   return take_actions();
@@ -95,15 +104,12 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
                     "journal, or begin an empty one to go on from that state",
                     to_string(hello.committed.id), to_string(state_.committed->id)));
   }
+  if (replaced(hello.self)) return refuse(replaced_text);
+  gone_.erase(hello.self.name);
   const auto known = peers_.find(hello.self.name);
   if (known != peers_.end()) {
     Peer& old = known->second;
-    if (old.session != 0 && old.self.incarnation > hello.self.incarnation) {
-      return refuse("a newer process of the same name is connected");
-    }
-    if (old.session != 0 && old.self.incarnation < hello.self.incarnation) {
-      send(old, Refused{"a newer process of the same name has connected"});
-    }
+    if (old.session != 0 && old.self != hello.self) send(old, Refused{replaced_text});
     if (old.session != 0) close(old);
     if (old.self != hello.self) peers_.erase(known);
   }
@@ -129,6 +135,18 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
   log(fmt::format("cluster {} {} with the state of {}", peer.self.name,
                   is_new ? "connects" : "is back", to_string(hello.committed.id)));
   greet(peer);
+}
+
+/// Whether a process of this name that started later is in the job, or was until just now: of two
+/// that live, each takes the other's link, so the later one need not be connected at the moment.
+bool Coordinator::replaced(const Identity& self) const {
+  const auto peer = peers_.find(self.name);
+  if (peer != peers_.end() && !peer->second.lost) {
+    return peer->second.self.incarnation > self.incarnation;
+  }
+  const auto gone = gone_.find(self.name);
+  return gone != gone_.end() && gone->second.incarnation > self.incarnation &&
+         now_ms_ < gone->second.at_ms + namesake_ms;
 }
 
 /// Everything that the peer may have missed, or that a restart has made it ask again.

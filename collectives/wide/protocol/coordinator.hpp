@@ -95,6 +95,7 @@ class Coordinator {
 
   // Messages: coordinator.cpp.
   void hello(SessionId session, const Hello& hello);
+  bool replaced(const Identity& self) const;
   void greet(Peer& peer);
   void on(Peer& peer, const Heartbeat& heartbeat);
   void on(Peer& peer, const Links& links);
@@ -160,7 +161,12 @@ class Coordinator {
   CoordinatorConfig config_;
   State state_;
   std::map<std::string, Peer> peers_;  // by name
-  std::uint64_t records_ = 0;          // since the journal was compacted
+  struct Gone {
+    std::uint64_t incarnation = 0;
+    TimeMs at_ms = 0;
+  };
+  std::map<std::string, Gone> gone_;  // newcomers whose connection ended just now
+  std::uint64_t records_ = 0;         // since the journal was compacted
 
   bool aborted_ = false;  // the attempt in flight; no record: an abort only withdraws a question
   std::uint32_t failures_ = 0;  // of attempts in this epoch and round

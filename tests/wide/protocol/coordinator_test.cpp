@@ -187,3 +187,44 @@ TEST_CASE("a coordinator that was held up takes nobody for lost") {
   CHECK(noticed);
   CHECK(coordinator.state().members.size() == 1);
 }
+
+TEST_CASE("of two processes of one name the one that started later stays") {
+  Talk talk;
+  talk.join(1, "a", "b");
+  const auto hello = [&](SessionId session, std::uint64_t incarnation) {
+    talk.heard_refusal = false;
+    talk.say(session, Hello{1, 0, {"a", incarnation}, {}, {}, {}, 0});
+    return !talk.heard_refusal;
+  };
+  SUBCASE("that is connected") {
+    CHECK(hello(2, 5));
+    CHECK(talk.heard<Refused>(1));  // and the other one hears why
+    CHECK_FALSE(hello(3, 1));
+    CHECK(talk.coordinator.state().member("a") != nullptr);
+    CHECK(talk.coordinator.state().member("a")->self.incarnation == 5);
+  }
+  SUBCASE("whose link the older one has just taken") {
+    CHECK(hello(2, 5));
+    talk.last = talk.coordinator.disconnected(2, talk.now_ms);
+    CHECK_FALSE(hello(3, 1));
+    REQUIRE(talk.heard<Refused>(3));
+    CHECK(talk.heard<Refused>(3)->reason.find("started later") != std::string::npos);
+    CHECK(hello(4, 5));
+  }
+  SUBCASE("and never was in the epoch") {
+    talk.say(2, Hello{1, 0, {"c", 7}, {}, {}, {}, 0});
+    talk.last = talk.coordinator.disconnected(2, talk.now_ms);
+    talk.say(3, Hello{1, 0, {"c", 6}, {}, {}, {}, 0});
+    CHECK(talk.heard<Refused>(3));
+    talk.pass(60'000);  // it is gone: the cluster was started again, by a clock that is behind
+    talk.say(4, Hello{1, 0, {"c", 6}, {}, {}, {}, 0});
+    CHECK_FALSE(talk.heard<Refused>(4));
+  }
+  SUBCASE("though the coordinator knows of it by its journal alone") {
+    CHECK(hello(2, 5));
+    Talk again(talk.coordinator.state());
+    again.last = again.coordinator.tick(0);
+    again.say(1, Hello{1, 0, {"a", 1}, {}, {}, {}, 0});
+    CHECK(again.heard<Refused>(1));
+  }
+}
