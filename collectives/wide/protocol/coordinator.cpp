@@ -225,6 +225,7 @@ void Coordinator::on(Peer& peer, const Holds& holds) {
     if (peer.fetch->state.hash != state.hash) peer.bad_sources.insert(peer.fetch->source.name);
     peer.fetch.reset();
     peer.refetch = false;
+    peer.fetched = true;
   }
   if (!state_.committed || state_.committed->id != state.id) return;
   if (state.hash != state_.committed->hash) {

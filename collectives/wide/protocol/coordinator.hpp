@@ -26,7 +26,7 @@ struct CoordinatorConfig {
   TimeMs link_grace_ms = 5'000;        // for a link between two ready members to come back
   TimeMs round_ms = 0;                 // ends inner steps after this time; 0: by count alone
   TimeMs straggler_ms = 30'000;        // for Ready after a Finish
-  TimeMs join_hold_ms = 120'000;       // how long exchanges wait for a newcomer that came too late
+  TimeMs join_hold_ms = 120'000;       // an exchange's for a newcomer that came too late before
   TimeMs rejoin_ms = 1'000;            // before a dropped member enters again; doubles each time
   TimeMs late_ms = 30'000;             // for who comes after the end to find the last state
   TimeMs late_alone_ms = 2'000;        // the same, when nobody seems to have it any more
@@ -84,9 +84,11 @@ class Coordinator {
     std::optional<TimeMs> late_alone_by_ms;  // the same, while nobody has it
     // As a newcomer.
     std::optional<Fetch> fetch;
+    bool fetched = false;  // the last commit, and has not entered yet
     std::set<std::string> bad_sources;
-    std::uint32_t stale_fetches = 0;
-    TimeMs hold_until_ms = 0, fetch_after_ms = 0, enter_after_ms = 0;
+    std::uint32_t stale_fetches = 0;  // since it entered: a commit came first
+    std::optional<TimeMs> held_ms;    // since when the next exchange waits for its fetch
+    TimeMs fetch_after_ms = 0, enter_after_ms = 0;
     std::uint32_t drops = 0;
   };
 
@@ -133,6 +135,8 @@ class Coordinator {
   bool holding_for_newcomer();
   void finish_round();
   const Peer* nearest_source(const Peer& newcomer) const;
+  bool can_enter_with(const Peer& newcomer) const;
+  void fetch_again();
 
   // Small questions.
   Peer* by_session(SessionId session);

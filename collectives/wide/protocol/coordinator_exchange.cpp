@@ -121,6 +121,7 @@ void Coordinator::commit_exchange(std::uint64_t hash) {
   finishing_ = false;
   failures_ = 0;
   blamed_.clear();
+  fetch_again();
 }
 
 /// Before the commit, so it costs a retry and no state: whoever would get other parameters than

@@ -191,6 +191,8 @@ void Coordinator::open_epoch(std::vector<EpochMember> members) {
     if (in_epoch(peer->second)) {
       if (was == before.end()) peer->second.entered_ms = now_ms_;
       peer->second.stale_fetches = 0;
+      peer->second.fetched = false;
+      peer->second.held_ms.reset();
       peer->second.bad_sources.clear();
     }
     peer = left && peer->second.session == 0 ? peers_.erase(peer) : std::next(peer);

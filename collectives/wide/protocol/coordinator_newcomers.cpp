@@ -5,6 +5,18 @@
 #include "collectives/wide/protocol/coordinator.hpp"
 
 namespace train::wide {
+namespace {
+
+/// Exchanges wait for so many of a newcomer's fetches, each twice as long as for the one before.
+constexpr std::uint32_t holds_max = 4;
+/// Then it rests.
+constexpr TimeMs fetch_rest_ms = 1'800'000;
+
+TimeMs hold_ms(TimeMs first_ms, std::uint32_t stale_fetches) {
+  return first_ms << (stale_fetches - 1);
+}
+
+}  // namespace
 
 /// The holder of the committed state with the shortest round trip, but for those that failed.
 const Coordinator::Peer* Coordinator::nearest_source(const Peer& newcomer) const {
@@ -29,12 +41,7 @@ bool Coordinator::assign_fetches() {
   if (!state_.committed || exchanging()) return false;
   for (auto& [name, peer] : peers_) {
     if (in_epoch(peer) || peer.session == 0 || peer.leave_by_ms) continue;
-    if (peer.fetch && peer.fetch->state.id != state_.committed->id) {
-      // The job was faster than the fetch. The next exchange waits for the next fetch.
-      ++peer.stale_fetches;
-      peer.hold_until_ms = now_ms_ + config_.join_hold_ms;
-      peer.fetch.reset();
-    }
+    if (peer.fetch && peer.fetch->state.id != state_.committed->id) peer.fetch.reset();
     if (peer.fetch) {
       const auto source = peers_.find(peer.fetch->source.name);
       const bool there = source != peers_.end() && source->second.self == peer.fetch->source &&
@@ -44,6 +51,8 @@ bool Coordinator::assign_fetches() {
     const bool undecided = !peer.holds || peer.pending == state_.committed->id;
     if (peer.fetch || undecided || holds_committed(peer)) continue;
     if (!due(peer.fetch_after_ms)) continue;
+    // Who cannot enter does not fetch: it would have to again, after each commit.
+    if (!finished() && !(due(peer.enter_after_ms) && can_enter_with(peer))) continue;
     const Peer* source = nearest_source(peer);
     if (source == nullptr) {
       if (!peer.bad_sources.empty()) {
@@ -61,12 +70,49 @@ bool Coordinator::assign_fetches() {
   return false;
 }
 
-/// An exchange waits for a newcomer whose last fetch came too late, but not for ever.
-bool Coordinator::holding_for_newcomer() {
-  return std::any_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
-    const Peer& peer = entry.second;
-    return peer.fetch && peer.stale_fetches > 0 && !due(peer.hold_until_ms);
+/// Whether it has a link to each member that stays.
+bool Coordinator::can_enter_with(const Peer& newcomer) const {
+  return std::all_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
+    const Peer& member = entry.second;
+    const bool stays =
+        in_epoch(member) && !member.lost && member.dropped.empty() && !member.leave_by_ms;
+    return !stays || linked(newcomer, member);
   });
+}
+
+/// After a commit: a newcomer that fetches the state before it, or has just got that, was too slow.
+void Coordinator::fetch_again() {
+  for (auto& [name, peer] : peers_) {
+    if (in_epoch(peer) || peer.session == 0) continue;
+    if (!peer.fetch && !peer.fetched) continue;
+    peer.fetch.reset();
+    peer.fetched = false;
+    peer.held_ms.reset();
+    if (++peer.stale_fetches <= holds_max || finished()) continue;
+    warn(
+        fmt::format("cluster {} does not get the state between two exchanges, though they waited "
+                    "up to {} s for it: it tries again in {} min; give it a better link, or raise "
+                    "--join-hold-seconds",
+                    name, hold_ms(config_.join_hold_ms, holds_max) / 1000, fetch_rest_ms / 60'000));
+    peer.stale_fetches = 0;
+    peer.fetch_after_ms = now_ms_ + fetch_rest_ms;
+  }
+}
+
+/// An exchange waits for a newcomer whose fetches came too late, each time longer, and not for
+/// ever. Asked when all members are ready: until then it costs nothing.
+bool Coordinator::holding_for_newcomer() {
+  bool holding = false;
+  for (auto& [name, peer] : peers_) {
+    if (!peer.fetch || peer.stale_fetches == 0) continue;
+    if (!peer.held_ms) {
+      peer.held_ms = now_ms_;
+      log(fmt::format("the exchange waits for cluster {}, which fetches the state", name));
+    }
+    const TimeMs patience_ms = hold_ms(config_.join_hold_ms, peer.stale_fetches);
+    if (!due(*peer.held_ms + patience_ms)) holding = true;
+  }
+  return holding;
 }
 
 /// Lets leavers go: after the round they were in is committed, or when their time is short, and

@@ -77,7 +77,8 @@ TEST_CASE("results that differ are not committed") {
   CHECK_FALSE(talk.heard<Commit>(1));
   CHECK(talk.coordinator.state().members.size() == 1);
   CHECK(talk.coordinator.state().member("b") == nullptr);
-  talk.holds(2);  // back to the last commit, but is it what it says?
+  talk.holds(2);     // back to the last commit, but is it what it says?
+  talk.pass(1'000);  // rejoin_ms
   REQUIRE(talk.heard<Fetch>(2));
   CHECK(talk.coordinator.state().member("b") == nullptr);
 }

@@ -1,0 +1,129 @@
+// When newcomers fetch the state, and who waits for them.
+#include <doctest/doctest.h>
+
+#include "tests/wide/protocol/talk.hpp"
+
+using namespace train::wide;
+
+namespace {
+
+constexpr TimeMs hold_ms = 3'000;  // Talk::config()
+
+/// A job of "a" alone, and "b", which has the seed's state.
+struct Newcomer {
+  Newcomer() {
+    talk.join(1, "a", "b");
+    commit_round();
+    talk.join(2, "b", "a");
+    REQUIRE(talk.heard<Fetch>(2));
+  }
+  /// "a" alone ends its round; false: its exchange does not start.
+  bool commit_round() {
+    talk.ready(1);
+    return conclude();
+  }
+  bool conclude() {
+    if (!talk.heard<Start>(1)) return false;
+    talk.done(1, ++hash);
+    talk.holds(1);
+    return true;
+  }
+  bool entered() const { return talk.coordinator.state().member("b") != nullptr; }
+
+  Talk talk;
+  std::uint64_t hash = 10;
+};
+
+/// "a" and "b" are members; "c" has a link to "a" alone.
+Talk with_half_linked() {
+  Talk talk;
+  talk.join(1, "a", "b");
+  talk.say(2, Hello{1, 0, {"b", 1}, {}, {}, {}, 0});
+  talk.say(2, Links{{{"a", 1}}});
+  REQUIRE(talk.coordinator.state().members.size() == 2);
+  for (const SessionId id : {1, 2}) talk.ready(id);
+  for (const SessionId id : {1, 2}) talk.done(id, 11);
+  for (const SessionId id : {1, 2}) talk.holds(id);
+  talk.say(1, Links{{{"b", 1}, {"c", 1}}});
+  talk.join(3, "c", "a");
+  return talk;
+}
+
+}  // namespace
+
+TEST_CASE("exchanges wait for a fetch that takes longer than a round and the first wait") {
+  Newcomer job;
+  REQUIRE(job.commit_round());  // the first fetch delays nobody
+  job.talk.pass(100'000);       // however long the round is, the wait begins when it has ended
+  CHECK_FALSE(job.commit_round());
+  job.talk.pass(hold_ms - 1);
+  CHECK_FALSE(job.talk.heard<Start>(1));
+  job.talk.pass(1);
+  REQUIRE(job.conclude());
+  CHECK_FALSE(job.commit_round());
+  job.talk.pass(2 * hold_ms - 1);  // now twice as long
+  CHECK_FALSE(job.talk.heard<Start>(1));
+  job.talk.holds(2);
+  CHECK(job.entered());
+}
+
+TEST_CASE("a fetch that ended during an exchange came too late, too") {
+  Newcomer job;
+  job.talk.ready(1);
+  REQUIRE(job.talk.heard<Start>(1));
+  job.talk.holds(2);  // of the state before
+  CHECK_FALSE(job.entered());
+  job.talk.done(1, 22);
+  job.talk.holds(1);
+  job.talk.ready(1);
+  CHECK_FALSE(job.talk.heard<Start>(1));
+  job.talk.holds(2);
+  CHECK(job.entered());
+}
+
+TEST_CASE("a newcomer that is always too slow rests, and does not hold up the job") {
+  Newcomer job;
+  int fetches = 0;
+  for (int round = 0; round < 20; ++round) {
+    fetches += job.talk.heard<Fetch>(2) ? 1 : 0;
+    if (!job.commit_round()) {
+      job.talk.pass(8 * hold_ms);
+      REQUIRE(job.conclude());
+    }
+  }
+  CHECK(fetches == 5);
+  CHECK_FALSE(job.entered());
+  job.talk.pass(1'800'000);
+  CHECK(job.talk.heard<Fetch>(2));
+}
+
+TEST_CASE("who has no link to a member does not fetch until it has") {
+  Talk talk = with_half_linked();
+  CHECK_FALSE(talk.heard<Fetch>(3));
+  talk.pass(60'000);
+  CHECK_FALSE(talk.heard<Fetch>(3));
+  SUBCASE("it gets the link") {
+    talk.say(2, Links{{{"a", 1}, {"c", 1}}});
+    talk.say(3, Links{{{"a", 1}, {"b", 1}}});
+    CHECK(talk.heard<Fetch>(3));
+  }
+  SUBCASE("that member leaves") {
+    talk.say(2, Leave{100'000});
+    CHECK(talk.heard<Fetch>(3));
+  }
+}
+
+TEST_CASE("who was left out does not fetch before it may enter again") {
+  Talk talk;
+  talk.join(1, "a", "b");
+  talk.join(2, "b", "a");
+  REQUIRE(talk.coordinator.state().members.size() == 2);
+  for (const SessionId id : {1, 2}) talk.ready(id);
+  talk.done(1, 11);
+  talk.done(2, 12);
+  REQUIRE(talk.coordinator.state().members.size() == 1);
+  talk.holds(2);
+  CHECK_FALSE(talk.heard<Fetch>(2));
+  talk.pass(1'000);  // rejoin_ms
+  CHECK(talk.heard<Fetch>(2));
+}
