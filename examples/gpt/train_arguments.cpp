@@ -213,6 +213,11 @@ void add_job_flags(CLI::App& app, TrainArguments& arguments) {
       "Seconds to wait for a coordinator that is away")
       ->check(at_least(1))
       ->capture_default_str();
+  add("--hang-timeout", arguments.hang_timeout_s,
+      "Seconds without the end of a step, evaluation or save before others go on without this "
+      "cluster")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
 }
 
 void finish_job(TrainArguments& arguments) {
@@ -225,6 +230,7 @@ void finish_job(TrainArguments& arguments) {
   rounds = rounds.checked();
   job.leave_notice = std::chrono::seconds(arguments.leave_notice_s);
   job.patience = std::chrono::seconds(arguments.coordinator_timeout_s);
+  job.hang_min = std::chrono::seconds(arguments.hang_timeout_s);
   if (arguments.streams != 0) job.streams = arguments.streams;
   if (!arguments.certificates.empty()) job.certificates = arguments.certificates;
   if (arguments.in_job() && arguments.stop_after_minutes > 0.0) {

@@ -62,6 +62,7 @@ struct TrainArguments {
   double round_seconds = 0.0;
   int leave_notice_s = 30;
   int coordinator_timeout_s = 3600;
+  int hang_timeout_s = 600;
 
   bool in_job() const { return !job.cluster.empty(); }
 };

@@ -58,6 +58,7 @@ struct JobOptions {
   wide::HeartbeatConfig heartbeat = {};
   std::chrono::milliseconds leave_notice{30'000};       ///< from `leaves` to the end
   std::chrono::milliseconds patience{3'600'000};        ///< with a coordinator that is away
+  std::chrono::milliseconds hang_min{600'000};          ///< between steps: see MemberClientOptions
   std::chrono::milliseconds transfer_max{1'800'000};    ///< for one piece of an exchange
   std::function<bool()> leaves = {};                    ///< true once this rank was told to end
   std::function<void(const std::string&)> on_log = {};  ///< one readable line

@@ -142,6 +142,7 @@ void Rounds::open_leader(const std::vector<std::string>& addresses) {
   options.member.heartbeat = job_.heartbeat;
   options.state = state_;
   options.coordinator = job_.coordinator;
+  options.hang_min = job_.hang_min;
   options.on_log = [this](const wide::Log& line) { log(line.text); };
   {
     const std::lock_guard lock(leader_->mutex);

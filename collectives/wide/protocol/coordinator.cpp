@@ -26,6 +26,7 @@ Coordinator::Coordinator(CoordinatorConfig config, State state, TimeMs now_ms)
       state_(std::move(state)),
       adopted_ms_(now_ms),
       round_began_ms_(now_ms),
+      attempt_began_ms_(now_ms),
       now_ms_(now_ms),
       called_ms_(now_ms) {
   HeartbeatConfig patience = config_.heartbeat;
@@ -204,11 +205,15 @@ void Coordinator::on(Peer& peer, const Ready& ready) {
   }
   // An attempt that this member was told is over, by a coordinator that then died.
   if (exchanging() && ready.next.attempt > state_.in_flight->id.attempt) abort_exchange();
-  if (!exchanging() && ready.next.attempt == state_.attempts + 1) peer.ready = ready;
+  if (exchanging() || ready.next.attempt != state_.attempts + 1) return;
+  peer.ready = ready;
+  if (!first_ready_ms_) first_ready_ms_ = now_ms_;
 }
 
 void Coordinator::on(Peer& peer, const Done& done) {
-  if (exchanging() && in_epoch(peer) && done.id == state_.in_flight->id) peer.done = done.hash;
+  if (!exchanging() || !in_epoch(peer) || done.id != state_.in_flight->id) return;
+  peer.done = done.hash;
+  if (!first_done_ms_) first_done_ms_ = now_ms_;
 }
 
 void Coordinator::on(Peer& peer, const Failed& failed) {

@@ -26,6 +26,8 @@ struct CoordinatorConfig {
   TimeMs link_grace_ms = 5'000;        // for a link between two ready members to come back
   TimeMs round_ms = 0;                 // ends inner steps after this time; 0: by count alone
   TimeMs straggler_ms = 30'000;        // for Ready after a Finish
+  TimeMs laggard_ms = 600'000;         // at least, for what others have done or are ready for
+  TimeMs exchange_ms = 3'600'000;      // at least, for an exchange that nobody has done
   TimeMs join_hold_ms = 120'000;       // an exchange's for a newcomer that came too late before
   TimeMs rejoin_ms = 1'000;            // before a dropped member enters again; doubles each time
   TimeMs late_ms = 30'000;             // for who comes after the end to find the last state
@@ -75,6 +77,7 @@ class Coordinator {
     std::optional<std::uint64_t> done;
     std::optional<std::string> failed;  // who did not answer
     std::string dropped;                // why the next epoch is without it
+    TimeMs kept_waiting_ms = 0;         // for how long others waited for it in vain
     bool refetch = false;               // its state is not what its hash says
     std::optional<TimeMs> leave_by_ms;
     std::uint64_t leave_round = 0;
@@ -120,6 +123,7 @@ class Coordinator {
   bool assign_fetches();
   bool conclude_job();       // coordinator_end.cpp
   bool conclude_exchange();  // coordinator_exchange.cpp
+  bool end_overdue_exchange();
   bool end_inner_steps();
   bool begin_exchange();
 
@@ -133,6 +137,7 @@ class Coordinator {
   void blame(const std::vector<Conflict>& conflicts, const char* why);
   void drop_disagreeing();
   bool holding_for_newcomer();
+  bool kept_waiting();
   void finish_round();
   const Peer* nearest_source(const Peer& newcomer) const;
   bool can_enter_with(const Peer& newcomer) const;
@@ -177,6 +182,8 @@ class Coordinator {
   std::vector<Conflict> blamed_;
   TimeMs adopted_ms_ = 0;  // or started
   TimeMs round_began_ms_ = 0;
+  std::optional<TimeMs> first_ready_ms_, first_done_ms_;  // of the round, of the attempt
+  TimeMs attempt_began_ms_ = 0, longest_exchange_ms_ = 0;
   bool finishing_ = false;  // Finish was sent for this round
   TimeMs finish_ms_ = 0;
   std::optional<TimeMs> links_down_ms_;    // since when broken links keep an exchange from starting

@@ -66,6 +66,8 @@ bool Coordinator::begin_exchange() {
   }
   decide(attempt);
   aborted_ = false;
+  attempt_began_ms_ = now_ms_;
+  first_done_ms_.reset();
   const Start start = start_message();
   for (const Peer* peer : members) send(*peer, start);
   return true;
@@ -92,13 +94,40 @@ bool Coordinator::conclude_exchange() {
   const bool all_done = members.size() == state_.members.size() &&
                         std::all_of(members.begin(), members.end(),
                                     [](const Peer* p) { return p->done.has_value(); });
-  if (!all_done) return false;
+  if (!all_done) return end_overdue_exchange();
   const std::uint64_t hash = *members.front()->done;
   if (std::all_of(members.begin(), members.end(), [&](const Peer* p) { return p->done == hash; })) {
     commit_exchange(hash);
   } else {
     drop_disagreeing();
   }
+  return true;
+}
+
+/// Members beat while an exchange of theirs hangs. Who has not done what others did long ago is
+/// left out; an attempt that nobody has done in a very long time is tried again.
+bool Coordinator::end_overdue_exchange() {
+  if (first_done_ms_) {
+    const TimeMs took_ms = *first_done_ms_ - attempt_began_ms_;
+    if (!due(*first_done_ms_ + std::max(config_.laggard_ms, 3 * took_ms))) return false;
+  } else {
+    const TimeMs patience_ms = std::max(config_.exchange_ms, 4 * longest_exchange_ms_);
+    if (!due(attempt_began_ms_ + (patience_ms << failures_))) return false;
+    warn(fmt::format("{}: nobody has finished it in {} s", to_string(state_.in_flight->id),
+                     (now_ms_ - attempt_began_ms_) / 1000));
+  }
+  std::vector<Conflict> unfinished;
+  for (Peer* peer : member_peers()) {
+    if (peer->done) continue;
+    unfinished.emplace_back(peer->self.name, peer->self.name);
+    peer->kept_waiting_ms = now_ms_ - first_done_ms_.value_or(attempt_began_ms_);
+  }
+  ++failures_;
+  if (first_done_ms_ || failures_ >= config_.attempts_max) {
+    blame(unfinished, "it does not finish the exchange");
+    failures_ = 0;
+  }
+  abort_exchange();
   return true;
 }
 
@@ -112,12 +141,15 @@ void Coordinator::commit_exchange(std::uint64_t hash) {
     peer->ready.reset();
     peer->done.reset();
     peer->drops = 0;
+    peer->kept_waiting_ms = 0;
     peer->told_finished = commit.finished;
     send(*peer, commit);
   }
   log(fmt::format("{} is committed: {:016x}{}", to_string(id), hash,
                   commit.finished ? ", the last of the job" : ""));
+  longest_exchange_ms_ = std::max(longest_exchange_ms_, now_ms_ - attempt_began_ms_);
   round_began_ms_ = now_ms_;
+  first_ready_ms_.reset();
   finishing_ = false;
   failures_ = 0;
   blamed_.clear();
@@ -154,6 +186,8 @@ void Coordinator::blame(const std::vector<Conflict>& conflicts, const char* why)
 void Coordinator::abort_exchange() {
   const Abort abort{state_.in_flight->id};
   aborted_ = true;
+  first_ready_ms_.reset();
+  first_done_ms_.reset();
   for (Peer* peer : member_peers()) {
     peer->ready.reset();
     peer->done.reset();
@@ -162,11 +196,12 @@ void Coordinator::abort_exchange() {
   }
 }
 
-/// The round's time budget, and members that do not keep to it.
+/// The round's time budget, others' patience, and members that do not keep to them.
 bool Coordinator::end_inner_steps() {
   if (exchanging() || state_.members.empty() || finished()) return false;
   if (!finishing_) {
-    if (config_.round_ms == 0 || !due(round_began_ms_ + config_.round_ms)) return false;
+    const bool over = config_.round_ms > 0 && due(round_began_ms_ + config_.round_ms);
+    if (!over && !kept_waiting()) return false;
     finish_round();
     return true;
   }
@@ -180,9 +215,21 @@ bool Coordinator::end_inner_steps() {
     // Who has only just entered has only just heard of it.
     if (!due(peer->entered_ms + config_.straggler_ms)) continue;
     peer->dropped = "it does not end its round";
+    if (first_ready_ms_) peer->kept_waiting_ms = now_ms_ - *first_ready_ms_;
     dropped = true;
   }
   return dropped;
+}
+
+/// Whether some members have been ready for long, and for much longer than their round took, while
+/// others are not: these may hang although they beat.
+bool Coordinator::kept_waiting() {
+  if (!first_ready_ms_) return false;
+  const std::vector<Peer*> members = member_peers();
+  const auto late = [](const Peer* p) { return p->session != 0 && !p->ready; };
+  if (std::none_of(members.begin(), members.end(), late)) return false;
+  const TimeMs took_ms = *first_ready_ms_ - round_began_ms_;
+  return due(*first_ready_ms_ + std::max(config_.laggard_ms, 3 * took_ms));
 }
 
 void Coordinator::finish_round() {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -178,6 +179,7 @@ void Coordinator::open_epoch(std::vector<EpochMember> members) {
   links_down_ms_.reset();
   if (round_begins) {
     round_began_ms_ = now_ms_;
+    first_ready_ms_.reset();
     finishing_ = false;
   }
   log(fmt::format("epoch {}: {} from round {} on", state_.epoch, fmt::join(names, " "),
@@ -207,7 +209,9 @@ void Coordinator::leave_epoch(Peer& peer) {
   if (!peer.dropped.empty()) {
     warn(fmt::format("cluster {} is out of the epoch: {}", peer.self.name, peer.dropped));
   }
-  peer.enter_after_ms = now_ms_ + (config_.rejoin_ms << std::min<std::uint32_t>(peer.drops++, 6));
+  // Who hangs would hold the others up as long again.
+  const TimeMs out_ms = std::max(config_.rejoin_ms, std::exchange(peer.kept_waiting_ms, 0));
+  peer.enter_after_ms = now_ms_ + (out_ms << std::min<std::uint32_t>(peer.drops++, 6));
   peer.dropped.clear();
   peer.holds.reset();
   peer.ready.reset();

@@ -241,6 +241,7 @@ MemberActions Member::applied(std::uint64_t hash) {
   frozen_.reset();
   attempt_ = 1;
   out.push_back(Send{Holds{committed_}});
+  if (fetching_) out.push_back(FetchState{*fetching_});
   if (finished_) {
     if (as_agreed) tell_finished(out);  // else the coordinator has it fetched
   } else if (since_ != 0) {
@@ -254,9 +255,9 @@ void Member::tell_finished(MemberActions& out) {
 }
 
 void Member::on(const Fetch& fetch, MemberActions& out) {
-  if (since_ != 0 || applying_) return;
+  if (since_ != 0) return;
   fetching_ = fetch;
-  out.push_back(FetchState{fetch});
+  if (!applying_) out.push_back(FetchState{fetch});  // else applied() says it
 }
 
 MemberActions Member::fetched(const ExchangeId& id, std::uint64_t hash) {

@@ -57,8 +57,11 @@ std::optional<MemberOrder> MemberClient::next(Deadline deadline) {
   return impl_->next(deadline);
 }
 
-MemberClient::Roster MemberClient::roster() const {
-  return impl_->locked([&] { return impl_->roster; });
+MemberClient::Roster MemberClient::roster() {
+  return impl_->locked([&] {
+    impl_->loop_called();
+    return impl_->roster;
+  });
 }
 
 void MemberClient::links_changed(std::vector<LinkInfo> up) {
@@ -67,6 +70,7 @@ void MemberClient::links_changed(std::vector<LinkInfo> up) {
 
 RangeSet MemberClient::take(std::uint64_t count) {
   return impl_->locked([&] {
+    impl_->loop_called();
     if (impl_->orders.voids_training() || impl_->ended) return RangeSet();
     Member::Taken taken = impl_->member.take(count);
     impl_->carry_out(std::move(taken.actions));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -19,11 +20,19 @@ struct MemberClientOptions {
   StateInfo state;                       // what it holds
   std::vector<std::string> coordinator;  // addresses to dial in turn
   std::function<void(const Log&)> on_log{};
+  /// A cluster whose loop has not called for so long hangs, or for longer if it once took longer:
+  /// up to four times its longest pause, and six times this.
+  std::chrono::milliseconds hang_min{600'000};
 };
 
 /// A cluster's line to the coordinator: one per cluster, on the rank whose node carries lane 0.
 /// Keeps the connection, beats, and turns what the coordinator says into orders. Thread-safe; the
 /// one that carries out orders calls next().
+///
+/// The client beats on a thread of its own, which would beat for a cluster that hangs, too. So it
+/// watches the loop that carries out orders by its calls of next(), roster() and take(): when these
+/// stay away for too long, it gives the connection up, so that the job goes on without this
+/// cluster, and connects again with the next call.
 ///
 /// A call that was overtaken has no effect: while an order that voids training (Discard,
 /// FetchState, Stop) waits unseen in next(), take() gives nothing and round_finished() reports
@@ -58,7 +67,7 @@ class MemberClient {
     std::vector<Directory::Peer> peers;
   };
   /// All clusters, as the coordinator last said.
-  Roster roster() const;
+  Roster roster();
   /// The links to other clusters that are up now, all of them.
   void links_changed(std::vector<LinkInfo> up);
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "collectives/error.hpp"
 #include "collectives/wide/protocol/wire.hpp"
 #include "collectives/wide/service/numbered.hpp"
@@ -64,12 +66,42 @@ void MemberClient::Impl::stop() {
 
 std::optional<MemberOrder> MemberClient::Impl::next(Deadline deadline) {
   std::unique_lock lock(mutex_);
+  loop_called();
+  loop_waits_ = true;
   std::optional<MemberOrder> order = orders.pop();
   while (!order && !stopping_) {
-    if (changed_.wait_until(lock, deadline) == std::cv_status::timeout) return orders.pop();
+    const bool late = changed_.wait_until(lock, deadline) == std::cv_status::timeout;
     order = orders.pop();
+    if (late) break;
   }
+  loop_waits_ = false;
+  loop_called_at_ = Clock::now();
   return order;
+}
+
+void MemberClient::Impl::loop_called() {
+  const auto now = Clock::now();
+  longest_pause_ = std::max(longest_pause_, now - loop_called_at_);
+  loop_called_at_ = now;
+  if (!std::exchange(loop_hangs_, false)) return;
+  log(Log::Level::info, "this cluster goes on: it connects to the coordinator again");
+  silent_since = now;
+  open();
+}
+
+Clock::time_point MemberClient::Impl::hangs_at() const {
+  const Clock::duration least = options_.hang_min;
+  return loop_called_at_ + std::clamp(4 * longest_pause_, least, 6 * least);
+}
+
+void MemberClient::Impl::give_up_loop(Clock::time_point now) {
+  loop_hangs_ = true;
+  const auto pause = std::chrono::duration_cast<std::chrono::seconds>(now - loop_called_at_);
+  log(Log::Level::warning,
+      fmt::format("no step, evaluation or save of this cluster has ended for {} s: it hangs. It "
+                  "leaves the others to go on without it, until it goes on itself",
+                  pause.count()));
+  close({});
 }
 
 /// The member's clock.
@@ -79,9 +111,11 @@ void MemberClient::Impl::run() {
     auto until = Clock::now() + std::chrono::hours(1);
     if (wake_) until = std::min(until, *wake_);
     if (reopen_) until = std::min(until, *reopen_);
+    if (loop_watched()) until = std::min(until, hangs_at());
     changed_.wait_until(lock, until);
     if (stopping_) return;
     const auto now = Clock::now();
+    if (loop_watched() && now >= hangs_at()) give_up_loop(now);
     if (reopen_ && now >= *reopen_) {
       reopen_.reset();
       open();
@@ -110,7 +144,7 @@ void MemberClient::Impl::link_down(const std::string& reason) {
 }
 
 void MemberClient::Impl::open() {
-  if (!up_ || ended || open_) return;
+  if (!up_ || ended || open_ || loop_hangs_) return;
   open_ = true;
   ++number_;
   carry_out(member.connected(ms(Clock::now())));
@@ -174,6 +208,7 @@ void MemberClient::Impl::carry_out(const MemberAction& action) {
         },
         action);
     ended = ended || std::holds_alternative<Stop>(action);
+    loop_may_end_ = ended || loop_may_end_ || std::holds_alternative<JobFinished>(action);
     changed_.notify_all();
   }
 }

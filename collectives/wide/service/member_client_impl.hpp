@@ -39,6 +39,8 @@ class MemberClient::Impl {
   void link_down(const std::string& reason);
   void arrived(std::span<const std::byte> message);
   void carry_out(MemberActions actions);
+  /// A sign of life of the loop that carries out orders.
+  void loop_called();
 
   Member member;
   OrderQueue orders;
@@ -50,6 +52,9 @@ class MemberClient::Impl {
  private:
   void run();
   void open();
+  bool loop_watched() const { return open_ && !loop_waits_ && !loop_may_end_; }
+  Clock::time_point hangs_at() const;
+  void give_up_loop(Clock::time_point now);
   /// This end's or the other's: what still comes on it is dropped. Opened anew at `again`, if the
   /// link is up then.
   void close(std::optional<Clock::time_point> again);
@@ -72,6 +77,11 @@ class MemberClient::Impl {
   std::uint64_t number_;
   int failures_ = 0;  // connections in a row on which nothing was heard
   std::optional<Clock::time_point> wake_, reopen_;
+  Clock::time_point loop_called_at_ = Clock::now();
+  Clock::duration longest_pause_{};
+  bool loop_waits_ = false;  // in next()
+  bool loop_hangs_ = false;
+  bool loop_may_end_ = false;  // the job is over
   std::uint64_t flushed_ = 0;  // the last of our own heartbeats that was answered
 };
 

@@ -1,6 +1,9 @@
 // When newcomers fetch the state, and who waits for them.
+#include <algorithm>
+
 #include <doctest/doctest.h>
 
+#include "collectives/wide/protocol/member.hpp"
 #include "tests/wide/protocol/talk.hpp"
 
 using namespace train::wide;
@@ -126,4 +129,26 @@ TEST_CASE("who was left out does not fetch before it may enter again") {
   CHECK_FALSE(talk.heard<Fetch>(2));
   talk.pass(1'000);  // rejoin_ms
   CHECK(talk.heard<Fetch>(2));
+}
+
+TEST_CASE("a member that is told to fetch while it applies a commit fetches after that") {
+  MemberConfig config;
+  config.self = {"b", 1};
+  Member member(config, {});
+  member.connected(0);
+  member.receive(Directory{{1, 1, 1}, {{{"b", 1}, {}, 1, 1}}}, 1);
+  member.round_finished(1, 1);
+  member.receive(Start{{1, 1, 1}, {{{"b", 1}, 1, 0}}}, 1);
+  member.exchange_done({1, 1, 1}, 7);
+  member.receive(Commit{{{1, 1, 1}, 7, {}}, false}, 1);
+  member.receive(Directory{{2, 2, 1}, {}}, 1);  // the others have gone on
+  const auto fetches = [](const MemberActions& actions) {
+    return std::count_if(actions.begin(), actions.end(), [](const MemberAction& action) {
+      return std::holds_alternative<FetchState>(action);
+    });
+  };
+  CHECK(fetches(member.receive(Fetch{{{2, 2, 1}, 8, {}}, {"a", 1}}, 1)) == 0);
+  CHECK(fetches(member.applied(7)) == 1);
+  CHECK_FALSE(member.fetched({2, 2, 1}, 8).empty());
+  CHECK(member.committed().hash == 8);
 }

@@ -15,8 +15,9 @@ namespace {
 /// A node that is called "coordinator", what it was told, and the client of cluster "aws".
 class Scripted {
  public:
-  Scripted()
-      : coordinator_(coordinator_options()),
+  explicit Scripted(std::chrono::milliseconds hang_min = std::chrono::minutes(10))
+      : hang_min_(hang_min),
+        coordinator_(coordinator_options()),
         port_(coordinator_.listen("127.0.0.1:0")),
         client(client_options()),
         node_(aws_options()) {
@@ -87,6 +88,7 @@ class Scripted {
     options.member.lease_samples = 8;
     options.member.heartbeat = {50, 500, 1'000, 6};
     options.coordinator = {at_port(port_)};
+    options.hang_min = hang_min_;
     return options;
   }
   NodeOptions aws_options() {
@@ -99,6 +101,7 @@ class Scripted {
     return options;
   }
 
+  const std::chrono::milliseconds hang_min_;
   Events events_;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -183,6 +186,31 @@ TEST_CASE("a coordinator that is silent is dialled again") {
   CHECK_FALSE(script.client.connected());
   REQUIRE(script.client.disconnected_since());
   CHECK(*script.client.disconnected_since() <= Clock::now());
+}
+
+TEST_CASE("a cluster whose loop hangs does not beat") {
+  Scripted script(std::chrono::milliseconds(300));
+  REQUIRE(script.hear<Hello>());
+  const std::uint64_t first = script.number();
+  script.tell_epoch(1, 1);
+  CHECK(script.next_is<BeginRound>());
+  // It waits for orders: that is life.
+  CHECK_FALSE(script.client.next(Clock::now() + std::chrono::milliseconds(1'500)));
+  CHECK(script.client.connected());
+  // It waits for something else.
+  const Deadline deadline = in_seconds(30);
+  while (script.client.connected() && Clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  CHECK_FALSE(script.client.connected());
+  std::this_thread::sleep_for(std::chrono::milliseconds(1'000));
+  CHECK_FALSE(script.client.connected());
+  // It goes on.
+  CHECK(script.client.take(1).empty());
+  REQUIRE(script.hear<Hello>());
+  CHECK(script.number() > first);
+  script.tell_epoch(1, 1);
+  CHECK(script.client.connected());
 }
 
 TEST_CASE("stop waits until what was said has arrived") {

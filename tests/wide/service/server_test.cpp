@@ -65,6 +65,23 @@ TEST_CASE("a newcomer fetches the state, and one that vanished comes back") {
   job.check_end();
 }
 
+TEST_CASE("a cluster that hangs holds the others up for a time, and comes back when it goes on") {
+  ServiceJob job(60);
+  job.start_coordinator();
+  job.start_cluster("aws");
+  TestCluster& gcp = job.start_cluster("gcp", {.hang_min = std::chrono::milliseconds(1'000)});
+  REQUIRE(job.reaches(3));
+  gcp.hang(true);
+  REQUIRE(job.reaches(job.plane.rounds() + 3));
+  CHECK(gcp.client().disconnected_since());
+  gcp.hang(false);
+  CHECK(eventually([&] { return gcp.in_epoch() && gcp.client().connected(); }));
+  for (const auto& cluster : job.clusters) {
+    CHECK(cluster->wait_end(in_seconds(60)) == End::finished);
+  }
+  job.check_end();
+}
+
 TEST_CASE("a cluster that leaves is released when its round is committed") {
   ServiceJob job(30);
   job.start_coordinator();

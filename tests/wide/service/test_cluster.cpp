@@ -21,6 +21,7 @@ MemberClientOptions client_options(const TestClusterOptions& options, const Iden
   client.member.heartbeat = options.heartbeat;
   client.state.hash = DataPlane::initial;
   client.coordinator = {at_port(options.coordinator_port)};
+  client.hang_min = options.hang_min;
   return client;
 }
 
@@ -68,6 +69,10 @@ TestCluster::End TestCluster::wait_end(Deadline deadline) const {
 
 void TestCluster::run() {
   while (!quit_) {
+    if (hangs_) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      continue;
+    }
     tell_links();
     if (auto order = client_.next(Clock::now() + std::chrono::milliseconds(2))) {
       std::visit([this](const auto& each) { on(each); }, *order);

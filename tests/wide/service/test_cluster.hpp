@@ -20,6 +20,7 @@ struct TestClusterOptions {
   std::chrono::milliseconds step{3};
   HeartbeatConfig heartbeat{100, 1'000, 2'000, 6};
   std::chrono::milliseconds fetch{0};
+  std::chrono::milliseconds hang_min{600'000};
 };
 
 /// A cluster that trains by a script, with a real client and a real node, on a thread of its own.
@@ -40,6 +41,8 @@ class TestCluster {
   bool in_epoch() const { return client_.in_epoch(); }
   int fetches() const { return fetches_; }
   MemberClient& client() { return client_; }
+  /// Its loop stands still, while its client and its node live on.
+  void hang(bool hangs) { hangs_ = hangs; }
 
  private:
   void run();
@@ -80,7 +83,7 @@ class TestCluster {
 
   std::atomic<int> fetches_{0};
   std::atomic<End> end_{End::none};
-  std::atomic<bool> quit_{false};
+  std::atomic<bool> quit_{false}, hangs_{false};
   std::thread thread_;
 };
 

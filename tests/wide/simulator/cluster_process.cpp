@@ -77,11 +77,13 @@ void World::carry_out(Cluster& cluster, const MemberAction& action) {
     cluster.training = true;
     cluster.waiting = false;
     cluster.steps_done = 0;
-    after(cluster.step_ms, cluster, [this, &cluster, order = ++cluster.training_order] {
+    after_hang(cluster.step_ms, cluster, [this, &cluster, order = ++cluster.training_order] {
       if (order == cluster.training_order) train_step(cluster);
     });
-  } else if (std::holds_alternative<FinishRound>(action)) {
-    if (cluster.training) end_round(cluster);
+  } else if (const auto* finish = std::get_if<FinishRound>(&action)) {
+    after_hang(0, cluster, [this, &cluster, round = finish->round] {
+      if (cluster.training && cluster.member->round() == round) end_round(cluster);
+    });
   } else if (const auto* lease = std::get_if<LeaseChanged>(&action)) {
     cluster.exhausted = lease->exhausted;
     if (cluster.training && std::exchange(cluster.waiting, false)) train_step(cluster);
@@ -137,7 +139,7 @@ void World::train_step(Cluster& cluster) {
   cluster.taken.add(taken.samples);
   ++cluster.steps_done;
   if (cluster.steps_done >= inner_steps_) return end_round(cluster);
-  after(cluster.step_ms, cluster, [this, &cluster, order = ++cluster.training_order] {
+  after_hang(cluster.step_ms, cluster, [this, &cluster, order = ++cluster.training_order] {
     if (order == cluster.training_order) train_step(cluster);
   });
 }

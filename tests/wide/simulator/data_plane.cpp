@@ -47,7 +47,7 @@ void World::try_exchange(const ExchangeId& id) {
   for (const Start::Participant& peer : exchange.start.participants) {
     Cluster& cluster = clusters_.at(peer.self.name);
     if (!cluster.up || cluster.incarnation != peer.self.incarnation) continue;
-    after(random_.between(20, 600), cluster, [this, &cluster, id] {
+    after_hang(random_.between(20, 600), cluster, [this, &cluster, id] {
       if (!cluster.running.contains(id)) return;
       cluster.running.erase(id);
       const std::uint64_t hash = exchange_result(cluster.parameters, exchanges_.at(id).inputs);
@@ -83,7 +83,7 @@ void World::fail_later(Cluster& cluster, const ExchangeId& id, const std::string
 
 void World::apply_exchange(Cluster& cluster, const StateInfo& state) {
   delicate(&cluster);
-  after(random_.between(0, 60), cluster, [this, &cluster, state] {
+  after_hang(random_.between(0, 60), cluster, [this, &cluster, state] {
     const auto result = cluster.results.find(state.id);
     require(result != cluster.results.end(),
             cluster.process() + " is to apply what it does not have: " + to_string(state.id));

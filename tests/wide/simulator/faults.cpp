@@ -20,6 +20,7 @@ enum Fault : int {
   leave,
   change_speed,
   hold_the_coordinator,
+  hang,
   fault_kinds
 };
 
@@ -59,6 +60,8 @@ void World::choose_schedule() {
   config_.link_grace_ms = random_.between(0, 3'000);
   config_.round_ms = random_.chance(50) ? random_.between(300, 2'000) : 0;
   config_.straggler_ms = random_.between(1'000, 5'000);
+  config_.laggard_ms = random_.between(1'500, 8'000);
+  config_.exchange_ms = random_.between(3'000, 10'000);
   config_.join_hold_ms = 5'000;
   config_.rejoin_ms = random_.between(0, 500);
   config_.leave_margin_ms = 500;
@@ -129,6 +132,10 @@ void World::fault(int kind, Cluster& cluster) {
       break;
     case hold_the_coordinator:
       hold_coordinator(random_.between(500, 9'000));
+      break;
+    case hang:
+      say(name, "hangs");
+      cluster.hangs_until_ms = now_ms_ + random_.between(500, 15'000);
       break;
     default:
       break;
@@ -253,6 +260,13 @@ void World::after(TimeMs delay_ms, std::function<void()> run) {
 void World::after(TimeMs delay_ms, Cluster& cluster, std::function<void()> run) {
   after(delay_ms, [&cluster, incarnation = cluster.incarnation, run = std::move(run)] {
     if (cluster.up && cluster.incarnation == incarnation) run();
+  });
+}
+
+void World::after_hang(TimeMs delay_ms, Cluster& cluster, std::function<void()> run) {
+  after(delay_ms, cluster, [this, &cluster, run = std::move(run)] {
+    if (now_ms_ >= cluster.hangs_until_ms) return run();
+    after_hang(cluster.hangs_until_ms - now_ms_, cluster, run);
   });
 }
 

@@ -90,6 +90,7 @@ class World {
     Input frozen;
     RangeSet taken;
     int steps_done = 0;
+    TimeMs hangs_until_ms = 0;  // only its client lives
     bool training = false, waiting = false, exhausted = false, finished = false, leaving = false;
     std::uint64_t training_order = 0, fetch_order = 0;
     TimeMs step_ms = 100;
@@ -100,6 +101,8 @@ class World {
   };
   /// An event of this process: dropped when it is dead by then.
   void after(TimeMs delay_ms, Cluster& cluster, std::function<void()> run);
+  /// The same, and put off while the process hangs.
+  void after_hang(TimeMs delay_ms, Cluster& cluster, std::function<void()> run);
   void start_cluster(Cluster& cluster, bool from_checkpoint);
   void kill_cluster(Cluster& cluster);
   void carry_out(Cluster& cluster, MemberActions actions);

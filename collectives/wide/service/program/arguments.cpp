@@ -74,6 +74,11 @@ void add_time_flags(Flags& flags, CoordinatorServerOptions& options, TimeMs& lin
                 "At the start, wait for links between the clusters");
   flags.seconds("--straggler-seconds", config.straggler_ms,
                 "Leave out who does not end its round so long after it was told to");
+  flags.seconds("--laggard-seconds", config.laggard_ms,
+                "Tell a cluster to end its round, or leave it out of an exchange, when others have "
+                "waited so long for it, and three times as long as they took themselves");
+  flags.seconds("--exchange-seconds", config.exchange_ms,
+                "Try an exchange again that no cluster has finished in this time");
   flags.seconds("--link-grace-seconds", config.link_grace_ms,
                 "Wait for a broken link before someone is left out");
   flags.seconds("--join-hold-seconds", config.join_hold_ms,
