@@ -265,7 +265,11 @@ void CoordinatorThread::complain(const PeerName& peer, const std::string& what) 
 }
 
 void CoordinatorThread::log(Log::Level level, const std::string& text) {
-  if (on_log_) on_log_({level, readable(text)});
+  try {
+    if (on_log_) on_log_({level, readable(text)});
+  } catch (const std::exception&) {
+    // A line that cannot be written is no reason for a job to end.
+  }
 }
 
 /// Whether there is nothing left to do: the job is over, and whoever could ask has been told, or

@@ -104,8 +104,19 @@ void MemberClient::Impl::give_up_loop(Clock::time_point now) {
   close({});
 }
 
-/// The member's clock.
+/// The thread of the member's clock.
 void MemberClient::Impl::run() {
+  try {
+    keep_time();
+  } catch (const std::exception& error) {
+    const std::lock_guard lock(mutex_);
+    orders.push(Stop{true, false, false, error.what()});
+    ended = true;
+    changed_.notify_all();
+  }
+}
+
+void MemberClient::Impl::keep_time() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     auto until = Clock::now() + std::chrono::hours(1);
@@ -232,7 +243,13 @@ void MemberClient::Impl::say(std::unique_lock<std::mutex>& lock) {
   const std::vector<Log> lines = std::exchange(logged_, {});
   lock.unlock();
   if (!options_.on_log) return;
-  for (const Log& line : lines) options_.on_log(line);
+  for (const Log& line : lines) {
+    try {
+      options_.on_log(line);
+    } catch (const std::exception&) {
+      // A line that cannot be written is no reason for a cluster to end.
+    }
+  }
 }
 
 }  // namespace train::wide

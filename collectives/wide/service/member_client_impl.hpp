@@ -51,6 +51,7 @@ class MemberClient::Impl {
 
  private:
   void run();
+  void keep_time();
   void open();
   bool loop_watched() const { return open_ && !loop_waits_ && !loop_may_end_; }
   Clock::time_point hangs_at() const;

@@ -11,7 +11,8 @@
 namespace train::wide::test {
 
 CoordinatorProcess::CoordinatorProcess(const std::vector<std::string>& words,
-                                       std::optional<rlim_t> file_bytes_max) {
+                                       std::optional<rlim_t> file_bytes_max,
+                                       std::optional<std::string> error_path) {
   std::vector<std::string> all{TRAIN_COORDINATOR};
   all.insert(all.end(), words.begin(), words.end());
   std::vector<char*> pointers;
@@ -26,6 +27,8 @@ CoordinatorProcess::CoordinatorProcess(const std::vector<std::string>& words,
       ::setrlimit(RLIMIT_FSIZE, &limit);
     }
     ::dup2(pipe[1], STDERR_FILENO);
+    if (error_path) ::close(STDERR_FILENO);
+    if (error_path && !error_path->empty()) ::open(error_path->c_str(), O_WRONLY);  // as the least
     ::execv(TRAIN_COORDINATOR, pointers.data());
     ::_exit(127);
   }

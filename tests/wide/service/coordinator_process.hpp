@@ -15,9 +15,11 @@ namespace train::wide::test {
 /// A train_coordinator of its own process, killed with the object.
 class CoordinatorProcess {
  public:
-  /// `file_bytes_max` is a disk that is full after so many bytes of a file.
+  /// `file_bytes_max` is a disk that is full after so many bytes of a file. With `error_path` its
+  /// stderr is that file and not in `lines`; or closed, if that is empty.
   explicit CoordinatorProcess(const std::vector<std::string>& words,
-                              std::optional<rlim_t> file_bytes_max = {});
+                              std::optional<rlim_t> file_bytes_max = {},
+                              std::optional<std::string> error_path = {});
   ~CoordinatorProcess();
   CoordinatorProcess(const CoordinatorProcess&) = delete;
   CoordinatorProcess& operator=(const CoordinatorProcess&) = delete;

@@ -111,6 +111,33 @@ TEST_CASE("on a full disk it says so and ends; with room again, the job goes on"
   job.check_end();
 }
 
+TEST_CASE("it needs nobody who reads its log") {
+  ServiceJob job(20);
+  job.port = CoordinatorProcess(words(job)).port();
+  REQUIRE(job.port != 0);
+  for (const char* error_path : {"/dev/full", ""}) {
+    CAPTURE(error_path);
+    CoordinatorProcess process(words(job), {}, error_path);
+    if (job.clusters.empty()) {
+      job.start_cluster("aws");
+      job.start_cluster("gcp");
+      REQUIRE(job.reaches(5));
+      process.signal(SIGTERM);
+    } else {
+      for (const auto& cluster : job.clusters) {
+        CHECK(cluster->wait_end(in_seconds(60)) == End::finished);
+      }
+      job.clusters.clear();
+    }
+    CHECK(process.wait() == 0);
+  }
+  job.check_end();
+  CHECK(train::test::read_file(job.scratch / "job/lock").find("round") == std::string::npos);
+  // Nor does it end otherwise when it has an error to tell.
+  CoordinatorProcess process({"--listen", "0.0.0.0:0", "--journal", "j"}, {}, "/dev/full");
+  CHECK(process.wait() == 1);
+}
+
 TEST_CASE("what it cannot do, it says in one line") {
   const train::test::ScratchDirectory scratch;
   const std::string journal = (scratch / "job").string();
