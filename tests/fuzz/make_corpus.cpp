@@ -43,7 +43,8 @@ std::vector<Message> messages() {
           Fetch{state, lambda},
           Beat{77},
           Released{false, true},
-          Refused{"its model, data, seed or schedule differ from the job's"}};
+          Refused{"its model, data, seed or schedule differ from the job's"},
+          Notice{"a missing link to gcp"}};
 }
 
 /// A short life of a job: each record can follow those before it.

@@ -106,6 +106,7 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
                     to_string(hello.committed.id), to_string(state_.committed->id)));
   }
   if (replaced(hello.self)) return refuse(replaced_text);
+  if (std::string reason = unreachable(hello); !reason.empty()) return refuse(std::move(reason));
   gone_.erase(hello.self.name);
   const auto known = peers_.find(hello.self.name);
   if (known != peers_.end()) {
@@ -148,6 +149,20 @@ bool Coordinator::replaced(const Identity& self) const {
   const auto gone = gone_.find(self.name);
   return gone != gone_.end() && gone->second.incarnation > self.incarnation &&
          now_ms_ < gone->second.at_ms + namesake_ms;
+}
+
+/// Why it can never have a link to another cluster that is there; empty if there is no such.
+std::string Coordinator::unreachable(const Hello& hello) const {
+  const EpochMember* member = state_.member(hello.self.name);
+  if (!hello.offer.addresses.empty() || (member != nullptr && member->self == hello.self))
+    return "";
+  for (const auto& [name, peer] : peers_) {
+    if (name == hello.self.name || peer.session == 0 || !peer.offer.addresses.empty()) continue;
+    return fmt::format(
+        "neither it nor cluster {} can be dialled: of two clusters, one may be --outbound-only",
+        name);
+  }
+  return "";
 }
 
 /// Everything that the peer may have missed, or that a restart has made it ask again.
@@ -265,7 +280,7 @@ void Coordinator::advance() {
   int steps = 0;
   while (expire_peers() || adopt_state() || release_leavers() || change_epoch() ||
          conclude_exchange() || end_inner_steps() || begin_exchange() || assign_fetches() ||
-         conclude_job()) {
+         conclude_job() || tell_missing_links()) {
     invariant(++steps < 10'000, "the coordinator's rules do not come to rest");
     wake_ms_ = std::numeric_limits<TimeMs>::max();
   }

@@ -87,6 +87,8 @@ class Coordinator {
     std::optional<TimeMs> late_alone_by_ms;  // the same, while nobody has it
     // As a newcomer.
     std::optional<Fetch> fetch;
+    std::optional<TimeMs> unlinked_ms;  // since when missing links keep it out
+    std::string unlinked_told;
     bool fetched = false;  // the last commit, and has not entered yet
     std::set<std::string> bad_sources;
     std::uint32_t stale_fetches = 0;  // since it entered: a commit came first
@@ -101,6 +103,7 @@ class Coordinator {
   // Messages: coordinator.cpp.
   void hello(SessionId session, const Hello& hello);
   bool replaced(const Identity& self) const;
+  std::string unreachable(const Hello& hello) const;
   void greet(Peer& peer);
   void on(Peer& peer, const Heartbeat& heartbeat);
   void on(Peer& peer, const Links& links);
@@ -142,6 +145,8 @@ class Coordinator {
   const Peer* nearest_source(const Peer& newcomer) const;
   bool can_enter_with(const Peer& newcomer) const;
   void fetch_again();
+  bool tell_missing_links();
+  std::string missing_links(const Peer& newcomer) const;
 
   // Small questions.
   Peer* by_session(SessionId session);
@@ -151,6 +156,8 @@ class Coordinator {
   bool same_job(std::uint64_t job, std::uint64_t rounds_total) const;
   bool holds_committed(const Peer& peer) const;
   bool linked(const Peer& a, const Peer& b) const;
+  static bool says_linked(const Peer& from, const Peer& to);
+  bool stays(const Peer& peer) const;  // a member that will be one in the next epoch, too
   std::vector<Conflict> broken_links(const std::vector<const Peer*>& peers) const;
   ExchangeId next_exchange() const;
   Start start_message() const;

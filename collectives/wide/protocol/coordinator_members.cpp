@@ -231,11 +231,16 @@ void Coordinator::broadcast_directory() {
 
 /// Both ends have to say so.
 bool Coordinator::linked(const Peer& a, const Peer& b) const {
-  const auto says = [](const Peer& from, const Peer& to) {
-    return std::any_of(from.links.begin(), from.links.end(),
-                       [&](const LinkInfo& link) { return link.peer == to.self.name; });
-  };
-  return says(a, b) && says(b, a);
+  return says_linked(a, b) && says_linked(b, a);
+}
+
+bool Coordinator::says_linked(const Peer& from, const Peer& to) {
+  return std::any_of(from.links.begin(), from.links.end(),
+                     [&](const LinkInfo& link) { return link.peer == to.self.name; });
+}
+
+bool Coordinator::stays(const Peer& peer) const {
+  return in_epoch(peer) && !peer.lost && peer.dropped.empty() && !peer.leave_by_ms;
 }
 
 }  // namespace train::wide

@@ -11,6 +11,8 @@ namespace {
 constexpr std::uint32_t holds_max = 4;
 /// Then it rests.
 constexpr TimeMs fetch_rest_ms = 1'800'000;
+/// Links that take longer to come up need a person.
+constexpr TimeMs link_notice_ms = 15'000;
 
 TimeMs hold_ms(TimeMs first_ms, std::uint32_t stale_fetches) {
   return first_ms << (stale_fetches - 1);
@@ -73,11 +75,44 @@ bool Coordinator::assign_fetches() {
 /// Whether it has a link to each member that stays.
 bool Coordinator::can_enter_with(const Peer& newcomer) const {
   return std::all_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
-    const Peer& member = entry.second;
-    const bool stays =
-        in_epoch(member) && !member.lost && member.dropped.empty() && !member.leave_by_ms;
-    return !stays || linked(newcomer, member);
+    return !stays(entry.second) || linked(newcomer, entry.second);
   });
+}
+
+/// To which members, and who sees it; empty if none is missing.
+std::string Coordinator::missing_links(const Peer& newcomer) const {
+  std::string text;
+  for (const auto& [name, peer] : peers_) {
+    if (!stays(peer) || linked(newcomer, peer)) continue;
+    if (text.size() > 300) return text + ", and others";  // a text on the wire has an end
+    if (!text.empty()) text += ", ";
+    text += "to " + name;
+    if (says_linked(newcomer, peer)) text += " (it sees one, the other end does not)";
+    if (says_linked(peer, newcomer)) text += " (the other end sees one, it does not)";
+  }
+  return text;
+}
+
+/// Tells people what keeps a cluster out of the job when only they can change it.
+bool Coordinator::tell_missing_links() {
+  if (!state_.committed || finished()) return false;
+  for (auto& [name, peer] : peers_) {
+    const bool waits = peer.session != 0 && !in_epoch(peer) && !peer.leave_by_ms && !peer.released;
+    const std::string missing = waits ? missing_links(peer) : "";
+    if (missing.empty()) {
+      peer.unlinked_ms.reset();
+      peer.unlinked_told.clear();
+      continue;
+    }
+    if (!peer.unlinked_ms) peer.unlinked_ms = now_ms_;
+    if (!due(*peer.unlinked_ms + link_notice_ms) || peer.unlinked_told == missing) continue;
+    peer.unlinked_told = missing;
+    warn(fmt::format("cluster {} is kept out of the job by a missing link {}", name, missing));
+    send(peer, Notice{fmt::format("cluster {} is kept out of the job by a missing link {}: can "
+                                  "either end dial what the other advertises?",
+                                  name, missing)});
+  }
+  return false;
 }
 
 /// After a commit: a newcomer that fetches the state before it, or has just got that, was too slow.

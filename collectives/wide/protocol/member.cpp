@@ -288,4 +288,8 @@ void Member::on(const Refused& refused, MemberActions& out) {
   out.push_back(Stop{true, false, false, refused.reason});
 }
 
+void Member::on(const Notice& notice, MemberActions& out) {
+  out.push_back(Log{Log::Level::warning, "the coordinator says: " + notice.text});
+}
+
 }  // namespace train::wide

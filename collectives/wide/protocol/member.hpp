@@ -69,6 +69,7 @@ class Member {
   void on(const Fetch& fetch, MemberActions& out);
   void on(const Released& released, MemberActions& out);
   void on(const Refused& refused, MemberActions& out);
+  void on(const Notice& notice, MemberActions& out);
   template <typename T>
   void on(const T&, MemberActions&) {}  // Beat, and what only members say
 

@@ -100,5 +100,9 @@ template <typename A>
 void fields(A& a, Refused& m) {
   a(m.reason);
 }
+template <typename A>
+void fields(A& a, Notice& m) {
+  a(m.text);
+}
 
 }  // namespace train::wide

@@ -149,10 +149,15 @@ struct Refused {
   std::string reason;
 };
 
+/// Why this cluster still waits: something that people can change.
+struct Notice {
+  std::string text;
+};
+
 /// The order is the type byte on the wire: append only.
 using Message = std::variant<Hello, Heartbeat, Links, LeaseRequest, Ready, Done, Failed, Holds,
                              FetchFailed, Leave, Directory, Lease, Finish, Start, Abort, Commit,
-                             Fetch, Beat, Released, Refused>;
+                             Fetch, Beat, Released, Refused, Notice>;
 
 /// "Hello", "Ready", …
 const char* name_of(const Message& message);

@@ -10,10 +10,10 @@
 namespace train::wide {
 namespace {
 
-constexpr std::array names{"Hello",     "Heartbeat", "Links",  "LeaseRequest", "Ready",
-                           "Done",      "Failed",    "Holds",  "FetchFailed",  "Leave",
-                           "Directory", "Lease",     "Finish", "Start",        "Abort",
-                           "Commit",    "Fetch",     "Beat",   "Released",     "Refused"};
+constexpr std::array names{
+    "Hello", "Heartbeat",   "Links", "LeaseRequest", "Ready",    "Done",    "Failed",
+    "Holds", "FetchFailed", "Leave", "Directory",    "Lease",    "Finish",  "Start",
+    "Abort", "Commit",      "Fetch", "Beat",         "Released", "Refused", "Notice"};
 static_assert(names.size() == std::variant_size_v<Message>);
 
 }  // namespace

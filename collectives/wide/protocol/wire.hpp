@@ -13,7 +13,7 @@ namespace train::wide {
 // A frame: 'T' 'W', version (1 byte), reserved 0 (1 byte), payload length (4 bytes, little-endian),
 // payload (type byte and fields). Streams are TLS, so there is no checksum.
 
-inline constexpr std::uint8_t wire_version = 2;
+inline constexpr std::uint8_t wire_version = 3;
 inline constexpr std::size_t frame_header_bytes = 8;
 inline constexpr std::size_t frame_bytes_max = std::size_t{1} << 20;
 

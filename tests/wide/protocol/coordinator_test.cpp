@@ -116,7 +116,9 @@ TEST_CASE("an exchange is shared out by bandwidth, and told again as it was told
   // The other's connection is gone when the first one's comes back.
   talk.last = talk.coordinator.disconnected(2, talk.now_ms);
   const State& state = talk.coordinator.state();
-  talk.say(3, Hello{1, 0, {"a", 1}, {}, state.committed_info(), {}, state.member("a")->since});
+  talk.say(
+      3,
+      Hello{1, 0, {"a", 1}, Talk::offer(), state.committed_info(), {}, state.member("a")->since});
   REQUIRE(talk.heard<Start>(3));
   CHECK(talk.heard<Start>(3)->participants[1].slice_begin == share_parts / 4 * 3);
 }
@@ -124,15 +126,17 @@ TEST_CASE("an exchange is shared out by bandwidth, and told again as it was told
 TEST_CASE("strangers are refused") {
   Talk talk;
   talk.join(1, "a", "b");
-  talk.say(2, Hello{2, 0, {"b", 1}, {}, {}, {}, 0});
+  talk.say(2, Hello{2, 0, {"b", 1}, Talk::offer(), {}, {}, 0});
   REQUIRE(talk.heard<Refused>(2));
   CHECK(talk.heard<Refused>(2)->reason.find("differ") != std::string::npos);
-  talk.say(3, Hello{1, 0, {"b", 1}, {}, {{9, 9, 1}, 5, {}}, {}, 0});
+  talk.say(3, Hello{1, 0, {"b", 1}, Talk::offer(), {{9, 9, 1}, 5, {}}, {}, 0});
   REQUIRE(talk.heard<Refused>(3));
   CHECK(talk.heard<Refused>(3)->reason.find("journal") != std::string::npos);
-  talk.say(4, Hello{1, 0, {"", 1}, {}, {}, {}, 0});
+  talk.say(4, Hello{1, 0, {"", 1}, Talk::offer(), {}, {}, 0});
   CHECK(talk.heard<Refused>(4));
-  talk.say(5, Hello{1, 0, {"a", 0}, {}, {}, {}, 0});  // an older process of a connected cluster
+  talk.say(
+      5,
+      Hello{1, 0, {"a", 0}, Talk::offer(), {}, {}, 0});  // an older process of a connected cluster
   CHECK(talk.heard<Refused>(5));
   CHECK(talk.coordinator.state().members.size() == 1);
 }
@@ -152,7 +156,7 @@ TEST_CASE("a coordinator that was held up takes nobody for lost") {
     CHECK_FALSE(lost(coordinator.receive(session, message, now_ms)));
   };
   for (const SessionId id : {1, 2}) {
-    say(id, Hello{1, 0, {id == 1 ? "a" : "b", 1}, {}, {}, {}, 0});
+    say(id, Hello{1, 0, {id == 1 ? "a" : "b", 1}, Talk::offer(), {}, {}, 0});
     say(id, Links{{{id == 1 ? "b" : "a", 1}}});
   }
   REQUIRE(coordinator.state().members.size() == 2);
@@ -194,7 +198,7 @@ TEST_CASE("of two processes of one name the one that started later stays") {
   talk.join(1, "a", "b");
   const auto hello = [&](SessionId session, std::uint64_t incarnation) {
     talk.heard_refusal = false;
-    talk.say(session, Hello{1, 0, {"a", incarnation}, {}, {}, {}, 0});
+    talk.say(session, Hello{1, 0, {"a", incarnation}, Talk::offer(), {}, {}, 0});
     return !talk.heard_refusal;
   };
   SUBCASE("that is connected") {
@@ -213,19 +217,19 @@ TEST_CASE("of two processes of one name the one that started later stays") {
     CHECK(hello(4, 5));
   }
   SUBCASE("and never was in the epoch") {
-    talk.say(2, Hello{1, 0, {"c", 7}, {}, {}, {}, 0});
+    talk.say(2, Hello{1, 0, {"c", 7}, Talk::offer(), {}, {}, 0});
     talk.last = talk.coordinator.disconnected(2, talk.now_ms);
-    talk.say(3, Hello{1, 0, {"c", 6}, {}, {}, {}, 0});
+    talk.say(3, Hello{1, 0, {"c", 6}, Talk::offer(), {}, {}, 0});
     CHECK(talk.heard<Refused>(3));
     talk.pass(60'000);  // it is gone: the cluster was started again, by a clock that is behind
-    talk.say(4, Hello{1, 0, {"c", 6}, {}, {}, {}, 0});
+    talk.say(4, Hello{1, 0, {"c", 6}, Talk::offer(), {}, {}, 0});
     CHECK_FALSE(talk.heard<Refused>(4));
   }
   SUBCASE("though the coordinator knows of it by its journal alone") {
     CHECK(hello(2, 5));
     Talk again(talk.coordinator.state());
     again.last = again.coordinator.tick(0);
-    again.say(1, Hello{1, 0, {"a", 1}, {}, {}, {}, 0});
+    again.say(1, Hello{1, 0, {"a", 1}, Talk::offer(), {}, {}, 0});
     CHECK(again.heard<Refused>(1));
   }
 }

@@ -21,6 +21,7 @@ class Job {
       config.job = 1;
       config.rounds_total = rounds_total;
       config.self = {id == 1 ? "a" : "b", 1};
+      config.offer = {{"host:1"}, 1};
       config.lease_samples = lease_samples;
       members_.emplace(id, Member(config, {}));
     }

@@ -41,7 +41,7 @@ struct Newcomer {
 Talk with_half_linked() {
   Talk talk;
   talk.join(1, "a", "b");
-  talk.say(2, Hello{1, 0, {"b", 1}, {}, {}, {}, 0});
+  talk.say(2, Hello{1, 0, {"b", 1}, Talk::offer(), {}, {}, 0});
   talk.say(2, Links{{{"a", 1}}});
   REQUIRE(talk.coordinator.state().members.size() == 2);
   for (const SessionId id : {1, 2}) talk.ready(id);
@@ -151,4 +151,41 @@ TEST_CASE("a member that is told to fetch while it applies a commit fetches afte
   CHECK(fetches(member.applied(7)) == 1);
   CHECK_FALSE(member.fetched({2, 2, 1}, 8).empty());
   CHECK(member.committed().hash == 8);
+}
+
+TEST_CASE("who is kept out by a missing link is told which") {
+  Talk talk = with_half_linked();
+  talk.pass(14'999);
+  CHECK_FALSE(talk.heard<Notice>(3));
+  talk.pass(1);
+  REQUIRE(talk.heard<Notice>(3));
+  CHECK(talk.heard<Notice>(3)->text.find("link to b:") != std::string::npos);
+  talk.pass(60'000);
+  CHECK_FALSE(talk.heard<Notice>(3));  // once
+  talk.say(2, Links{{{"a", 1}, {"c", 1}}});
+  REQUIRE(talk.heard<Notice>(3));
+  CHECK(talk.heard<Notice>(3)->text.find("to b (the other end sees one") != std::string::npos);
+
+  MemberConfig config;
+  Member member(config, {});
+  const MemberActions actions = member.receive(*talk.heard<Notice>(3), 1);
+  REQUIRE(actions.size() == 1);
+  CHECK(std::get<Log>(actions.front()).text.find("to b") != std::string::npos);
+}
+
+TEST_CASE("of two clusters that nobody can dial the second is refused") {
+  const Offer outbound_only{{}, 1};
+  Talk talk;
+  talk.say(1, Hello{1, 0, {"a", 1}, outbound_only, {}, {}, 0});
+  talk.say(1, Links{{{"b", 1}}});
+  talk.join(2, "b", "a");
+  REQUIRE(talk.coordinator.state().members.size() == 2);
+  talk.say(3, Hello{1, 0, {"c", 1}, outbound_only, {}, {}, 0});
+  REQUIRE(talk.heard<Refused>(3));
+  CHECK(talk.heard<Refused>(3)->reason.find("nor cluster a") != std::string::npos);
+  // A member that comes back is not.
+  talk.say(4, Hello{1, 0, {"a", 1}, outbound_only, {}, {}, 1});
+  CHECK_FALSE(talk.heard<Refused>(4));
+  talk.say(5, Hello{1, 0, {"a", 2}, outbound_only, {}, {}, 0});
+  CHECK_FALSE(talk.heard<Refused>(5));
 }

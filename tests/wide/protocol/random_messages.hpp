@@ -30,7 +30,7 @@ class RandomMessages {
 
   /// Any message, or only one that members say.
   Message message(bool of_members = false) {
-    switch (below(of_members ? 10 : 20)) {
+    switch (below(of_members ? 10 : std::variant_size_v<Message>)) {
       case 0:
         return hello();
       case 1:
@@ -69,8 +69,10 @@ class RandomMessages {
         return Beat{below(99)};
       case 18:
         return Released{below(2) == 0, below(2) == 0};
-      default:
+      case 19:
         return Refused{"because"};
+      default:
+        return Notice{"wait"};
     }
   }
   Hello hello() {

@@ -26,13 +26,14 @@ struct Talk {
     config.heartbeat = {500, 10'000'000, 10'000'000, 6};
     return config;
   }
+  static Offer offer() { return {{"host:1"}, 1}; }
   void say(SessionId session, const Message& message) {
     last = coordinator.receive(session, message, now_ms);
     heard_refusal = heard_refusal || heard<Refused>(session).has_value();
   }
   void join(SessionId session, const std::string& name, const std::string& peer,
             const StateInfo& state = {}) {
-    say(session, Hello{1, rounds_total, {name, 1}, {}, state, {}, 0});
+    say(session, Hello{1, rounds_total, {name, 1}, offer(), state, {}, 0});
     const CoordinatorActions first = last;
     say(session, Links{{{peer, 1}}});
     last.insert(last.begin(), first.begin(), first.end());

@@ -37,7 +37,7 @@ TEST_CASE("fields keep their values") {
 
 TEST_CASE("the form on the wire is fixed") {
   const Bytes frame = encode(Done{{1, 2, 3}, 0x0102030405060708});
-  const unsigned char expected[] = {'T', 'W', 2, 0, 29, 0, 0, 0, 5, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0,
+  const unsigned char expected[] = {'T', 'W', 3, 0, 29, 0, 0, 0, 5, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0,
                                     0,   0,   0, 0, 0,  0, 3, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1};
   REQUIRE(frame.size() == sizeof(expected));
   for (std::size_t i = 0; i < frame.size(); ++i) {

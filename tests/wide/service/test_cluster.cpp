@@ -17,6 +17,7 @@ MemberClientOptions client_options(const TestClusterOptions& options, const Iden
   client.member.job = 7;
   client.member.rounds_total = options.rounds_total;
   client.member.self = self;
+  client.member.offer = {{"host:1"}, 1};
   client.member.lease_samples = options.batch * static_cast<std::uint64_t>(options.steps);
   client.member.heartbeat = options.heartbeat;
   client.state.hash = DataPlane::initial;
