@@ -99,7 +99,8 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
   if (state_.committed && !same_job(hello.job, hello.rounds_total)) {
     return refuse("its model, data, seed or schedule differ from the job's");
   }
-  if (state_.committed && hello.committed.id > state_.committed->id) {
+  const bool newer = state_.committed && hello.committed.id > state_.committed->id;
+  if (newer && !state_.gave_up(hello.committed.id)) {
     return refuse(
         fmt::format("it has the state of {}, the journal ends with {}: restore the "
                     "journal, or begin an empty one to go on from that state",
@@ -136,6 +137,12 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
   peer.late_alone_by_ms.reset();
   log(fmt::format("cluster {} {} with the state of {}", peer.self.name,
                   is_new ? "connects" : "is back", to_string(hello.committed.id)));
+  if (newer) {
+    warn(
+        fmt::format("cluster {} has a state that the job has gone back from: it fetches the one "
+                    "that the job went on with",
+                    peer.self.name));
+  }
   greet(peer);
 }
 

@@ -16,7 +16,7 @@ namespace train::wide {
 // durable (fsync) before the next is written, so only the last frame can be torn. The header has a
 // checksum of its own, so that a frame's end is known although its payload is not whole.
 
-inline constexpr std::uint8_t journal_version = 3;
+inline constexpr std::uint8_t journal_version = 4;
 inline constexpr std::size_t journal_header_bytes = 16;
 
 /// The frame of one record: append it, fsync.

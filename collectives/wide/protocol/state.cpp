@@ -64,6 +64,9 @@ std::string refusal_of(const State&, const State& record) {
 }
 
 void apply_to(State& state, const Adopted& record) {
+  if (state.committed && (!state.given_up || *state.given_up < state.committed->id)) {
+    state.given_up = state.committed->id;
+  }
   state.job = record.job;
   state.rounds_total = record.rounds_total;
   state.committed = record.state;

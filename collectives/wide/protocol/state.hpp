@@ -17,6 +17,7 @@ struct State {
   std::uint64_t job = 0;
   std::uint64_t rounds_total = 0;      // the job ends with this round; 0: never by count of rounds
   std::optional<StateInfo> committed;  // its position is kept in `ledger`, not here
+  std::optional<ExchangeId> given_up;  // the newest state that the job has gone back from
   std::uint64_t epoch = 0;
   std::vector<EpochMember> members;         // of the epoch, by name
   std::uint32_t attempts = 0;               // started in this round
@@ -28,6 +29,9 @@ struct State {
   std::uint64_t round() const { return committed ? committed->id.round + 1 : 0; }
   /// Whether all rounds are done, or all of `samples_total` samples (0: no end) are trained.
   bool finished(std::uint64_t samples_total) const;
+  /// Whether a state of this name was left behind when the job went back: whoever has it has to
+  /// fetch. Later ones of the job have greater epochs.
+  bool gave_up(const ExchangeId& id) const { return given_up && id <= *given_up; }
   /// The committed state with its place in the data.
   StateInfo committed_info() const;
 };
@@ -70,7 +74,8 @@ void fields(A& a, Committed& r) {
 }
 template <typename A>
 void fields(A& a, State& s) {
-  a(s.job, s.rounds_total, s.committed, s.epoch, s.members, s.attempts, s.in_flight, s.ledger);
+  a(s.job, s.rounds_total, s.committed, s.given_up, s.epoch, s.members, s.attempts, s.in_flight,
+    s.ledger);
 }
 
 }  // namespace train::wide

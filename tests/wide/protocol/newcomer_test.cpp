@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "collectives/wide/protocol/journal.hpp"
 #include "collectives/wide/protocol/member.hpp"
 #include "tests/wide/protocol/talk.hpp"
 
@@ -171,6 +172,37 @@ TEST_CASE("who is kept out by a missing link is told which") {
   const MemberActions actions = member.receive(*talk.heard<Notice>(3), 1);
   REQUIRE(actions.size() == 1);
   CHECK(std::get<Log>(actions.front()).text.find("to b") != std::string::npos);
+}
+
+TEST_CASE("who comes back with a state that the job has gone back from fetches") {
+  const StateInfo lost{{1, 5, 1}, 55, {}}, left{{1, 4, 1}, 44, {}};
+  State state;
+  state.job = 1;
+  state.committed = lost;
+  state.epoch = 1;
+  state.members = {{{"a", 1}, 1, 1}};
+  Talk talk(state);
+  talk.pass(20'000);  // "a" does not come back
+  talk.join(2, "b", "a", left);
+  talk.pass(600'000);  // rollback_grace_ms
+  REQUIRE(talk.coordinator.state().committed->id == left.id);
+  SUBCASE("at once") {}
+  SUBCASE("after a restart from a compacted journal") {
+    const Replay compacted = replay(journal_frame(talk.coordinator.state()));
+    REQUIRE(compacted.error == "");
+    talk.coordinator = Coordinator(Talk::config(), compacted.state, talk.now_ms);
+    talk.say(2, Hello{1, 0, {"b", 1}, Talk::offer(), left, {}, 2});
+  }
+  talk.say(2, Links{{{"a", 1}}});
+  talk.join(3, "a", "b", lost);
+  CHECK_FALSE(talk.heard<Refused>(3));
+  REQUIRE(talk.heard<Fetch>(3));
+  CHECK(talk.heard<Fetch>(3)->state.id == left.id);
+  talk.holds(3);
+  CHECK(talk.coordinator.state().member("a") != nullptr);
+  // One that nobody knows is refused as ever.
+  talk.say(4, Hello{1, 0, {"c", 1}, Talk::offer(), {{2, 5, 1}, 66, {}}, {}, 0});
+  CHECK(talk.heard<Refused>(4));
 }
 
 TEST_CASE("of two clusters that nobody can dial the second is refused") {

@@ -80,6 +80,7 @@ void Checks::adopted(const Adopted& record, const std::map<std::string, Holder>&
   known->second.hash = record.state.hash;
   if (!state_.committed) return;
   ++rollbacks_;
+  if (hasty_) return;
   for (const auto& [process, holder] : living) {
     const ExchangeId& lost = state_.committed->id;
     const bool has_it = holder.committed == lost && holder.parameters == given_up;

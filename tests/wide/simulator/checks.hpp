@@ -56,6 +56,7 @@ class Checks {
   void too_late(const std::string& name, const std::map<std::string, Holder>& within_reach);
   /// Parameters may be damaged after a commit. With nobody else left, the job goes on from them.
   void expect_damage(bool damage) { damage_ = damage; }
+  void expect_hasty_rollbacks(bool hasty) { hasty_ = hasty; }
   void expect_nobody_dropped(bool steady) { steady_ = steady; }
   void replayed(const State& state) const;
   void finished(const std::map<std::string, Holder>& living) const;
@@ -82,7 +83,7 @@ class Checks {
   std::map<std::string, ExchangeId> last_started_;
   RangeSet trained_;
   std::map<ExchangeId, std::set<std::string>> holders_;  // names that had it at some time
-  bool damage_ = false, steady_ = false;
+  bool damage_ = false, steady_ = false, hasty_ = false;
   std::uint64_t rollbacks_ = 0, retries_ = 0, too_late_ = 0;
 };
 

@@ -57,6 +57,11 @@ void World::choose_schedule() {
   config_.heartbeat = {500, 2'000, 4'000, 6};
   config_.restart_grace_ms = random_.between(2'000, 6'000);
   config_.rollback_grace_ms = 60'000;
+  if (random_.chance(20)) {
+    // The job goes back although somebody who has the last state lives, out of its reach.
+    config_.rollback_grace_ms = random_.between(1'000, 10'000);
+    checks_.expect_hasty_rollbacks(true);
+  }
   config_.link_grace_ms = random_.between(0, 3'000);
   config_.round_ms = random_.chance(50) ? random_.between(300, 2'000) : 0;
   config_.straggler_ms = random_.between(1'000, 5'000);
