@@ -254,7 +254,13 @@ void Coordinator::on(Peer& peer, const Holds& holds) {
     peer.refetch = false;
     peer.fetched = true;
   }
-  if (!state_.committed || state_.committed->id != state.id) return;
+  if (!state_.committed) return;
+  if (state_.committed->id != state.id) {
+    // A fetch that ended just when the job went back, and this cluster was to go on from what it
+    // had.
+    if (in_epoch(peer)) peer.dropped = "it has another state";
+    return;
+  }
   if (state.hash != state_.committed->hash) {
     const std::string reason =
         fmt::format("its parameters have hash {:016x}, those of {} have {:016x}", state.hash,

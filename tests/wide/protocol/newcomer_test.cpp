@@ -205,6 +205,15 @@ TEST_CASE("who comes back with a state that the job has gone back from fetches")
   CHECK(talk.heard<Refused>(4));
 }
 
+TEST_CASE("a member that says that it has another state is none") {
+  Talk talk;
+  talk.join(1, "a", "b");
+  talk.join(2, "b", "a");
+  REQUIRE(talk.coordinator.state().members.size() == 2);
+  talk.say(2, Holds{{{1, 8, 1}, 88, {}}});
+  CHECK(talk.coordinator.state().member("b") == nullptr);
+}
+
 TEST_CASE("of two clusters that nobody can dial the second is refused") {
   const Offer outbound_only{{}, 1};
   Talk talk;

@@ -39,14 +39,6 @@ void World::choose_schedule() {
   }
   delicate_percent_ = random_.chance(50) ? static_cast<int>(random_.between(1, 15)) : 0;
   damage_percent_ = random_.chance(10) ? 10 : 0;
-  if (random_.chance(10)) {
-    // Nothing but a coordinator whose process is held up: nobody may lose its work for that.
-    std::fill(fault_weights_.begin(), fault_weights_.end(), 0);
-    fault_weights_[hold_the_coordinator] = 1;
-    delicate_percent_ = damage_percent_ = 0;
-    checks_.expect_nobody_dropped(true);
-  }
-  checks_.expect_damage(damage_percent_ > 0);
   config_.clusters_min = static_cast<std::uint64_t>(random_.between(1, clusters));
   config_.samples_total = samples_total_;
   if (random_.chance(40)) rounds_total_ = static_cast<std::uint64_t>(random_.between(2, 60));
@@ -59,7 +51,7 @@ void World::choose_schedule() {
   config_.rollback_grace_ms = 60'000;
   if (random_.chance(20)) {
     // The job goes back although somebody who has the last state lives, out of its reach.
-    config_.rollback_grace_ms = random_.between(1'000, 10'000);
+    config_.rollback_grace_ms = random_.between(0, 2'000);
     checks_.expect_hasty_rollbacks(true);
   }
   config_.link_grace_ms = random_.between(0, 3'000);
@@ -71,6 +63,15 @@ void World::choose_schedule() {
   config_.rejoin_ms = random_.between(0, 500);
   config_.leave_margin_ms = 500;
   config_.compact_after_records = random_.chance(50) ? 4096 : 1 + random_.next() % 20;
+  if (random_.chance(10)) {
+    // Nothing but a coordinator whose process is held up: nobody may lose its work for that.
+    std::fill(fault_weights_.begin(), fault_weights_.end(), 0);
+    fault_weights_[hold_the_coordinator] = 1;
+    delicate_percent_ = damage_percent_ = 0;
+    config_.straggler_ms = config_.laggard_ms = 60'000;  // of Readys that wait to be read
+    checks_.expect_nobody_dropped(true);
+  }
+  checks_.expect_damage(damage_percent_ > 0);
   for (std::int64_t i = 1; i <= clusters; ++i) {
     const std::string name = fmt::format("c{}", i);
     Cluster& cluster = clusters_[name];
