@@ -100,10 +100,11 @@ class Coordinator {
   /// From the caller's clock to the coordinator's, which stands still while calls are held up.
   void set_time(TimeMs now_ms);
 
-  // Messages: coordinator.cpp.
+  // Messages: coordinator_hello.cpp, coordinator.cpp.
   void hello(SessionId session, const Hello& hello);
   bool replaced(const Identity& self) const;
   std::string unreachable(const Hello& hello) const;
+  std::string too_large(const Hello& hello) const;
   void greet(Peer& peer);
   void on(Peer& peer, const Heartbeat& heartbeat);
   void on(Peer& peer, const Links& links);

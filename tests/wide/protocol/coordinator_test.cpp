@@ -2,8 +2,10 @@
 #include <algorithm>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include "collectives/wide/protocol/slices.hpp"
+#include "collectives/wide/protocol/wire.hpp"
 #include "tests/wide/protocol/talk.hpp"
 
 using namespace train::wide;
@@ -232,4 +234,25 @@ TEST_CASE("of two processes of one name the one that started later stays") {
     again.say(1, Hello{1, 0, {"a", 1}, Talk::offer(), {}, {}, 0});
     CHECK(again.heard<Refused>(1));
   }
+}
+
+TEST_CASE("what one cluster offers cannot cut the others off") {
+  Talk talk;
+  talk.join(1, "a", "b");
+  const auto refused = [&](SessionId session, std::size_t addresses) {
+    const Offer offer{std::vector<std::string>(addresses, std::string(500, 'x')), 1};
+    talk.say(session, Hello{1, 0, {fmt::format("c{}", session), 1}, offer, {}, {}, 0});
+    for (const CoordinatorAction& action : talk.last) {
+      if (const auto* send = std::get_if<SendTo>(&action)) CHECK_NOTHROW(encode(send->message));
+    }
+    return talk.heard<Refused>(session).has_value();
+  };
+  CHECK(refused(2, 2'000));
+  CHECK_FALSE(refused(3, 30));
+  SessionId last = 4;  // honest ones, until the frame is full
+  while (last < 200 && !refused(last, 30)) ++last;
+  CHECK(last > 30);
+  CHECK(last < 40);
+  CHECK_FALSE(refused(last - 1, 30));  // who is in stays in
+  CHECK(talk.coordinator.state().member("a") != nullptr);
 }
