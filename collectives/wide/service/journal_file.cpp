@@ -45,13 +45,29 @@ void JournalFile::DescriptorTraits::close(Handle descriptor) noexcept {
 
 JournalFile::JournalFile(const std::filesystem::path& directory)
     : directory_(directory), path_(directory / "journal") {
-  std::error_code error;
-  std::filesystem::create_directories(directory_, error);
-  if (error) fail("make the directory", directory_, error.value());
+  make_directory(std::filesystem::absolute(directory_).lexically_normal());
   lock();
   // Of a compaction that was interrupted: the journal itself is whole.
-  std::filesystem::remove(directory_ / "journal.new", error);
+  std::error_code ignored;
+  std::filesystem::remove(directory_ / "journal.new", ignored);
   read();
+}
+
+/// With those above it that are missing. Each is durable in its own parent, whichever of them this
+/// call, or one before that was interrupted, has made.
+void JournalFile::make_directory(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto parent = path.has_filename() ? path.parent_path() : path.parent_path().parent_path();
+  if (std::filesystem::create_directory(path, error); error) {
+    if (error != std::errc::no_such_file_or_directory || parent == path) {
+      fail("make the directory", path, error.value());
+    }
+    make_directory(parent);
+    error.clear();
+    std::filesystem::create_directory(path, error);
+    if (error) fail("make the directory", path, error.value());
+  }
+  sync_directory(parent);
 }
 
 JournalFile::Descriptor JournalFile::open(const std::filesystem::path& path, int flags) {
@@ -111,8 +127,6 @@ void JournalFile::read() {
   }
   if (::fsync(file_.get()) != 0) fail("sync", path_, errno);
   sync_directory(directory_);
-  const auto parent = std::filesystem::absolute(directory_).lexically_normal().parent_path();
-  if (!parent.empty()) sync_directory(parent);
 }
 
 void JournalFile::append(std::span<const std::byte> frame) {

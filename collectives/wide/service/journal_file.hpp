@@ -39,6 +39,7 @@ class JournalFile {
   using Descriptor = UniqueHandle<DescriptorTraits>;
 
   static Descriptor open(const std::filesystem::path& path, int flags);
+  static void make_directory(const std::filesystem::path& path);
   static void sync_directory(const std::filesystem::path& path);
   void lock();
   void read();

@@ -2,12 +2,31 @@
 #include "collectives/wide/service/journal_file.hpp"
 
 #include <csignal>
+#include <set>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "collectives/error.hpp"
 #include "tests/support/scratch_directory.hpp"
+
+namespace {
+
+/// What was made durable in this process.
+std::set<std::filesystem::path> synced;
+
+}  // namespace
+
+/// In the place of the C library's, to see that it is called.
+extern "C" int fsync(int descriptor) {
+  std::error_code ignored;
+  synced.insert(
+      std::filesystem::read_symlink(fmt::format("/proc/self/fd/{}", descriptor), ignored));
+  return static_cast<int>(::syscall(SYS_fsync, descriptor));
+}
 
 namespace train::wide::test {
 namespace {
@@ -77,6 +96,23 @@ TEST_CASE("a journal is there again when it is opened again") {
   }
 }
 
+TEST_CASE("all directories that are made for a journal are durable") {
+  const ScratchDirectory scratch;
+  for (const char* place : {"a/b/c", "a/d/", "a/../e", "a"}) {
+    CAPTURE(place);
+    const fs::path directory = (scratch / place).lexically_normal();
+    synced.clear();
+    { const JournalFile journal(scratch / place); }
+    CHECK(fs::exists(directory / "journal"));
+    for (fs::path made = fs::canonical(directory); made != fs::canonical(scratch.path());
+         made = made.parent_path()) {
+      const bool is_new = std::string(place) != "a/d/" || made.filename() != "a";
+      if (is_new) CHECK(synced.contains(made.parent_path()));
+    }
+    CHECK(synced.contains(fs::canonical(directory)));
+  }
+}
+
 TEST_CASE("a torn write is cut off, and the next one follows what is whole") {
   const Filled filled;
   const std::string whole = read_file(filled.file);
@@ -138,7 +174,7 @@ TEST_CASE("what is no journal is not taken for one") {
     std::string older = read_file(filled.file);
     older[2] = 2;
     write_file(filled.file, older);
-    CHECK(filled.refusal().find("its version is 2, and this program reads version 3") !=
+    CHECK(filled.refusal().find("its version is 2, and this program reads version 4") !=
           std::string::npos);
     CHECK(read_file(filled.file) == older);
   }
