@@ -77,6 +77,8 @@ class Plan:
         if not 1 <= self.clusters_min <= len(names):
             raise Failure(f"--clusters-min is 1 to {len(names)}, not {self.clusters_min}")
         self.extra = _extra(options, names + [fault_words.COORDINATOR])
+        if options.summary:
+            _check_writable(options.summary)
         words = options.program
         self.program = words[1:] if words[:1] == ["--"] else words
         if not self.program:
@@ -110,8 +112,23 @@ def _extra(options, names):
         if not colon or name.strip() not in extra:
             raise Failure(f"--extra \"{text}\": expected \"c2: FLAGS\", with one of "
                           f"{', '.join(names)}")
-        extra[name.strip()] += shlex.split(words)
+        try:
+            extra[name.strip()] += shlex.split(words)
+        except ValueError as error:
+            raise Failure(f"--extra \"{text}\": {error}") from None
     return extra
+
+
+def _check_writable(path):
+    """Before the job, not after it."""
+    was_there = path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+    except OSError as error:
+        raise Failure(f"--summary {path} cannot be written: {error.strerror}") from None
+    if not was_there:
+        path.unlink()
 
 
 def _prepare_directory(plan, goes_on, plain):
@@ -139,7 +156,11 @@ def command(options):
         for line in summary.text_of(result):
             print(line)
         if options.summary:
-            summary.write(result, options.summary)
+            try:
+                summary.write(result, options.summary)
+            except OSError as error:
+                print(f"FAILED: {options.summary} cannot be written: {error.strerror}")
+                return 1
         return result["exit"]
 
     if options.plain:
@@ -197,4 +218,4 @@ def _job(plan, listens, networks, scratch, emulated):
         return processes.Cluster(name, plan.ranks[name], words, directory, networks[name], scratch)
 
     return job.Job(plan.title, coordinator, {name: cluster(name) for name in plan.ranks},
-                   plan.faults, directory / "events.jsonl", emulated)
+                   plan.faults, directory / "events.jsonl", plan.clusters_min, emulated)

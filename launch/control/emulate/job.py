@@ -22,9 +22,11 @@ def _interrupt(number, _):
 
 
 class Job:
-    def __init__(self, title, coordinator, clusters, faults, events, links=None):
-        """`clusters` by name. Those that a fault lets join are not started at first."""
+    def __init__(self, title, coordinator, clusters, faults, events, clusters_min, links=None):
+        """`clusters` by name. Those that a fault lets join are not started at first; as many as
+        `clusters_min` begin the job."""
         self.coordinator, self.clusters, self.links = coordinator, clusters, links
+        self._clusters_min, self._never_begins = clusters_min, None
         self.story = Story(clusters)
         self._schedule = fault_words.Schedule(faults)
         self._joining = fault_words.joins(faults)
@@ -117,9 +119,26 @@ class Job:
         if status and not self.coordinator.is_excused:
             self._say(f"the coordinator ended, {status}")
             return False
-        if any(cluster.is_running() for cluster in self.clusters.values()):
+        running = [cluster for cluster in self.clusters.values() if cluster.is_running()]
+        if running and len(running) < self._clusters_min and not self._begun():
+            self._give_up(running)
+            return False
+        if running:
             return True
         return self._schedule.is_armed and not self.story.is_finished
+
+    def _begun(self):
+        self._read()
+        return self.story.epoch is not None or self.story.committed > 0
+
+    def _give_up(self, running):
+        """Nobody comes any more who could begin the job: faults wait for its rounds."""
+        self._never_begins = (f"the job cannot begin: it takes {self._clusters_min} clusters, and "
+                              f"{len(running)} of them are left")
+        self._say(self._never_begins)
+        for cluster in running:
+            cluster.kill()
+            cluster.note = "stopped"
 
     def _happen(self, fault, now):
         self._happened.append((fault, time.time()))
@@ -183,7 +202,7 @@ class Job:
 
     def _failures(self):
         """Who ended otherwise than it should have, with its last words."""
-        failed = []
+        failed = [self._never_begins] if self._never_begins else []
         for cluster in self.clusters.values():
             status = cluster.status()
             if cluster.is_excused or status == 0:
