@@ -21,7 +21,8 @@ enum class Kind : std::uint8_t { ping = 1, pong = 2, fetch = 3, refuse_fetch = 4
 constexpr milliseconds ping_gap{5'000};
 // Before both ends of a link dial: an address need not be one that can be reached.
 constexpr milliseconds second_dial_after{5'000};
-constexpr std::chrono::minutes fetch_max{30};
+// Of a whole state, whatever its size.
+constexpr std::chrono::hours fetch_max{24};
 
 struct LaneMessage {
   std::uint8_t kind = 0;
