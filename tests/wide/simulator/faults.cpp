@@ -51,6 +51,7 @@ void World::choose_schedule() {
   config_.rollback_grace_ms = 60'000;
   if (random_.chance(20)) {
     // The job goes back although somebody who has the last state lives, out of its reach.
+    damage_percent_ = 0;  // else it may go back to a damaged one of the same name
     config_.rollback_grace_ms = random_.between(0, 2'000);
     checks_.expect_hasty_rollbacks(true);
   }
