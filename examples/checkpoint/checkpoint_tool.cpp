@@ -181,7 +181,9 @@ int checkpoint_tool(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return checkpoint_tool(argc, argv);
+    const int status = checkpoint_tool(argc, argv);
+    if (std::fflush(stdout) != 0) throw train::Error("what was to be printed cannot be written");
+    return status;
   } catch (const std::exception& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     return 2;

@@ -6,7 +6,9 @@
 // Prints the prompt and what the model adds, as it comes. --temperature 0 is deterministic.
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -36,7 +38,7 @@ std::optional<int> parse(const train::Job& job, GenerateArguments& arguments) {
   group->require_option(1);
   app.add_option("--prompt", arguments.prompt, "The text's beginning");
   app.add_option("--tokens", arguments.tokens, "Tokens to add")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str();
   app.add_option("--tokenizer", arguments.tokenizer,
                  "bytes | gpt2:FILE | hf:tokenizer.json [the one that was saved]");
@@ -77,8 +79,10 @@ std::shared_ptr<const train::Tokenizer> choose_tokenizer(const GenerateArguments
 }
 
 void print_raw(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) {
+    return;
+  }
+  throw train::Error(fmt::format("the text cannot be written: {}", std::strerror(errno)));
 }
 
 // What the model reads first: one token at least.

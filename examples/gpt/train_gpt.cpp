@@ -187,9 +187,8 @@ void require_same_model(const TrainArguments& arguments, const train::TokenDatas
   said.bias = arguments.bias_given ? arguments.bias : start.bias;
   if (said == start) return;
   throw train::Error(fmt::format(
-      "--init {} is another model than --model, --vocab and --bias say; leave them out. Its model: "
-      "{}",
-      arguments.init, start.to_json()));
+      "--init {} is another model than --model, --vocab and --bias say: its {}; leave them out",
+      arguments.init, start.difference_from(said)));
 }
 
 train::GptConfig choose_config(const TrainArguments& arguments, const train::TokenDataset& data,
@@ -207,10 +206,11 @@ train::GptConfig choose_config(const TrainArguments& arguments, const train::Tok
   train::GptConfig saved = run->config;
   saved.dropout = config.dropout;
   if (config != saved) {
-    throw train::Error(fmt::format(
-        "the run in {} trains another model than --model {} and the flags beside it; leave them "
-        "out, or choose another --checkpoint. Its model: {}",
-        arguments.checkpoint, arguments.model, run->config.to_json()));
+    throw train::Error(
+        fmt::format("the run in {} trains another model than the flags (--model, --context, "
+                    "--vocab, --bias) and "
+                    "the tokenizer make: its {}; leave them out, or choose another --checkpoint",
+                    arguments.checkpoint, saved.difference_from(config)));
   }
   return config;
 }

@@ -185,4 +185,18 @@ GptConfig GptConfig::from_json(std::string_view text) {
   return config;
 }
 
+std::string GptConfig::difference_from(const GptConfig& other) const {
+  const Json mine = Json::parse(to_json()), theirs = Json::parse(other.to_json());
+  for (const Json& all : {mine, theirs}) {
+    for (const auto& [name, ignored] : all.items()) {
+      const auto text = [&name](const Json& json) {
+        return json.contains(name) ? json[name].dump() : "not there";
+      };
+      if (text(mine) == text(theirs)) continue;
+      return fmt::format("{} is {} and not {}", name, text(mine), text(theirs));
+    }
+  }
+  return "";
+}
+
 }  // namespace train

@@ -47,6 +47,8 @@ struct GptConfig {
 
   std::string to_json() const;
   static GptConfig from_json(std::string_view text);
+  /// The first field that the other has otherwise, in words: "layers is 3 and not 2"; "" if equal.
+  std::string difference_from(const GptConfig& other) const;
 };
 
 GptConfig gpt_nano();

@@ -5,6 +5,17 @@
 
 using namespace train;
 
+TEST_CASE("the first difference of two models is named") {
+  const GptConfig model = parse_model("llama-1b");
+  GptConfig other = model;
+  CHECK(model.difference_from(other).empty());
+  other.layers = 3;
+  CHECK(other.difference_from(model) == "layers is 3 and not 16");
+  other = model;
+  other.rope_scaling = RotaryScaling{};
+  CHECK(model.difference_from(other).find("rope_scaling is not there and not {") == 0);
+}
+
 TEST_CASE("what is only looked up multiplies nothing") {
   const GptConfig gpt2 = parse_model("gpt2-124m");
   CHECK(gpt2.multiplied_parameter_count() == gpt2.parameter_count() - 1024 * 768);
