@@ -120,7 +120,11 @@ def authority_for(directory, job, days):
             raise Failure(f"{certificate} itself is valid for {left} days only: ask for "
                           "fewer --days, or begin anew in another directory")
         return False
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"{directory} cannot be a directory for certificates: "
+                      f"{error.strerror}") from None
     made = directory / ".new-authority.key"
     made.unlink(missing_ok=True)
     new_key(made)

@@ -24,7 +24,9 @@ def of(story, clusters, happened, never, links, failures):
         "commits": [{"round": commit.round, "time": commit.time, "hash": commit.hash,
                      "clusters": commit.clusters} for commit in story.commits],
         "hashes": {str(key): value for key, value in story.hashes().items()},
-        "hashes_compared": sum(len(value) > 1 for value in story.hashes().values()),
+        # Round 0 is what the job began with.
+        "hashes_compared": sum(len(value) > 1 for number, value in story.hashes().items()
+                               if number > 0),
         "hashes_equal": not differing,
         "differing_rounds": sorted(differing),
         "faults": [_fault(fault, time, story) for fault, time in happened],

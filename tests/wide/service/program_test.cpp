@@ -150,6 +150,7 @@ TEST_CASE("what it cannot do, it says in one line") {
     CHECK(process.lines.count("") == 1);
     CHECK(process.lines.count(reason) == 1);
   };
+  refuses("--help lists the flags", {"--lissten", "127.0.0.1:0"});
   refuses("launch/trainctl certs", {"--listen", "127.0.0.1:0", "--journal", journal});
   refuses("loopback", {"--listen", "0.0.0.0:0", "--journal", journal, "--plaintext"});
   refuses("authority.pem",

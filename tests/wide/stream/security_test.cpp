@@ -302,6 +302,9 @@ TEST_CASE("trainctl certs adds clusters, and overwrites nothing") {
   refused("--job demo --cluster azure --days 0", "--days");
   refused("--job demo --cluster azure --days 9000", "fewer --days");
   CHECK(train::test::read_file(certificates.of("aws").certificate) == before);
+  const auto in_a_file = trainctl_certs(certificates.of("aws").key, "--job demo");
+  CHECK(in_a_file.status != 0);
+  CHECK(in_a_file.output.find("cannot be a directory for certificates") != std::string::npos);
   namespace fs = std::filesystem;
   for (const auto& key : {directory / "authority.key", certificates.of("aws").key}) {
     CHECK((fs::status(key).permissions() & (fs::perms::group_all | fs::perms::others_all)) ==

@@ -141,9 +141,11 @@ CoordinatorArguments parse_coordinator_arguments(int argc, char** argv) {
   add_heartbeat_flags(flags, options.coordinator);
   try {
     app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    result.status = app.exit(error);
+  } catch (const CLI::CallForHelp& help) {
+    result.status = app.exit(help);
     return result;
+  } catch (const CLI::ParseError& error) {
+    throw Error(fmt::format("{} (train_coordinator --help lists the flags)", error.what()));
   }
   require_sound(options, certificates);
   if (!certificates.empty()) options.node.tls = files_in(certificates);
