@@ -208,8 +208,8 @@ train::GptConfig choose_config(const TrainArguments& arguments, const train::Tok
   if (config != saved) {
     throw train::Error(
         fmt::format("the run in {} trains another model than the flags (--model, --context, "
-                    "--vocab, --bias) and "
-                    "the tokenizer make: its {}; leave them out, or choose another --checkpoint",
+                    "--vocab, --bias) and the tokenizer make: its {}; leave them out, or choose "
+                    "another --checkpoint",
                     arguments.checkpoint, saved.difference_from(config)));
   }
   return config;

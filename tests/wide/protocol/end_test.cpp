@@ -117,15 +117,7 @@ TEST_CASE("who applied the last commit wrongly fetches before it hears of the en
 }
 
 TEST_CASE("a member says that the job is over when it holds what was agreed on") {
-  MemberConfig config;
-  config.self = {"b", 1};
-  Member member(config, {});
-  member.connected(0);
-  member.receive(Directory{{1, 1, 1}, {{{"b", 1}, {}, 1, 1}}}, 1);
-  member.round_finished(1, 1);
-  member.receive(Start{{1, 1, 1}, {{{"b", 1}, 1, 0}}}, 1);
-  member.exchange_done({1, 1, 1}, 7);
-  member.receive(Commit{{{1, 1, 1}, 7, {}}, true}, 1);
+  Member member = member_that_applies(/*the_last=*/true);
   const auto finishes = [](const MemberActions& actions) {
     return std::any_of(actions.begin(), actions.end(), [](const MemberAction& action) {
       return std::holds_alternative<JobFinished>(action);

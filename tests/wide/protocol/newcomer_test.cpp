@@ -133,15 +133,7 @@ TEST_CASE("who was left out does not fetch before it may enter again") {
 }
 
 TEST_CASE("a member that is told to fetch while it applies a commit fetches after that") {
-  MemberConfig config;
-  config.self = {"b", 1};
-  Member member(config, {});
-  member.connected(0);
-  member.receive(Directory{{1, 1, 1}, {{{"b", 1}, {}, 1, 1}}}, 1);
-  member.round_finished(1, 1);
-  member.receive(Start{{1, 1, 1}, {{{"b", 1}, 1, 0}}}, 1);
-  member.exchange_done({1, 1, 1}, 7);
-  member.receive(Commit{{{1, 1, 1}, 7, {}}, false}, 1);
+  Member member = member_that_applies(/*the_last=*/false);
   member.receive(Directory{{2, 2, 1}, {}}, 1);  // the others have gone on
   const auto fetches = [](const MemberActions& actions) {
     return std::count_if(actions.begin(), actions.end(), [](const MemberAction& action) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "collectives/wide/protocol/coordinator.hpp"
+#include "collectives/wide/protocol/member.hpp"
 
 namespace train::wide {
 
@@ -76,5 +77,20 @@ struct Talk {
   }
   void holds(SessionId session) { say(session, Holds{coordinator.state().committed_info()}); }
 };
+
+/// The only member b, which has been told to apply the commit of round 1 and its hash 7, perhaps
+/// the job's last, and has not said that it has.
+inline Member member_that_applies(bool the_last) {
+  MemberConfig config;
+  config.self = {"b", 1};
+  Member member(config, {});
+  member.connected(0);
+  member.receive(Directory{{1, 1, 1}, {{{"b", 1}, {}, 1, 1}}}, 1);
+  member.round_finished(1, 1);
+  member.receive(Start{{1, 1, 1}, {{{"b", 1}, 1, 0}}}, 1);
+  member.exchange_done({1, 1, 1}, 7);
+  member.receive(Commit{{{1, 1, 1}, 7, {}}, the_last}, 1);
+  return member;
+}
 
 }  // namespace train::wide

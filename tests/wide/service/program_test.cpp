@@ -74,10 +74,7 @@ TEST_CASE("asked to end, it ends well, and another one goes on") {
       REQUIRE(job.reaches(job.plane.rounds() + 3));
       process.signal(signal);
     } else {
-      for (const auto& cluster : job.clusters) {
-        CHECK(cluster->wait_end(in_seconds(60)) == End::finished);
-      }
-      job.clusters.clear();
+      job.end_clusters();
     }
     CHECK(process.wait() == 0);
   }
@@ -103,10 +100,7 @@ TEST_CASE("on a full disk it says so and ends; with room again, the job goes on"
     CHECK(journal.records > 0);
   }
   CoordinatorProcess process(words(job));
-  for (const auto& cluster : job.clusters) {
-    CHECK(cluster->wait_end(in_seconds(60)) == End::finished);
-  }
-  job.clusters.clear();
+  job.end_clusters();
   CHECK(process.wait() == 0);
   job.check_end();
 }
@@ -124,10 +118,7 @@ TEST_CASE("it needs nobody who reads its log") {
       REQUIRE(job.reaches(5));
       process.signal(SIGTERM);
     } else {
-      for (const auto& cluster : job.clusters) {
-        CHECK(cluster->wait_end(in_seconds(60)) == End::finished);
-      }
-      job.clusters.clear();
+      job.end_clusters();
     }
     CHECK(process.wait() == 0);
   }

@@ -95,6 +95,14 @@ struct ServiceJob {
     return eventually([&] { return plane.rounds() >= round; });
   }
 
+  /// Waits until the job is over for all of them.
+  void end_clusters() {
+    for (const auto& cluster : clusters) {
+      CHECK(cluster->wait_end(in_seconds(60)) == TestCluster::End::finished);
+    }
+    clusters.clear();
+  }
+
   /// After the end: nothing went wrong, the journal says what truly happened, and all who are
   /// there hold the same.
   void check_end() {
