@@ -42,7 +42,7 @@ CoordinatorProcess::~CoordinatorProcess() {
     signal(SIGKILL);
     wait();
   }
-  reader_.join();
+  if (reader_.joinable()) reader_.join();
   ::close(output_);
 }
 
@@ -87,6 +87,7 @@ int CoordinatorProcess::wait() {
     signal(SIGKILL);
     eventually([&] { return !running(); });
   }
+  if (reader_.joinable()) reader_.join();  // its last lines may still be in the pipe
   return status_.value_or(-1);
 }
 

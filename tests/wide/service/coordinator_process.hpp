@@ -28,6 +28,7 @@ class CoordinatorProcess {
   std::uint16_t port();
   void signal(int number);
   /// Its status, or the negative number of the signal that ended it. Waits 60 s, then kills it.
+  /// All that it wrote is in `lines` then.
   int wait();
   bool running();
   Lines lines;  // that it wrote to stderr
