@@ -41,7 +41,7 @@ int main(int argc, char** argv) {
     if (job.is_root()) trainer.add_sink(std::make_unique<train::ConsoleSink>());
     trainer.run();
 
-    const double sent_mb = static_cast<double>(rounds.traffic().bytes_sent) / 1e6;
+    const double sent_mb = static_cast<double>(rounds.traffic().total().sent) / 1e6;
     if (job.is_root()) {
       std::printf("cluster %s: %s, %.2f MB sent, parameters %016llx\n", name.c_str(),
                   rounds.ending().c_str(), sent_mb, static_cast<unsigned long long>(rounds.hash()));

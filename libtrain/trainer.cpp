@@ -187,8 +187,10 @@ void Trainer::finish_record(StepRecord& record, bool last) {
     const wide::Position& trained = rounds_->state().position;
     if (rounds_->steps_parameters()) record.grad_norm = rounds_->mean_norm();
     record.tokens = static_cast<std::int64_t>(trained.next - trained.holes.size()) * context_;
-    record.wide_bytes_sent = static_cast<std::int64_t>(rounds_->traffic().bytes_sent);
-    record.wide_bytes_received = static_cast<std::int64_t>(rounds_->traffic().bytes_received);
+    const WideTraffic::Bytes moved = rounds_->traffic().total();
+    record.wide_bytes_sent = static_cast<std::int64_t>(moved.sent);
+    record.wide_bytes_received = static_cast<std::int64_t>(moved.received);
+    if (const EgressMeter* egress = rounds_->egress()) record.egress_usd = egress->spent_usd();
     record.job = JobRecord{static_cast<std::int64_t>(rounds_->state().id.round),
                            static_cast<std::int64_t>(rounds_->epoch()), rounds_->clusters(),
                            rounds_->hash()};

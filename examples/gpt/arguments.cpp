@@ -90,6 +90,16 @@ CLI::Validator at_least(std::int64_t least) {
           ""};
 }
 
+CLI::Validator above_zero() {
+  return {[](std::string& text) -> std::string {
+            char* end = nullptr;
+            const double value = std::strtod(text.c_str(), &end);
+            if (end == text.c_str() || value > 0.0) return "";
+            return fmt::format("{} is too small; it must be above 0", text);
+          },
+          ""};
+}
+
 train::DataType parse_dtype(const std::string& name, const char* flag) {
   if (name == "f32") return train::DataType::f32;
   if (name == "bf16") return train::DataType::bf16;

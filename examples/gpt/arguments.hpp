@@ -14,6 +14,7 @@ std::optional<int> parse_arguments(CLI::App& app, const train::Job& job);
 
 /// Refuses values below `least`.
 CLI::Validator at_least(std::int64_t least);
+CLI::Validator above_zero();
 
 /// f32 or bf16; the message names the flag.
 train::DataType parse_dtype(const std::string& name, const char* flag = "--dtype");

@@ -206,6 +206,13 @@ void add_job_flags(CLI::App& app, TrainArguments& arguments) {
   add("--streams", arguments.streams, "TLS streams of a link [by measurement]");
   add("--bandwidth-kbit", job.bandwidth_kbit, "Of this cluster, to share out work [measured]")
       ->check(at_least(0));
+  add("--egress-price", arguments.egress_prices,
+      "Dollars per GB that this cluster sends to others; NAME=DOLLARS for one of them")
+      ->delimiter(',')
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add("--egress-budget", arguments.egress_budget_usd,
+      "Leave the job before egress has cost so many dollars [never]")
+      ->check(above_zero());
   add("--leave-notice", arguments.leave_notice_s, "Seconds from SIGTERM to the end")
       ->check(at_least(1))
       ->capture_default_str();
@@ -216,7 +223,7 @@ void add_job_flags(CLI::App& app, TrainArguments& arguments) {
   add("--hang-timeout", arguments.hang_timeout_s,
       "Seconds without the end of a step, evaluation or save before others go on without this "
       "cluster")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->capture_default_str();
 }
 
@@ -231,6 +238,14 @@ void finish_job(TrainArguments& arguments) {
   job.leave_notice = std::chrono::seconds(arguments.leave_notice_s);
   job.patience = std::chrono::seconds(arguments.coordinator_timeout_s);
   job.hang_min = std::chrono::seconds(arguments.hang_timeout_s);
+  for (const std::string& price : arguments.egress_prices) job.egress.add_price(price);
+  if (arguments.egress_budget_usd > 0.0) job.egress.budget_usd = arguments.egress_budget_usd;
+  if (job.egress.budget_usd && arguments.checkpoint.empty()) {
+    throw train::Error("--egress-budget needs --checkpoint: what was spent is kept there");
+  }
+  if (!arguments.checkpoint.empty()) {
+    job.egress.ledger = std::filesystem::path(arguments.checkpoint) / "egress.json";
+  }
   if (arguments.streams != 0) job.streams = arguments.streams;
   if (!arguments.certificates.empty()) job.certificates = arguments.certificates;
   if (arguments.in_job() && arguments.stop_after_minutes > 0.0) {

@@ -60,6 +60,8 @@ struct TrainArguments {
   bool plaintext = false;
   int streams = 0;  ///< 0: by measurement
   double round_seconds = 0.0;
+  std::vector<std::string> egress_prices;
+  double egress_budget_usd = 0.0;  ///< 0: none
   int leave_notice_s = 30;
   int coordinator_timeout_s = 3600;
   int hang_timeout_s = 600;

@@ -277,6 +277,7 @@ int train_gpt(train::Job& job) {
   train::reset_memory_peaks(grid.device());
   trainer.run();
   if (rounds && job.is_root()) log_line(rounds->ending());
+  if (rounds && rounds->egress() != nullptr) log_line("egress: " + rounds->egress()->summary());
   if (trainer.stopped() && job.is_root()) log_line(stop_notice(arguments, optimizer.steps_done()));
   if (arguments.report_memory) report_memory(grid);
   if (!arguments.save_weights.empty()) {

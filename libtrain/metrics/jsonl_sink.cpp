@@ -86,6 +86,7 @@ std::string to_json(const StepRecord& record) {
   add("comm_s", record.comm_s);
   fmt::format_to(std::back_inserter(line), R"(,"wide_bytes_sent":{},"wide_bytes_received":{})",
                  record.wide_bytes_sent, record.wide_bytes_received);
+  if (record.egress_usd) add("egress_usd", *record.egress_usd);
   if (record.job) {
     fmt::format_to(
         std::back_inserter(line), R"(,"round":{},"epoch":{},"clusters":{},"state_hash":"{:016x}")",

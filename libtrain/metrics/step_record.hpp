@@ -23,12 +23,13 @@ struct StepRecord {
   double step_s = 0;
   std::int64_t step_tokens = 0;  ///< of this step, on this cluster
   double tokens_per_s = 0;
-  double mfu = 0;                               ///< model FLOPs utilisation, 0 to 1; see flops.hpp
-  double comm_s = 0;                            ///< time that the step waited for other ranks
-  std::int64_t wide_bytes_sent = 0;             ///< to other clusters, since the start of the run
-  std::int64_t wide_bytes_received = 0;         ///< from other clusters, since the start of the run
-  std::optional<JobRecord> job = std::nullopt;  ///< in a job of several clusters
-  std::optional<double> val_loss = std::nullopt;  ///< set by steps that ended with an evaluation
+  double mfu = 0;                        ///< model FLOPs utilisation, 0 to 1; see flops.hpp
+  double comm_s = 0;                     ///< time that the step waited for other ranks
+  std::int64_t wide_bytes_sent = 0;      ///< to other clusters, since the start of the run
+  std::int64_t wide_bytes_received = 0;  ///< from other clusters, since the start of the run
+  std::optional<double> egress_usd = std::nullopt;  ///< what sending so much has cost, if known
+  std::optional<JobRecord> job = std::nullopt;      ///< in a job of several clusters
+  std::optional<double> val_loss = std::nullopt;    ///< set by steps that ended with an evaluation
 };
 
 }  // namespace train

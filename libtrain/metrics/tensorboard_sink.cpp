@@ -125,6 +125,7 @@ void TensorBoardSink::write(const StepRecord& record) {
   append_scalar(summary, "tokens", static_cast<double>(record.tokens));
   append_scalar(summary, "wide_bytes_sent", static_cast<double>(record.wide_bytes_sent));
   append_scalar(summary, "wide_bytes_received", static_cast<double>(record.wide_bytes_received));
+  if (record.egress_usd) append_scalar(summary, "egress_usd", *record.egress_usd);
 
   std::string event = event_at(wall_time_s(), record.step);
   append_bytes(event, 5, summary);

@@ -28,15 +28,26 @@ void fields(Archive& archive, Text& text) {
   }
 }
 
+struct Moved {
+  std::string cluster;
+  WideTraffic::Bytes bytes;
+};
+template <typename Archive>
+void fields(Archive& archive, Moved& moved) {
+  archive(moved.cluster, moved.bytes.sent, moved.bytes.received);
+}
+
 template <typename Archive>
 void fields(Archive& archive, RankStatus& status) {
   auto stage = static_cast<std::uint8_t>(status.exchange.stage);
   auto fetch = static_cast<std::uint8_t>(status.fetch);
   auto squares = std::bit_cast<std::uint64_t>(status.mean_squares);
   Text fatal{status.exchange.fatal}, replaced{status.replaced};
-  archive(status.has_lane, stage, status.exchange.peer, fatal, fetch, status.links, squares,
-          status.traffic.bytes_sent, status.traffic.bytes_received, status.bandwidth_kbit,
-          status.leaves, replaced);
+  std::vector<Moved> moved;
+  for (const auto& [cluster, bytes] : status.traffic.with) moved.push_back({cluster, bytes});
+  archive(status.has_lane, stage, status.exchange.peer, fatal, fetch, status.links, squares, moved,
+          status.bandwidth_kbit, status.leaves, replaced);
+  for (const Moved& of : moved) status.traffic.with[of.cluster] = of.bytes;
   status.exchange.stage = static_cast<Stage>(stage);
   status.exchange.fatal = fatal.text;
   status.replaced = replaced.text;
@@ -92,8 +103,7 @@ ClusterStatus gather_status(Communicator& cluster, const RankStatus& own) {
     status.leaves = status.leaves || rank.leaves;
     if (!rank.has_lane) continue;
     if (status.replaced.empty()) status.replaced = rank.replaced;
-    status.traffic.bytes_sent += rank.traffic.bytes_sent;
-    status.traffic.bytes_received += rank.traffic.bytes_received;
+    status.traffic += rank.traffic;
     status.mean_squares += rank.mean_squares;
     status.bandwidth_kbit += rank.bandwidth_kbit;
     all_measured = all_measured && rank.bandwidth_kbit > 0;

@@ -18,6 +18,8 @@ constexpr milliseconds exchange_wait{1};
 constexpr milliseconds say_leave_gap{500};
 // Before the end of a notice; coordinators let clusters go before that.
 constexpr milliseconds margin{4'000}, margin_away{10'000};
+// Of a cluster that has no money for another exchange: the coordinator lets it go at once.
+constexpr milliseconds broke_notice{4'000};
 
 bool same(const std::vector<wide::LinkInfo>& a, const std::vector<wide::LinkInfo>& b) {
   return std::ranges::equal(a, b, [](const wide::LinkInfo& x, const wide::LinkInfo& y) {
@@ -53,7 +55,7 @@ std::uint64_t rounds_total(const RoundOptions& options, const RoundPlan& plan) {
 }
 
 Conductor::Conductor(wide::MemberClient& client, RoundOptions options, const JobOptions& job,
-                     const RoundPlan& plan)
+                     const RoundPlan& plan, EgressGuard egress)
     : client_(client),
       options_(options),
       cluster_(job.cluster),
@@ -61,6 +63,7 @@ Conductor::Conductor(wide::MemberClient& client, RoundOptions options, const Job
       patience_(job.patience),
       leave_notice_(job.leave_notice),
       plan_(plan),
+      egress_(std::move(egress)),
       rounds_total_(rounds_total(options, plan)),
       committed_round_(client.committed().id.round) {}
 
@@ -71,7 +74,8 @@ Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t
                                  "earlier: {}. Give clusters different names (--cluster)",
                                  cluster_, status.replaced));
   }
-  if (status.leaves) leave();
+  if (status.leaves) leave(leave_notice_);
+  if (!cannot_pay_.empty()) leave(broke_ ? broke_notice : patience_);
   if (!same(status.links, links_)) {
     links_ = status.links;
     client_.links_changed(links_);
@@ -120,6 +124,7 @@ std::optional<Order> Conductor::roster() {
   auto roster = client_.roster();
   if (roster.version == roster_version_) return std::nullopt;
   roster_version_ = roster.version;
+  egress_.use(roster.peers);
   Order order = of_kind(Kind::roster);
   order.number = roster.epoch;
   order.peers = std::move(roster.peers);
@@ -138,6 +143,7 @@ std::optional<Order> Conductor::translate(const wide::MemberOrder& order) {
     starved_ = false;
   } else if (const auto* run = std::get_if<wide::RunExchange>(&order)) {
     running_ = run->start.id;
+    egress_.use(run->start);
     Order made = of_kind(Kind::run_exchange);
     made.start = run->start;
     return made;
@@ -169,8 +175,9 @@ std::optional<Order> Conductor::translate(const wide::MemberOrder& order) {
       return with_text(Kind::refuse, fmt::format("cluster {} cannot take part in the job: {}",
                                                  cluster_, end->reason));
     }
-    return after_apply(with_text(
-        Kind::stop, end->last ? "released, as the last that has the job's state" : end->reason));
+    const std::string why = cannot_pay_.empty() ? end->reason : cannot_pay_;
+    const char* last = "released, as the last that has the job's state";
+    return after_apply(with_text(Kind::stop, end->last ? last : why));
   }
   return std::nullopt;
 }
@@ -205,6 +212,7 @@ bool Conductor::round_is_over() const {
 }
 
 std::optional<Order> Conductor::train() {
+  if (in_round() && steps_ == 0 && !pays(1)) return std::nullopt;
   if (in_round() && round_is_over()) return end_round();
   if (!in_round() && !runs_ahead()) return std::nullopt;
   Order order = of_kind(Kind::train);
@@ -219,7 +227,10 @@ std::optional<Order> Conductor::train() {
   return order;
 }
 
+// With money for this exchange alone, the cluster goes once that is over.
 Order Conductor::end_round() {
+  if (!pays(1)) return {};
+  if (round() < rounds_total_) pays(2);
   Order order = of_kind(Kind::end_round);
   client_.round_finished(tokens_, static_cast<std::uint32_t>(steps_));
   begun_ = finish_ = false;
@@ -232,11 +243,14 @@ Order Conductor::end_round() {
 
 // The coordinator lets this cluster go at a good moment, once it knows. While it is away, what it
 // will hear first is kept up to date.
-void Conductor::leave() {
+void Conductor::leave(milliseconds notice) {
   const auto now = Clock::now();
-  const bool first = !leave_by_;
-  if (first) leave_by_ = now + leave_notice_;
-  if (!first && (now < say_leave_at_ || !client_.disconnected_since())) return;
+  const bool news = !leave_by_ || now + notice < *leave_by_;
+  if (news) {
+    leave_by_ = now + notice;
+    notice_ = notice;
+  }
+  if (!news && (now < say_leave_at_ || !client_.disconnected_since())) return;
   say_leave_at_ = now + say_leave_gap;
   const auto left = std::chrono::duration_cast<milliseconds>(*leave_by_ - now);
   client_.leave(static_cast<std::uint64_t>(std::max<std::int64_t>(left.count(), 0)));
@@ -247,11 +261,19 @@ void Conductor::leave() {
 std::optional<Order> Conductor::notice_is_over() {
   if (!leave_by_) return std::nullopt;
   const milliseconds longest = client_.disconnected_since() ? margin_away : margin;
-  if (Clock::now() < *leave_by_ - std::min(longest, leave_notice_ / 2)) return std::nullopt;
+  if (Clock::now() < *leave_by_ - std::min(longest, notice_ / 2)) return std::nullopt;
+  if (!cannot_pay_.empty()) return after_apply(with_text(Kind::stop, cannot_pay_));
   return after_apply(with_text(
       Kind::stop, fmt::format("cluster {} ends by itself: its notice of {} s is over, and the "
                               "coordinator has not let it go",
-                              cluster_, static_cast<double>(leave_notice_.count()) / 1000.0)));
+                              cluster_, static_cast<double>(notice_.count()) / 1000.0)));
+}
+
+bool Conductor::pays(int exchanges) {
+  if (egress_.can_pay(exchanges)) return true;
+  if (cannot_pay_.empty()) cannot_pay_ = egress_.why_not(exchanges);
+  broke_ = exchanges == 1;
+  return false;
 }
 
 std::optional<Order> Conductor::lost_patience() const {

@@ -5,6 +5,7 @@
 
 #include "collectives/wide/service/member_client.hpp"
 #include "libtrain/rounds/cluster_status.hpp"
+#include "libtrain/rounds/egress_guard.hpp"
 #include "libtrain/rounds/order.hpp"
 #include "libtrain/rounds/round_options.hpp"
 
@@ -15,7 +16,7 @@ namespace train {
 class Conductor {
  public:
   Conductor(wide::MemberClient& client, RoundOptions options, const JobOptions& job,
-            const RoundPlan& plan);
+            const RoundPlan& plan, EgressGuard egress);
 
   /// `result`: the hash of the outer state that an exchange which is done would give.
   Order decide(const ClusterStatus& status, std::optional<std::uint64_t> result);
@@ -40,7 +41,10 @@ class Conductor {
   std::uint64_t round() const { return committed_round_ + (frozen_ ? 2 : 1); }
   std::int64_t steps_of(std::uint64_t round) const;
   std::optional<Order> lost_patience() const;
-  void leave();
+  /// Says so again when the notice has become shorter.
+  void leave(std::chrono::milliseconds notice);
+  /// Whether there is money for so many exchanges; leaves the job otherwise.
+  bool pays(int exchanges);
   std::optional<Order> notice_is_over();
 
   wide::MemberClient& client_;
@@ -49,6 +53,7 @@ class Conductor {
   std::uint64_t bandwidth_kbit_;  // 0: by measurement
   std::chrono::milliseconds patience_, leave_notice_;
   RoundPlan plan_;
+  EgressGuard egress_;
   std::uint64_t rounds_total_;
 
   std::uint64_t committed_round_;
@@ -57,6 +62,7 @@ class Conductor {
   bool finish_ = false;  // the round is to end early
   bool exhausted_ = false;
   bool starved_ = false;  // wants samples, has none
+  bool broke_ = false;    // cannot even pay for this round's exchange
   std::int64_t steps_ = 0;
   std::uint64_t tokens_ = 0;
   Clock::time_point round_began_{};
@@ -67,6 +73,8 @@ class Conductor {
   std::uint64_t roster_version_ = 0;
   std::vector<wide::LinkInfo> links_;
   std::optional<Clock::time_point> leave_by_;  // the end of the notice
+  std::chrono::milliseconds notice_{0};
+  std::string cannot_pay_;  // not empty: why this cluster leaves
   Clock::time_point say_leave_at_{};
   std::string fatal_;
 };

@@ -47,6 +47,11 @@ std::uint64_t microseconds() {
           .count());
 }
 
+WideTraffic::Bytes traffic_of(const wide::Link& link) {
+  const wide::LinkTraffic traffic = link.traffic();
+  return {traffic.wire_sent, traffic.wire_received};
+}
+
 // Transfers of states have ids apart from those of exchanges, and from those of earlier processes.
 std::uint64_t first_transfer() {
   std::random_device device;
@@ -110,9 +115,7 @@ void LaneLinks::use(const std::vector<wide::Directory::Peer>& others) {
     const bool stays =
         std::ranges::any_of(others, [&](const auto& peer) { return peer.self.name == at->first; });
     if (!stays && at->second.link) {
-      const wide::LinkTraffic traffic = at->second.link->traffic();
-      before_.bytes_sent += traffic.wire_sent;
-      before_.bytes_received += traffic.wire_received;
+      before_.with[at->first] += traffic_of(*at->second.link);
       at->second.link->close("it is no cluster of the job any more");
     }
     at = stays ? std::next(at) : others_.erase(at);
@@ -135,7 +138,11 @@ void LaneLinks::connect(Other& other, bool may_dial) {
   options.streams = options_.streams;
   if (dials) options.addresses = {addresses[options_.lane]};
   other.dialled = dials || !reachable;
-  other.link = node_->link({other.peer.self.name, options_.lane}, options);
+  wide::Link link = node_->link({other.peer.self.name, options_.lane}, options);
+  if (other.link && link != *other.link) {
+    before_.with[other.peer.self.name] += traffic_of(*other.link);
+  }
+  other.link = std::move(link);
   if (other.link->streams() > 0) other.up = true;
 }
 
@@ -317,10 +324,7 @@ WideTraffic LaneLinks::traffic() const {
   const std::lock_guard lock(mutex_);
   WideTraffic all = before_;
   for (const auto& [name, other] : others_) {
-    if (!other.link) continue;
-    const wide::LinkTraffic traffic = other.link->traffic();
-    all.bytes_sent += traffic.wire_sent;
-    all.bytes_received += traffic.wire_received;
+    if (other.link) all.with[name] += traffic_of(*other.link);
   }
   return all;
 }

@@ -44,6 +44,7 @@ JobOptions JobOptions::checked() const {
   if (leave_notice < std::chrono::milliseconds(0)) {
     throw Error("--leave-notice must not be negative");
   }
+  egress.validate();
   return *this;
 }
 

@@ -11,6 +11,7 @@
 #include "collectives/wide/codec/codec.hpp"
 #include "collectives/wide/protocol/heartbeat.hpp"
 #include "libtrain/optimizer/schedule.hpp"
+#include "libtrain/rounds/egress.hpp"
 #include "libtrain/rounds/outer_optimizer.hpp"
 
 namespace train {
@@ -62,6 +63,7 @@ struct JobOptions {
   std::chrono::milliseconds transfer_max{1'800'000};    ///< for one piece of an exchange
   std::function<bool()> leaves = {};                    ///< true once this rank was told to end
   std::function<void(const std::string&)> on_log = {};  ///< one readable line
+  EgressOptions egress = {};
   std::string agreement = {};  ///< what else clusters must have in common: model, data, seed
 
   /// Throws Error that names the first value that cannot be.

@@ -82,7 +82,9 @@ void Rounds::begin(const RoundPlan& plan) {
   std::string failure;
   try {
     if (job_.coordinator.empty()) throw Error("no address of the coordinator (--coordinator)");
-    if (grid_.rank() == 0) leader_ = std::make_unique<Leader>();
+    if (grid_.rank() == 0) {
+      leader_ = std::make_unique<Leader>(job_.egress, [this](const auto& line) { log(line); });
+    }
     if (lane_) open_lane();
   } catch (const Error& error) {
     failure = error.what();
@@ -148,7 +150,14 @@ void Rounds::open_leader(const std::vector<std::string>& addresses) {
     const std::lock_guard lock(leader_->mutex);
     leader_->client = std::make_unique<wide::MemberClient>(std::move(options));
   }
-  leader_->conductor = std::make_unique<Conductor>(*leader_->client, options_, job_, plan_);
+  std::uint64_t encoded_bytes = 0;
+  for (const LogicalTensor& tensor : exchanged_) {
+    const auto elements = static_cast<std::size_t>(tensor.layout.shape().elements());
+    encoded_bytes += wide::encoded_bytes(options_.codec, elements);
+  }
+  leader_->conductor =
+      std::make_unique<Conductor>(*leader_->client, options_, job_, plan_,
+                                  EgressGuard(leader_->meter, job_.cluster, encoded_bytes));
   leader_->client->start(lane_->links->node());
 }
 
@@ -183,7 +192,10 @@ std::optional<Turn> Rounds::next() {
     traffic_ = status.traffic;
     if (status.exchange.stage == LaneExchange::Stage::done && !result_hash_) prepare(status);
     Order order;
-    if (leader_) order = leader_->conductor->decide(status, result_hash_);
+    if (leader_) {
+      leader_->meter.update(status.traffic);
+      order = leader_->conductor->decide(status, result_hash_);
+    }
     share(grid_.world(), order);
     turn = carry_out(order);
   }
@@ -228,6 +240,10 @@ std::uint64_t Rounds::combined_hash(std::uint64_t own) const {
     of_lanes.push_back(all[static_cast<std::size_t>(lanes_.layout().rank_of(lane))]);
   }
   return XXH3_64bits(of_lanes.data(), of_lanes.size() * sizeof own);
+}
+
+const EgressMeter* Rounds::egress() const {
+  return leader_ && job_.egress.has_price() ? &leader_->meter : nullptr;
 }
 
 void Rounds::log(const std::string& line) const {

@@ -71,7 +71,9 @@ class Rounds {
   /// L2 norm of the last mean that was applied.
   double mean_norm() const { return mean_norm_; }
   /// Of all this cluster's lanes, up to the last call of next().
-  WideTraffic traffic() const { return traffic_; }
+  const WideTraffic& traffic() const { return traffic_; }
+  /// What that has cost. On the first rank, from begin() on, where a price is known; else nullptr.
+  const EgressMeter* egress() const;
   /// Seconds that training has stood still in next().
   double seconds_waited() const { return seconds_waited_; }
 

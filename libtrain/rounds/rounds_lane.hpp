@@ -27,6 +27,8 @@ struct Rounds::Lane {
 /// What the first rank has. Its lane's node brings the coordinator's messages, on a thread of the
 /// node, for as long as the client is there.
 struct Rounds::Leader {
+  Leader(EgressOptions egress, std::function<void(const std::string&)> on_log)
+      : meter(std::move(egress), std::move(on_log)) {}
   void with_client(const std::function<void(wide::MemberClient&)>& use) {
     const std::lock_guard lock(mutex);
     if (client) use(*client);
@@ -38,6 +40,7 @@ struct Rounds::Leader {
     client.reset();
   }
 
+  EgressMeter meter;
   std::mutex mutex;
   std::unique_ptr<wide::MemberClient> client;
   std::unique_ptr<Conductor> conductor;

@@ -1,14 +1,34 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <string>
 
 namespace train {
 
 /// What left this cluster for others, and came from them, on the wire but for TCP's and IP's
 /// headers.
 struct WideTraffic {
-  std::uint64_t bytes_sent = 0;
-  std::uint64_t bytes_received = 0;
+  struct Bytes {
+    std::uint64_t sent = 0, received = 0;
+
+    Bytes& operator+=(const Bytes& more) {
+      sent += more.sent;
+      received += more.received;
+      return *this;
+    }
+  };
+  std::map<std::string, Bytes> with;  ///< by the other cluster's name
+
+  Bytes total() const {
+    Bytes sum;
+    for (const auto& [cluster, bytes] : with) sum += bytes;
+    return sum;
+  }
+  WideTraffic& operator+=(const WideTraffic& more) {
+    for (const auto& [cluster, bytes] : more.with) with[cluster] += bytes;
+    return *this;
+  }
 };
 
 }  // namespace train

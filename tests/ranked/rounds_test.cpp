@@ -174,6 +174,33 @@ TEST_CASE("a cluster that is told to leave ends within its notice, with no coord
   });
 }
 
+TEST_CASE("a cluster leaves before it has spent more than its budget, and the others finish") {
+  ranked([](Communicator& world) {
+    if (world.size() == 1) return;
+    JobOfClusters job(world);
+    const bool poor = job.index() == 1;
+    job.egress.usd_per_gb = 1e9;  // a dollar per byte
+    if (poor) job.egress.budget_usd = 300'000.0;
+    const ClusterOutcome outcome = job.train(run_of(300, 4), {.inner_steps = 3});
+    CHECK(outcome.finished == !poor);
+    double spent = 0.0;
+    for (const StepRecord& record : outcome.records) {
+      REQUIRE(record.egress_usd.has_value());
+      CHECK(*record.egress_usd >= spent);
+      CHECK(*record.egress_usd == doctest::Approx(static_cast<double>(record.wide_bytes_sent)));
+      spent = *record.egress_usd;
+    }
+    if (!poor) {
+      CHECK(outcome.state.id.round == 100);
+      return;
+    }
+    CHECK(outcome.state.id.round >= 2);
+    CHECK(outcome.state.id.round < 100);
+    CHECK(spent <= 300'000.0);
+    if (!outcome.records.empty()) CHECK(spent > 100'000.0);
+  });
+}
+
 TEST_CASE("a cluster that comes late fetches the state and ends with the others") {
   ranked([](Communicator& world) {
     if (world.size() == 1) return;

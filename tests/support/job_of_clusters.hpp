@@ -84,6 +84,7 @@ class JobOfClusters {
   void stop_coordinator() { server_.reset(); }
 
   std::chrono::milliseconds leave_notice{20'000};
+  train::EgressOptions egress;
 
   /// Trains this rank's cluster to the end of the job. `sink` sees its records as they come.
   /// `prepare` is called with the optimizer before that.
@@ -110,7 +111,8 @@ class JobOfClusters {
                           .coordinator = {coordinator_},
                           .leave_notice = leave_notice,
                           .patience = std::chrono::seconds(40),
-                          .leaves = std::move(leaves)});
+                          .leaves = std::move(leaves),
+                          .egress = egress});
     ClusterOutcome outcome;
     if (grid.rank() == 0) {
       trainer.add_sink(std::make_unique<CollectingSink>(outcome.records));

@@ -170,12 +170,13 @@ void Coordinator::on(Peer& peer, const FetchFailed& failed) {
 }
 
 void Coordinator::on(Peer& peer, const Leave& leave) {
+  constexpr std::uint64_t day_ms = 86'400'000;
+  const TimeMs by_ms = now_ms_ + static_cast<TimeMs>(std::min(leave.notice_ms, day_ms));
   if (!peer.leave_by_ms) {
     log(fmt::format("cluster {} leaves, within {} ms", peer.self.name, leave.notice_ms));
-    constexpr std::uint64_t day_ms = 86'400'000;
-    peer.leave_by_ms = now_ms_ + static_cast<TimeMs>(std::min(leave.notice_ms, day_ms));
     peer.leave_round = state_.round();
   }
+  peer.leave_by_ms = std::min(by_ms, peer.leave_by_ms.value_or(by_ms));
   // Its work counts if the round ends in time: everyone exchanges early.
   if (in_epoch(peer)) finish_round();
 }

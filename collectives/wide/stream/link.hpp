@@ -61,6 +61,9 @@ class Link {
   class Impl;
   explicit Link(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
+  /// Whether both are of the same streams: a peer's later process has another link.
+  bool operator==(const Link&) const = default;
+
   const PeerName& peer() const;
 
   /// A small message, at most message_bytes_max. Delivered in order and once, lost streams

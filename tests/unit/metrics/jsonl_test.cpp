@@ -30,6 +30,8 @@ TEST_CASE("A record's line holds exactly the documented keys") {
   CHECK(to_json(record) == line + "}");
   record.val_loss = 2.75;
   CHECK(to_json(record) == line + R"(,"val_loss":2.75})");
+  record.egress_usd = 0.125;
+  CHECK(to_json(record) == line + R"(,"egress_usd":0.125,"val_loss":2.75})");
 }
 
 TEST_CASE("What is not finite becomes null, and the line stays JSON") {

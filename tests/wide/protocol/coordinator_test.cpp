@@ -236,6 +236,24 @@ TEST_CASE("of two processes of one name the one that started later stays") {
   }
 }
 
+TEST_CASE("a notice to leave can become shorter, and not longer") {
+  Talk talk;
+  talk.join(1, "a", "b");
+  talk.join(2, "b", "a");
+  talk.say(2, Leave{100'000});
+  talk.pass(1'000);
+  CHECK_FALSE(talk.heard<Released>(2));  // it may finish its round
+  SUBCASE("shorter") {
+    talk.say(2, Leave{4'000});
+    CHECK(talk.heard<Released>(2));
+  }
+  SUBCASE("longer") {
+    talk.say(2, Leave{10'000'000});
+    talk.pass(100'000);
+    CHECK(talk.heard<Released>(2));
+  }
+}
+
 TEST_CASE("what one cluster offers cannot cut the others off") {
   Talk talk;
   talk.join(1, "a", "b");
