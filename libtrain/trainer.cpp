@@ -163,8 +163,12 @@ std::int64_t Trainer::tokens_so_far() const {
 StepRecord Trainer::train_step(const Turn& turn) {
   const float lr = options_.schedule.at(turn.step);
   const auto tokens = static_cast<std::int64_t>(turn.samples.size()) * context_;
-  const double loss = sum_over_ranks(run_passes(turn));
+  const std::vector<Loss> losses = run_passes(turn);
   const double norm = step_optimizer(lr);
+  // Last: a device computes while the host is ahead of it.
+  double own = 0.0;
+  for (const Loss& loss : losses) own += loss.value();
+  const double loss = sum_over_ranks(own);
   if (!std::isfinite(loss) || !std::isfinite(norm)) stop_not_finite(turn.step, loss, norm);
   if (rounds_ != nullptr) rounds_->trained(static_cast<std::uint64_t>(tokens));
 
@@ -200,7 +204,7 @@ void Trainer::finish_record(StepRecord& record, bool last) {
   if ((scheduled || last) && !left) record.val_loss = evaluate();
 }
 
-double Trainer::run_passes(const Turn& turn) {
+std::vector<Loss> Trainer::run_passes(const Turn& turn) {
   std::vector<std::uint64_t> positions;
   for (const wide::Range& range : turn.samples.ranges()) {
     for (std::uint64_t at = range.begin; at < range.end; ++at) positions.push_back(at);
@@ -211,7 +215,7 @@ double Trainer::run_passes(const Turn& turn) {
   const auto mine = std::span(positions).subspan(static_cast<std::size_t>(begin),
                                                  static_cast<std::size_t>(end - begin));
   optimizer_.begin_step(static_cast<int>(passes_));
-  double sum = 0.0;
+  std::vector<Loss> losses;
   for (std::int64_t pass = 0; pass < passes_; ++pass) {
     const std::int64_t first = pass * options_.micro_batch;
     batch_ = load(mine, first);
@@ -221,16 +225,11 @@ double Trainer::run_passes(const Turn& turn) {
     batch_.first_sequence = base + begin + first;
     batch_.step = turn.step;
     batch_.tokens_in_step = count * context_;
-    sum += run_pass(batch_);
+    losses.push_back(run_forward(batch_));
+    const TraceScope scope(trace_.get(), "compute", "backward");
+    losses.back().backward();
   }
-  return sum;
-}
-
-double Trainer::run_pass(const Batch& batch) {
-  Loss loss = run_forward(batch);
-  const TraceScope scope(trace_.get(), "compute", "backward");
-  loss.backward();
-  return loss.value();
+  return losses;
 }
 
 Loss Trainer::run_forward(const Batch& batch) {

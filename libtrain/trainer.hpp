@@ -80,8 +80,7 @@ class Trainer {
   void finish_record(StepRecord& record, bool last);
   void finish_trace();
   double seconds_waited() const;
-  double run_passes(const Turn& turn);
-  double run_pass(const Batch& batch);
+  std::vector<Loss> run_passes(const Turn& turn);
   Loss run_forward(const Batch& batch);
   double step_optimizer(float lr);
   Batch load(std::span<const std::uint64_t> positions, std::int64_t first);

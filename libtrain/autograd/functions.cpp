@@ -224,8 +224,8 @@ Value add(Tape& tape, const Value& a, const Value& b) {
   return y;
 }
 
-double linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
-                            std::span<const std::int32_t> targets, float scale) {
+DeviceNumber linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
+                                  std::span<const std::int32_t> targets, float scale) {
   const Tensor& input = x.tensor();
   const std::int64_t rows = input.shape().rows();
   const std::int64_t vocabulary = weight.value().shape()[0];
@@ -255,7 +255,7 @@ double linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
   }
   tape.use(weight);
   tape.record([&tape, &weight] { tape.finish(weight); });
-  return sum_on_host(losses) * scale;
+  return [losses, scale] { return sum_on_host(losses) * scale; };
 }
 
 }  // namespace train

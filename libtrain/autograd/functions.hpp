@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "libtrain/autograd/tape.hpp"
@@ -38,11 +39,14 @@ Value attention(Tape& tape, const Value& qkv, const AttentionShape& shape, const
 Value dropout(Tape& tape, const Value& x, const Dropout& dropout);
 Value add(Tape& tape, const Value& a, const Value& b);
 
-/// Sum over rows of the cross-entropy of softmax(x · wᵀ) against `targets`, times `scale`; returned
-/// as a number. The logits [M, V] never exist as a whole: blocks of rows go through head, softmax
-/// and, when recording, straight into the gradients of x and w, which saves a second product with
-/// w. So this is the end of the tape: the backward pass starts here with a gradient of 1.
-double linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
-                            std::span<const std::int32_t> targets, float scale);
+/// A number that a device may still be computing: whoever calls waits for it.
+using DeviceNumber = std::function<double()>;
+
+/// Sum over rows of the cross-entropy of softmax(x · wᵀ) against `targets`, times `scale`. The
+/// logits [M, V] never exist as a whole: blocks of rows go through head, softmax and, when
+/// recording, straight into the gradients of x and w, which saves a second product with w. So this
+/// is the end of the tape: the backward pass starts here with a gradient of 1.
+DeviceNumber linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
+                                  std::span<const std::int32_t> targets, float scale);
 
 }  // namespace train

@@ -1,5 +1,7 @@
 #include "libtrain/model/gpt.hpp"
 
+#include <utility>
+
 #include <fmt/format.h>
 
 namespace train {
@@ -44,6 +46,11 @@ GptConfig validated(GptConfig config) {
 }
 
 }  // namespace
+
+double Loss::value() const {
+  if (read_) value_ = std::exchange(read_, nullptr)();
+  return value_;
+}
 
 void Loss::backward() {
   invariant(tape_ != nullptr, "a loss goes backward once");
@@ -101,16 +108,16 @@ auto Gpt::in_unit(Tape& tape, std::size_t unit, Forward forward) const {
 Loss Gpt::loss(const Batch& batch) {
   auto tape = std::make_unique<Tape>(device_, Tape::Mode::record);
   tape->on_gradient_ready(ready_hook_);
-  const double value = head_loss(*tape, batch);
-  return {value, std::move(tape)};
+  DeviceNumber value = head_loss(*tape, batch);
+  return {std::move(value), std::move(tape)};
 }
 
 double Gpt::evaluate(const Batch& batch) {
   Tape tape(device_, Tape::Mode::inference);
-  return head_loss(tape, batch);
+  return head_loss(tape, batch)();
 }
 
-double Gpt::head_loss(Tape& tape, const Batch& batch) {
+DeviceNumber Gpt::head_loss(Tape& tape, const Batch& batch) {
   const Value x = hidden(tape, batch);
   check_tokens(batch.targets, "target");
   const std::int64_t tokens =

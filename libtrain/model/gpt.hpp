@@ -18,15 +18,18 @@ namespace train {
 /// A batch's loss and the way back from it.
 class Loss {
  public:
-  Loss(double value, std::unique_ptr<Tape> tape) : value_(value), tape_(std::move(tape)) {}
+  Loss(DeviceNumber value, std::unique_ptr<Tape> tape)
+      : read_(std::move(value)), tape_(std::move(tape)) {}
 
-  /// This batch's share of the mean cross-entropy per token, in nats.
-  double value() const { return value_; }
+  /// This batch's share of the mean cross-entropy per token, in nats. The first call waits for the
+  /// device to come so far: late is better than between forward and backward pass.
+  double value() const;
   /// Adds to the gradients of all parameters. Once per loss.
   void backward();
 
  private:
-  double value_;
+  mutable DeviceNumber read_;  // gone once read, with the memory that it holds
+  mutable double value_ = 0.0;
   std::unique_ptr<Tape> tape_;
 };
 
@@ -89,7 +92,7 @@ class Gpt {
 
  private:
   Value hidden(Tape& tape, const Batch& batch) const;
-  double head_loss(Tape& tape, const Batch& batch);
+  DeviceNumber head_loss(Tape& tape, const Batch& batch);
   Tensor head_logits(Tape& tape, const Value& x, std::int64_t rows) const;
   void check_tokens(std::span<const std::int32_t> tokens, const char* what) const;
   HeadRange local_heads() const;

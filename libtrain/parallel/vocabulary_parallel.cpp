@@ -21,10 +21,17 @@ double sum_losses_as(const Tensor& sums, std::span<const std::int32_t> targets) 
   return total;
 }
 
-// From the sum of exponentials and the target's logit of each row, both less the row's maximum.
-double sum_losses(const Tensor& sums, std::span<const std::int32_t> targets) {
-  return sums.type() == DataType::f64 ? sum_losses_as<double>(sums, targets)
-                                      : sum_losses_as<float>(sums, targets);
+// From the sum of exponentials and the target's logit of each row, both less the row's maximum; by
+// blocks of rows.
+double sum_losses(const std::vector<Tensor>& blocks, std::span<const std::int32_t> targets) {
+  double total = 0.0;
+  for (const Tensor& sums : blocks) {
+    const auto own = targets.first(static_cast<std::size_t>(sums.shape()[1]));
+    targets = targets.subspan(own.size());
+    total += sums.type() == DataType::f64 ? sum_losses_as<double>(sums, own)
+                                          : sum_losses_as<float>(sums, own);
+  }
+  return total;
 }
 
 std::vector<float> row_scales(std::span<const std::int32_t> targets, float scale) {
@@ -36,13 +43,13 @@ std::vector<float> row_scales(std::span<const std::int32_t> targets, float scale
 }  // namespace
 
 // The maximum and the sums of a row travel, 3 numbers, instead of its logits.
-double TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
-                            std::span<const std::int32_t> targets, float scale) const {
+DeviceNumber TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
+                                  std::span<const std::int32_t> targets, float scale) const {
   const auto rows = static_cast<std::int64_t>(targets.size());
   auto gather = group_.gather(tape, x.tensor(), rows);
   const Value input(group_.wait(gather));
   if (layer.split == Split::replicated) {
-    const double loss = linear_cross_entropy(tape, input, *layer.weight, targets, scale);
+    DeviceNumber loss = linear_cross_entropy(tape, input, *layer.weight, targets, scale);
     if (tape.recording()) *x.gradient() = group_.keep_own(tape, *input.gradient());
     return loss;
   }
@@ -54,7 +61,7 @@ double TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
   if (tape.recording()) dx = tape.empty(input.tensor().shape(), type);
   // By the largest part, which is the first: all ranks go through the same blocks.
   const std::int64_t rows_per_block = tape.ops().loss_rows(split_.tokens(0).count);
-  std::vector<Tensor> all_sums;  // looked at last: a device goes on meanwhile
+  std::vector<Tensor> all_sums;
   for (std::int64_t begin = 0; begin < rows; begin += rows_per_block) {
     const std::int64_t count = std::min(rows_per_block, rows - begin);
     const auto first = static_cast<std::size_t>(begin);
@@ -84,14 +91,10 @@ double TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
     tape.use(*layer.weight);
     tape.record([&tape, &layer] { tape.finish(*layer.weight); });
   }
-  double total = 0.0;
-  std::span<const std::int32_t> rest = targets;
-  for (const Tensor& sums : all_sums) {
-    const auto count = static_cast<std::size_t>(sums.shape()[1]);
-    total += sum_losses(sums, rest.first(count));
-    rest = rest.subspan(count);
-  }
-  return total * scale;
+  return [all_sums = std::move(all_sums), scale,
+          copy = std::vector<std::int32_t>(targets.begin(), targets.end())] {
+    return sum_losses(all_sums, copy) * scale;
+  };
 }
 
 Tensor TensorParallel::logits(Tape& tape, const Layer& layer, const Value& x,

@@ -29,7 +29,8 @@
 // GPT-2 that is 16 C e M: 32 s b h in bf16 where the paper has 34 + 5 a s / h. Recomputed attention
 // leaves qkv, output and log-sum-exp out, a recomputed block keeps its input alone: C e m.
 // After the blocks: the final norm's input and statistics, and the gradient of its output, which
-// the loss has written already.
+// the loss has written already. Until it is read, the loss keeps 4 M for its rows, or 8 M where
+// ranks share the vocabulary.
 
 namespace train::memory {
 
@@ -107,6 +108,11 @@ struct Kept {
   std::int64_t block;           // a block as it is kept
 };
 
+inline std::int64_t loss_bytes(const Case& c) {
+  return (c.tensor == 1 ? 4 : 8) * Kept(c).all_rows;
+}
+
+// But for the loss.
 inline std::int64_t kept_bytes(const Case& c) {
   const Kept kept(c);
   return c.config.layers * kept.block + 2 * kept.stream + kept.statistics;
@@ -138,7 +144,7 @@ inline std::int64_t peak_bytes(const Case& c) {
   const std::int64_t product = swiglu ? last + 2 * kept.hidden : 0;
   // GELU's gradient has taken its output's place; of SwiGLU one tensor less is left.
   const std::int64_t up = last + 2 * kept.gathered + kept.stream - (swiglu ? kept.hidden : 0);
-  return std::max({ends, head, sum, down, product, up});
+  return std::max(head, std::max({ends, sum, down, product, up}) + loss_bytes(c));
 }
 
 }  // namespace train::memory

@@ -1,6 +1,7 @@
 // What a rank's memory holds is what the formulas of memory_formulas.hpp say.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <optional>
 
@@ -183,9 +184,12 @@ void check_activations(Communicator& world, const Case& c) {
   Training training(world, c);
   training.reset_peaks();
   Loss loss = training.forward();
-  compare(world, c, "kept", training.memory().now_of(MemoryUse::activations), kept_bytes(c), 0);
+  compare(world, c, "kept", training.memory().now_of(MemoryUse::activations),
+          kept_bytes(c) + loss_bytes(c), 0);
   loss.backward();
   compare(world, c, "peak", training.memory().peak_of(MemoryUse::activations), peak_bytes(c), 0);
+  CHECK(training.memory().now_of(MemoryUse::activations) == loss_bytes(c));
+  CHECK(std::isfinite(loss.value()));
   CHECK(training.memory().now_of(MemoryUse::activations) == 0);
 }
 
@@ -279,6 +283,7 @@ TEST_CASE("sequence parallelism divides every activation, and no dropout keeps a
         c.sequence_parallel = sequence_parallel;
         Training training(ranks, c);
         const Loss loss = training.forward();
+        CHECK(std::isfinite(loss.value()));
         return training.memory().now_of(MemoryUse::activations);
       };
       const std::int64_t alone = kept(*self, false);
