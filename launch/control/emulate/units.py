@@ -30,6 +30,15 @@ def rate(text):
     raise Failure(f"\"{text}\" is no rate such as 200mbit, 1gbit or 64kbit, or none")
 
 
+def bits_per_second(text):
+    """"1.5gbit" -> 1.5e9"""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)bit", text)
+    bits = float(found[1]) * 1000 ** " kmg".index(found[2] or " ") if found else 0
+    if not 1000 <= bits <= 1e15:
+        raise Failure(f"\"{text}\" is no rate such as 200mbit, 1gbit or 64kbit")
+    return bits
+
+
 def loss(text):
     """The text itself, if it is a part of 1."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text)

@@ -1,0 +1,1 @@
+"""trainctl plan: how often clusters should exchange, in which codec, and what that costs."""

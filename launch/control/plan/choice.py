@@ -1,0 +1,116 @@
+"""Which plan to take, why, and what would have to change if there is none."""
+import math
+
+from . import plans
+from .exchange import CODECS, fair_rates, predict
+from .plans import EVERY_STEP, OVERLAP, ROUNDS, Plan
+
+_STEPS_LOOKED_AT = 9_000  # 10,000 may be asked for
+
+
+class Choice:
+    """All plans of a job; `best` is None where none fits."""
+
+    def __init__(self, job):
+        self.job = job
+        rates = fair_rates(job)
+        exchanges = [predict(job, codec, rates) for codec in CODECS]
+        found = [plans.fewest_steps(job, mode, exchange)
+                 for mode in (EVERY_STEP, ROUNDS, OVERLAP) for exchange in exchanges]
+        self.plans = [plan for plan in found if plan]
+        # An exchange that training waits for is the surer one: every step begins at what all made.
+        waiting = [plan for plan in self.plans if plan.mode != OVERLAP]
+        self.best = self._fewest(waiting) or self._fewest(self.plans)
+
+    def _fewest(self, among):
+        fitting = [plan for plan in among if plan.fits(self.job)]
+        return min(fitting, default=None, key=lambda plan: (
+            plan.inner_steps, CODECS.index(plan.codec), plan.usd))
+
+    def reasons(self):
+        """Of the best plan, in sentences."""
+        job, best = self.job, self.best
+        yield f"{name_of(best).capitalize()}: {self._why()}."
+        yield (f"An exchange takes {best.exchange.seconds:.3g} s; what takes longest is "
+               f"{best.exchange.limit}.")
+        overlapped = self._fewest(plan for plan in self.plans if plan.mode == OVERLAP)
+        if best.mode == OVERLAP:
+            yield ("Steps trained during an exchange begin at the state before it; where clusters "
+                   "wait for the exchange, no plan fits.")
+        elif overlapped and overlapped.inner_steps < best.inner_steps:
+            yield (f"With --overlap-rounds {overlapped.overlap_steps}, {overlapped.inner_steps} "
+                   f"inner steps of {overlapped.codec} would do: the exchange is hidden, and its "
+                   "result comes so many steps late.")
+        yield from self._of_unequal_clusters()
+
+    def _why(self):
+        job, best = self.job, self.best
+        limits = f"keep {job.utilisation:.4g} of compute busy"
+        if job.budget_usd is not None:
+            limits += f" and cost at most {usd(job.budget_usd)}"
+        if best.mode == EVERY_STEP:
+            return f"exact data parallelism does {limits}"
+        word = f"the fewest inner steps that {limits}"
+        if best.inner_steps > plans.fewest_steps(job, best.mode, best.exchange,
+                                                 fits=Plan.reaches).inner_steps:
+            word += "; the budget is what asks for so many"
+        return word
+
+    def _of_unequal_clusters(self):
+        best = self.best
+        slow = [cluster for cluster in self.job.clusters if cluster.name in best.round_seconds]
+        for cluster in slow:
+            yield (f"{cluster.name} trains {best.steps[cluster.name]} steps in a round, of the "
+                   f"others' {best.inner_steps}, and counts for less.")
+        fastest = min(cluster.step_s for cluster in self.job.clusters)
+        for cluster in [] if slow else self.job.clusters:
+            if cluster.step_s > 1.02 * fastest:
+                yield (f"The others wait for {cluster.name}'s steps: with a batch of "
+                       f"{int(cluster.tokens_per_s * fastest):,} tokens its steps take as long as "
+                       "the fastest's.")
+
+    def what_binds(self):
+        """Where nothing fits: the limit, and what would do."""
+        job = self.job
+        # What is best with the most inner steps that are allowed.
+        reach = [plan for plan in self.plans if plan.utilisation >= job.utilisation]
+        if not reach:
+            top = max(self.plans, key=lambda plan: plan.utilisation)
+            return (f"no plan keeps {job.utilisation:.4g} of compute busy: {name_of(top)} keeps "
+                    f"{top.utilisation:.4g}, limited by {top.exchange.limit}. "
+                    f"utilisation = {floor(top.utilisation)}" + self._more_steps(Plan.reaches)
+                    + " would do")
+        cheapest = min(reach, key=lambda plan: plan.usd)
+        needed = math.ceil(cheapest.usd * 100) / 100
+        return (f"no plan that keeps {job.utilisation:.4g} of compute busy costs at most "
+                f"{usd(job.budget_usd)}: {name_of(cheapest)} costs {usd(cheapest.usd)}, "
+                f"{usd(cheapest.egress_usd)} of it egress. budget_usd = {needed:.2f}"
+                + self._more_steps(Plan.fits) + " would do")
+
+    def _more_steps(self, fits):
+        """Words for about how many inner steps beyond the limit would do, if any do."""
+        exchanges = {plan.codec: plan.exchange for plan in self.plans}.values()
+        steps = self.job.inner_steps_max
+        while steps < _STEPS_LOOKED_AT:
+            steps = math.ceil(1.03 * steps)
+            if any(fits(plans.plan_of(self.job, ROUNDS, exchange, steps), self.job)
+                   for exchange in exchanges):
+                return f", or inner_steps_max = {steps},"
+        return ""
+
+
+def name_of(plan):
+    if plan.mode == EVERY_STEP:
+        return f"every step, {plan.codec}"
+    words = f"{plan.codec} with {plan.inner_steps} inner steps"
+    return words + (f", {plan.overlap_steps} of them during the exchange"
+                    if plan.mode == OVERLAP else "")
+
+
+def floor(part):
+    """So that what is asked for is what there is."""
+    return math.floor(part * 1000) / 1000
+
+
+def usd(amount):
+    return f"${amount:,.2f}" if amount < 1000 else f"${amount:,.0f}"

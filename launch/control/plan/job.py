@@ -1,0 +1,170 @@
+"""What there is to plan with: the model, the goal, the clusters and the links between them."""
+import dataclasses
+import tomllib
+
+from ..certs import COORDINATOR, NAME
+from ..failure import Failure
+from .fields import Fields, shown
+
+# As GptConfig::parameter_count has them: tests/unit/model/config_test.cpp.
+MODELS = {"gpt2-124m": 124_439_808, "gpt2-350m": 354_823_168, "gpt2-774m": 774_030_080,
+          "gpt2-1558m": 1_557_611_200, "llama-1b": 1_235_814_400, "llama-8b": 8_030_261_248}
+INNER_STEPS_MAX = 500  # DiLoCo shows parity with every step's averaging up to about here
+# Values of a lane for which a host takes a second beside what it does while they travel: the
+# change, sums of squares, the outer step, hashes, the way to the grid and back. As measured
+# (tests/bench/wide/README.md), on one thread.
+HOST_VALUES_PER_S = 80e6
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    name: str
+    tokens_per_s: float
+    batch_tokens: int
+    up: float    # bits per second
+    down: float
+    usd_per_gb: float
+    usd_per_gb_to: dict
+    usd_per_hour: float | None
+
+    @property
+    def step_s(self):
+        return self.batch_tokens / self.tokens_per_s
+
+    def price_to(self, other):
+        return self.usd_per_gb_to.get(other, self.usd_per_gb)
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    rtt_s: float = 0.0
+    rate: float | None = None  # bits per second in each direction; None: the clusters' own
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    model: str
+    values: int
+    tokens: int
+    utilisation: float
+    budget_usd: float | None
+    inner_steps_max: int
+    lanes: int
+    host_values_per_s: float
+    clusters: tuple
+    links: dict  # by frozenset of two names, those that were given
+
+    def link(self, one, other):
+        return self.links.get(frozenset((one, other)), Link())
+
+    def pairs(self):
+        """(from, to), each way of two clusters."""
+        return [(one, other) for one in self.clusters for other in self.clusters
+                if one is not other]
+
+    @property
+    def rtt_s(self):
+        """The longest: everybody waits for the farthest."""
+        return max(self.link(one.name, other.name).rtt_s for one, other in self.pairs())
+
+
+def read(path):
+    """The job that the file describes. A Failure names the file."""
+    try:
+        return from_table(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise Failure(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Failure(f"{path}: is no text in UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise Failure(f"{path}: is no TOML: {error}") from None
+    except Failure as failure:
+        raise Failure(f"{path}: {failure}") from None
+
+
+def from_table(table):
+    whole = Fields("the file", table, ("model", "goal", "exchange", "cluster", "link"))
+    model = Fields("[model]", whole.take("model"), ("name", "parameters", "tokens"))
+    goal = Fields("[goal]", whole.take("goal", {}),
+                  ("utilisation", "budget_usd", "inner_steps_max"))
+    exchange = Fields("[exchange]", whole.take("exchange", {}), ("lanes", "host_values_per_s"))
+    name, values = _model(model)
+    clusters = _clusters(_list(whole, "cluster"))
+    return Job(
+        model=name, values=values, tokens=model.whole("tokens", 1, 10**16),
+        utilisation=goal.number("utilisation", 0.01, 0.999, 0.95),
+        budget_usd=goal.number("budget_usd", 0, 1e12, None),
+        inner_steps_max=goal.whole("inner_steps_max", 2, 10_000, INNER_STEPS_MAX),
+        lanes=exchange.whole("lanes", 1, 4096, 1),
+        host_values_per_s=exchange.number("host_values_per_s", 1e3, 1e15, HOST_VALUES_PER_S),
+        clusters=clusters,
+        links=_links(_list(whole, "link", ()), [cluster.name for cluster in clusters]))
+
+
+def _list(whole, key, *default):
+    tables = whole.take(key, *default)
+    if not isinstance(tables, (list, tuple)):
+        raise Failure(f"there may be several: write [[{key}]], not [{key}]")
+    return tables
+
+
+def _model(fields):
+    if ("name" in fields) == ("parameters" in fields):
+        raise Failure("[model] needs one of \"name\" and \"parameters\"")
+    if "parameters" in fields:
+        return None, fields.whole("parameters", 1, 2**48)
+    name = fields.text("name")
+    if name not in MODELS:
+        raise Failure(f"[model]: there is no model \"{name}\"; there are {', '.join(MODELS)}, or "
+                      "say how many \"parameters\" it has")
+    return name, MODELS[name]
+
+
+def _clusters(tables):
+    clusters = []
+    for place, table in enumerate(tables, 1):
+        fields = Fields(f"[[cluster]] number {place}", table,
+                        ("name", "tokens_per_s", "batch_tokens", "up", "down",
+                         "egress_usd_per_gb", "egress_to", "usd_per_hour"))
+        name = fields.text("name")
+        if not NAME.fullmatch(name) or name == COORDINATOR:
+            raise Failure(f"{fields.where}: \"{name}\" cannot be the name of a cluster")
+        if any(cluster.name == name for cluster in clusters):
+            raise Failure(f"two clusters are called \"{name}\"")
+        fields.where = f"cluster {name}"
+        clusters.append(Cluster(
+            name=name, tokens_per_s=fields.number("tokens_per_s", 1e-3, 1e12),
+            batch_tokens=fields.whole("batch_tokens", 1, 10**12),
+            up=fields.rate("up"), down=fields.rate("down"),
+            usd_per_gb=fields.number("egress_usd_per_gb", 0, 1e6),
+            usd_per_gb_to=fields.take("egress_to", {}),
+            usd_per_hour=fields.number("usd_per_hour", 0, 1e9, None)))
+    if not 2 <= len(clusters) <= 200:
+        raise Failure(f"exchanges are between 2 to 200 clusters ([[cluster]]), and there "
+                      f"{'is' if len(clusters) == 1 else 'are'} {len(clusters)}")
+    for cluster in clusters:
+        others = [other.name for other in clusters if other is not cluster]
+        prices = Fields(f"cluster {cluster.name}: egress_to", cluster.usd_per_gb_to, others)
+        for other in cluster.usd_per_gb_to:
+            prices.number(other, 0, 1e6)
+    return tuple(clusters)
+
+
+def _links(tables, names):
+    links = {}
+    for place, table in enumerate(tables, 1):
+        fields = Fields(f"[[link]] number {place}", table, ("between", "rtt", "rate"))
+        ends = fields.take("between")
+        if not isinstance(ends, list) or len(ends) != 2 or ends[0] == ends[1]:
+            raise Failure(f"{fields.where}: between = [\"{names[0]}\", \"{names[1]}\"] names two "
+                          "clusters")
+        for end in ends:
+            if end not in names:
+                raise Failure(f"{fields.where}: there is no cluster {shown(end)}; there are "
+                              f"{', '.join(names)}")
+        key = frozenset(ends)
+        if key in links:
+            raise Failure(f"{fields.where}: the link between {ends[0]} and {ends[1]} is there "
+                          "already")
+        links[key] = Link(fields.seconds("rtt", 0.0), fields.rate("rate", None))
+    return links
