@@ -3,9 +3,8 @@ import math
 
 from . import plans
 from .exchange import CODECS, fair_rates, predict
+from .job import INNER_STEPS_LIMIT, UTILISATION_MIN
 from .plans import EVERY_STEP, OVERLAP, ROUNDS, Plan
-
-_STEPS_LOOKED_AT = 9_000  # 10,000 may be asked for
 
 
 class Choice:
@@ -71,32 +70,36 @@ class Choice:
 
     def what_binds(self):
         """Where nothing fits: the limit, and what would do."""
-        job = self.job
-        # What is best with the most inner steps that are allowed.
-        reach = [plan for plan in self.plans if plan.utilisation >= job.utilisation]
-        if not reach:
-            top = max(self.plans, key=lambda plan: plan.utilisation)
-            return (f"no plan keeps {job.utilisation:.4g} of compute busy: {name_of(top)} keeps "
-                    f"{top.utilisation:.4g}, limited by {top.exchange.limit}. "
-                    f"utilisation = {floor(top.utilisation)}" + self._more_steps(Plan.reaches)
-                    + " would do")
-        cheapest = min(reach, key=lambda plan: plan.usd)
-        needed = math.ceil(cheapest.usd * 100) / 100
-        return (f"no plan that keeps {job.utilisation:.4g} of compute busy costs at most "
-                f"{usd(job.budget_usd)}: {name_of(cheapest)} costs {usd(cheapest.usd)}, "
-                f"{usd(cheapest.egress_usd)} of it egress. budget_usd = {needed:.2f}"
-                + self._more_steps(Plan.fits) + " would do")
+        job, offers = self.job, []
+        reach = [plan for plan in self.plans if plan.reaches(job)]
+        if reach:
+            cheapest = min(reach, key=lambda plan: plan.usd)
+            said = (f"no plan that keeps {job.utilisation:.4g} of compute busy costs at most "
+                    f"{usd(job.budget_usd)}: {name_of(cheapest)} costs {usd(cheapest.usd)}, "
+                    f"{usd(cheapest.egress_usd)} of it egress")
+            offers.append(f"budget_usd = {math.ceil(cheapest.usd * 100) / 100:.2f}")
+        else:
+            top = max([plan for plan in self.plans if plan.affordable(job)] or self.plans,
+                      key=lambda plan: plan.utilisation)
+            said = (f"no plan keeps {job.utilisation:.4g} of compute busy: {name_of(top)} keeps "
+                    f"{top.utilisation:.4g}, limited by {top.exchange.limit}")
+            if top.affordable(job) and top.utilisation >= UTILISATION_MIN:
+                offers.append(f"utilisation = {_floor(top.utilisation)}")
+        steps = self._more_steps()
+        if steps:
+            offers.append(f"inner_steps_max = {steps}")
+        return f"{said}. {', or '.join(offers) or 'Faster links'} would do"
 
-    def _more_steps(self, fits):
-        """Words for about how many inner steps beyond the limit would do, if any do."""
+    def _more_steps(self):
+        """About how many inner steps beyond the limit would do; None: none that may be asked."""
         exchanges = {plan.codec: plan.exchange for plan in self.plans}.values()
-        steps = self.job.inner_steps_max
-        while steps < _STEPS_LOOKED_AT:
-            steps = math.ceil(1.03 * steps)
-            if any(fits(plans.plan_of(self.job, ROUNDS, exchange, steps), self.job)
+        steps = math.ceil(1.03 * self.job.inner_steps_max)
+        while steps <= INNER_STEPS_LIMIT:
+            if any(plans.plan_of(self.job, ROUNDS, exchange, steps).fits(self.job)
                    for exchange in exchanges):
-                return f", or inner_steps_max = {steps},"
-        return ""
+                return steps
+            steps = math.ceil(1.03 * steps)
+        return None
 
 
 def name_of(plan):
@@ -107,7 +110,7 @@ def name_of(plan):
                     if plan.mode == OVERLAP else "")
 
 
-def floor(part):
+def _floor(part):
     """So that what is asked for is what there is."""
     return math.floor(part * 1000) / 1000
 

@@ -10,6 +10,7 @@ from .fields import Fields, shown
 MODELS = {"gpt2-124m": 124_439_808, "gpt2-350m": 354_823_168, "gpt2-774m": 774_030_080,
           "gpt2-1558m": 1_557_611_200, "llama-1b": 1_235_814_400, "llama-8b": 8_030_261_248}
 INNER_STEPS_MAX = 500  # DiLoCo shows parity with every step's averaging up to about here
+INNER_STEPS_LIMIT, UTILISATION_MIN = 10_000, 0.01  # that may be asked for
 # Values of a lane for which a host takes a second beside what it does while they travel: the
 # change, sums of squares, the outer step, hashes, the way to the grid and back. As measured
 # (tests/bench/wide/README.md), on one thread.
@@ -92,9 +93,9 @@ def from_table(table):
     clusters = _clusters(_list(whole, "cluster"))
     return Job(
         model=name, values=values, tokens=model.whole("tokens", 1, 10**16),
-        utilisation=goal.number("utilisation", 0.01, 0.999, 0.95),
+        utilisation=goal.number("utilisation", UTILISATION_MIN, 0.999, 0.95),
         budget_usd=goal.number("budget_usd", 0, 1e12, None),
-        inner_steps_max=goal.whole("inner_steps_max", 2, 10_000, INNER_STEPS_MAX),
+        inner_steps_max=goal.whole("inner_steps_max", 2, INNER_STEPS_LIMIT, INNER_STEPS_MAX),
         lanes=exchange.whole("lanes", 1, 4096, 1),
         host_values_per_s=exchange.number("host_values_per_s", 1e3, 1e15, HOST_VALUES_PER_S),
         clusters=clusters,
