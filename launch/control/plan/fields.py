@@ -1,7 +1,6 @@
 """Tables of a TOML file, read field by field: each with its kind and its range, and none that
 nobody asked for."""
 import difflib
-import math
 
 from ..emulate import units
 from ..failure import Failure
@@ -39,7 +38,7 @@ class Fields:
         if key not in self._values:
             return value
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value) or not least <= value <= most:
+        if not is_number or not least <= value <= most:  # nor is NaN
             raise Failure(f"{self.where}: {key} is {shown(value)}; it must be a number from "
                           f"{least:g} to {most:g}")
         return value
@@ -74,4 +73,5 @@ class Fields:
 
 
 def shown(value):
-    return f"\"{value}\"" if isinstance(value, str) else str(value)
+    text = f"\"{value}\"" if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "…"

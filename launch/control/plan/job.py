@@ -77,7 +77,7 @@ def read(path):
         raise Failure(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise Failure(f"{path}: is no text in UTF-8") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOML's, and of a number that is too long
         raise Failure(f"{path}: is no TOML: {error}") from None
     except Failure as failure:
         raise Failure(f"{path}: {failure}") from None

@@ -4,13 +4,16 @@ import textwrap
 
 from .choice import name_of, usd
 from .exchange import OF_RATE, encoded_bytes
-from .plans import EVERY_STEP, OVERLAP
+from .plans import EVERY_STEP, OVERLAP, ROUNDS
+
+_MODES = {EVERY_STEP: "every step's gradients", ROUNDS: "rounds; training waits for exchanges",
+          OVERLAP: "rounds; training goes on during exchanges (--overlap-rounds)"}
 
 
 def shown(choice):
     """The plans worth a line: those of rounds, and of the rest those that fit the goal."""
     return [plan for plan in choice.plans
-            if plan.mode == "rounds" or plan.reaches(choice.job)]
+            if plan.mode == ROUNDS or plan.reaches(choice.job)]
 
 
 def text_of(choice):
@@ -41,13 +44,16 @@ def _plan_lines(choice):
     yield (f"  {'':10} {'bytes a':>8} {'inner':>6} {'over-':>6} {'exchange':>9} {'compute':>8}")
     yield (f"  {'codec':10} {'value':>8} {'steps':>6} {'lap':>6} {'s':>9} {'busy':>8} "
            f"{'rounds':>8} {'hours':>9} {'egress':>10} {'compute':>10} {'in all':>10}")
+    mode = None
     for plan in shown(choice):
-        what = plan.codec if plan.mode != EVERY_STEP else f"{plan.codec}, each"
+        if plan.mode != mode:
+            mode = plan.mode
+            yield _MODES[mode]
         mark = "*" if plan is choice.best else " "
         missed = "" if plan.fits(job) else \
             "  below the goal" if not plan.reaches(job) else "  above the budget"
         compute = usd(plan.compute_usd) if _is_priced(job) else "-"
-        yield (f"{mark} {what:10} {_per_value(plan, job):>8.4g} {plan.inner_steps:>6} "
+        yield (f"{mark} {plan.codec:10} {_per_value(plan, job):>8.4g} {plan.inner_steps:>6} "
                f"{plan.overlap_steps or '':>6} {plan.exchange.seconds:>9.3g} "
                f"{100 * plan.utilisation:>7.1f}% {plan.rounds:>8,} {plan.hours:>9,.1f} "
                f"{usd(plan.egress_usd):>10} {compute:>10} {usd(plan.usd):>10}{missed}")
