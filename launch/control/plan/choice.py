@@ -48,7 +48,7 @@ class Choice:
         if job.budget_usd is not None:
             limits += f" and cost at most {usd(job.budget_usd)}"
         if best.mode == EVERY_STEP:
-            return f"exact data parallelism does {limits}"
+            return f"exchanges at every step {limits}"
         word = f"the fewest inner steps that {limits}"
         if best.inner_steps > plans.fewest_steps(job, best.mode, best.exchange,
                                                  fits=Plan.reaches).inner_steps:
