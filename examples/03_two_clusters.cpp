@@ -31,12 +31,11 @@ int main(int argc, char** argv) {
 
     train::Trainer trainer(grid, model, optimizer, data,
                            {.steps = 100, .batch = 8, .schedule = {.lr = 1e-3f, .min_lr = 1e-4f}});
-    train::Rounds rounds(
-        grid, optimizer, {.inner_steps = 20},
-        {.cluster = name,
-         .coordinator = {coordinator},
-         .patience = std::chrono::seconds(60),
-         .on_log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }});
+    train::Rounds rounds(grid, optimizer, {.inner_steps = 20},
+                         {.cluster = name,
+                          .coordinator = {coordinator},
+                          .patience = std::chrono::seconds(60),
+                          .on_log = train::log_line});
     trainer.set_rounds(rounds);
     if (job.is_root()) trainer.add_sink(std::make_unique<train::ConsoleSink>());
     trainer.run();

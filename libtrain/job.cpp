@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "collectives/mpi/environment.hpp"
+#include "collectives/standard_streams.hpp"
 #include "libtrain/agreement.hpp"
 
 namespace train {
@@ -19,13 +20,6 @@ void pretend_own_node(int rank_on_node) {
   char host[256] = {};
   gethostname(host, sizeof host - 1);
   setenv("NCCL_HOSTID", fmt::format("{}-{}", host, rank_on_node).c_str(), /*replace=*/0);
-}
-
-// A stderr that is full or gone must not hide the exit status.
-void print_error(const std::string& message) {
-  const std::string line = fmt::format("error: {}\n", message);
-  static_cast<void>(std::fwrite(line.data(), 1, line.size(), stderr));
-  std::fflush(stderr);
 }
 
 std::string said_of(const std::exception& error) {
@@ -76,7 +70,7 @@ int Job::fail(const std::exception& error) {
   const ErrorReport::Verdict verdict = errors_->agree(message);
   if (verdict.print) {
     const std::string where = size() > 1 ? fmt::format(" (rank {} of {})", rank(), size()) : "";
-    print_error(message + where);
+    log_line(fmt::format("error: {}{}", message, where));
   }
   std::fflush(stdout);
   if (!verdict.everybody_failed) mpi_->abort(1);
@@ -84,11 +78,12 @@ int Job::fail(const std::exception& error) {
 }
 
 int run(int argc, char** argv, const std::function<int(Job&)>& program) {
+  occupy_standard_descriptors();
   std::unique_ptr<Job> job;
   try {
     job = std::make_unique<Job>(argc, argv);
   } catch (const std::exception& error) {
-    print_error(said_of(error));
+    log_line(fmt::format("error: {}", said_of(error)));
     return 1;
   }
   try {

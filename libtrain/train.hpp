@@ -1,6 +1,7 @@
 #pragma once
 
 /// Everything that a training program uses.
+#include "collectives/standard_streams.hpp"
 #include "libtrain/checkpoint/training_checkpoints.hpp"
 #include "libtrain/checkpoint/weights.hpp"
 #include "libtrain/data/token_dataset.hpp"

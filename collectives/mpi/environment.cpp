@@ -1,7 +1,6 @@
 #include "collectives/mpi/environment.hpp"
 
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <thread>
@@ -16,6 +15,7 @@
 #include "collectives/mpi/tags.hpp"
 #include "collectives/mpi/transport.hpp"
 #include "collectives/ordered/ordered_communicator.hpp"
+#include "collectives/standard_streams.hpp"
 
 namespace train::mpi {
 namespace {
@@ -84,7 +84,7 @@ Environment::~Environment() {
       // MPI_Finalize knows no deadline: enter it only when all ranks do.
       state_->world->barrier().wait();
     } catch (const std::exception& failure) {
-      std::fprintf(stderr, "libtrain: MPI cannot end in order: %s\n", failure.what());
+      log_line(fmt::format("libtrain: MPI cannot end in order: {}", failure.what()));
       MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
     }
   }

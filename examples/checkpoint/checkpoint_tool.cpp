@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "collectives/error.hpp"
+#include "collectives/standard_streams.hpp"
 #include "examples/checkpoint/inspect.hpp"
 #include "libtrain/checkpoint/interchange/hugging_face.hpp"
 #include "libtrain/checkpoint/interchange/llmc_model.hpp"
@@ -180,12 +181,13 @@ int checkpoint_tool(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  train::occupy_standard_descriptors();
   try {
     const int status = checkpoint_tool(argc, argv);
     if (std::fflush(stdout) != 0) throw train::Error("what was to be printed cannot be written");
     return status;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
+    train::log_line(fmt::format("error: {}", error.what()));
     return 2;
   }
 }

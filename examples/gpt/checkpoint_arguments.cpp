@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "examples/gpt/log.hpp"
-
 namespace {
 
 std::string describe(const train::SaveEvent& event) {

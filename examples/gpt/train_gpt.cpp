@@ -13,7 +13,6 @@
 
 #include "examples/gpt/arguments.hpp"
 #include "examples/gpt/checkpoint_arguments.hpp"
-#include "examples/gpt/log.hpp"
 #include "examples/gpt/starting_weights.hpp"
 #include "examples/gpt/train_arguments.hpp"
 
@@ -69,7 +68,7 @@ void warn_of_memory(const train::Job& job, const TrainArguments& arguments,
   const auto available = train::available_host_bytes();
   if (!available || needed <= *available) return;
   constexpr double gib = 1 << 30;
-  log_line(fmt::format(
+  train::log_line(fmt::format(
       "warning: parameters, gradients and optimizer state of this machine's {} take {:.1f} GiB, of "
       "{:.1f} that are left; --zero 3 and --tensor-parallel share them out over more ranks",
       job.ranks_on_node() == 1 ? "rank" : fmt::format("{} ranks", job.ranks_on_node()),
@@ -91,14 +90,14 @@ std::int64_t last_step_of(const train::ShardedOptimizer& optimizer, const train:
 
 // Progress on rank 0. Other lines go above it where it is one line that is rewritten.
 Say add_console(const TrainArguments& arguments, const train::Grid& grid, train::Trainer& trainer) {
-  if (grid.rank() != 0) return log_line;
+  if (grid.rank() != 0) return train::log_line;
   train::ConsoleOptions options;
   options.progress = train::progress_from(arguments.progress);
   options.steps_total = arguments.trainer.steps;
   auto console = std::make_unique<train::ConsoleSink>(options);
   train::ConsoleSink* shown = console.get();
   trainer.add_sink(std::move(console));
-  if (!shown->live()) return log_line;
+  if (!shown->live()) return train::log_line;
   return [shown](const std::string& line) { shown->print(line); };
 }
 
@@ -167,7 +166,7 @@ void announce(const train::Job& job, const TrainArguments& arguments, const trai
              device.ops().description());
   std::fflush(stdout);
   if (data.validation_tokens() == 0 && arguments.trainer.eval_every > 0) {
-    log_line("warning: --eval-every: nothing is held out; give --val-data or more data");
+    train::log_line("warning: --eval-every: nothing is held out; give --val-data or more data");
   }
 }
 
@@ -276,9 +275,12 @@ int train_gpt(train::Job& job) {
   }
   train::reset_memory_peaks(grid.device());
   trainer.run();
-  if (rounds && job.is_root()) log_line(rounds->ending());
-  if (rounds && rounds->egress() != nullptr) log_line("egress: " + rounds->egress()->summary());
-  if (trainer.stopped() && job.is_root()) log_line(stop_notice(arguments, optimizer.steps_done()));
+  if (rounds && job.is_root()) train::log_line(rounds->ending());
+  if (rounds && rounds->egress() != nullptr) {
+    train::log_line("egress: " + rounds->egress()->summary());
+  }
+  if (trainer.stopped() && job.is_root())
+    train::log_line(stop_notice(arguments, optimizer.steps_done()));
   if (arguments.report_memory) report_memory(grid);
   if (!arguments.save_weights.empty()) {
     train::save_weights(arguments.save_weights, config, optimizer.parameters(), grid.world(),

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "collectives/error.hpp"
+#include "collectives/standard_streams.hpp"
 #include "libtrain/data/file_patterns.hpp"
 
 namespace {
@@ -26,10 +27,10 @@ void warn_of_missing_ends(const train::Tokenizer& tokenizer, std::size_t texts) 
   const train::TextFrame frame = tokenizer.frame();
   const bool marked = tokenizer.end_of_text() || !frame.before.empty() || !frame.after.empty();
   if (marked || texts < 2) return;
-  fmt::print(stderr,
-             "warning: the tokenizer {} has no end-of-text: {} texts follow each other without a "
-             "mark\n",
-             tokenizer.name(), texts);
+  train::log_line(fmt::format(
+      "warning: the tokenizer {} has no end-of-text: {} texts follow each other without a "
+      "mark",
+      tokenizer.name(), texts));
 }
 
 int token_shards(int argc, char** argv) {
@@ -68,10 +69,11 @@ int token_shards(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  train::occupy_standard_descriptors();
   try {
     return token_shards(argc, argv);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
+    train::log_line(fmt::format("error: {}", error.what()));
     return 2;
   }
 }

@@ -17,6 +17,7 @@
 
 #include <fmt/format.h>
 
+#include "collectives/standard_streams.hpp"
 #include "libtrain/ops/device.hpp"
 #include "tests/bench/ops_bench_device.hpp"
 #include "tests/bench/ops_bench_machine.hpp"
@@ -317,6 +318,6 @@ int main(int argc, char** argv) try {
              machine.gigabytes_per_s, options.threads);
   for (const auto& model : cpu_models) Bench(options, model, machine).run();
 } catch (const train::Error& error) {
-  fmt::print(stderr, "{}\n", error.what());
+  train::log_line(error.what());
   return 1;
 }

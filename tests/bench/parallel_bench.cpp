@@ -29,6 +29,7 @@
 #include <fmt/format.h>
 
 #include "collectives/local/world.hpp"
+#include "collectives/standard_streams.hpp"
 #include "libtrain/job.hpp"
 #include "tests/bench/parallel_bench_run.hpp"
 
@@ -183,6 +184,6 @@ int main(int argc, char** argv) try {
     return 0;
   });
 } catch (const train::Error& error) {
-  fmt::print(stderr, "error: {}\n", error.what());
+  train::log_line(fmt::format("error: {}", error.what()));
   return 1;
 }

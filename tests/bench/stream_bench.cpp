@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "collectives/error.hpp"
+#include "collectives/standard_streams.hpp"
 #include "collectives/wide/stream/node.hpp"
 
 namespace train::bench {
@@ -223,14 +224,14 @@ int main(int argc, char** argv) {
       const std::size_t mib = words.size() > 1 ? std::stoul(words[1]) : 256;
       train::bench::run(words[0], mib << 20, words.size() > 2 ? std::stoi(words[2]) : 1);
     } else {
-      fmt::print(stderr,
-                 "usage: stream_bench CERTIFICATES [MIB] [THREADS]\n"
-                 "       stream_bench CERTIFICATES receive HOST:PORT\n"
-                 "       stream_bench CERTIFICATES send HOST:PORT MIB STREAMS|auto\n");
+      train::log_line(
+          "usage: stream_bench CERTIFICATES [MIB] [THREADS]\n"
+          "       stream_bench CERTIFICATES receive HOST:PORT\n"
+          "       stream_bench CERTIFICATES send HOST:PORT MIB STREAMS|auto");
       return 2;
     }
   } catch (const std::exception& error) {
-    fmt::print(stderr, "stream_bench: {}\n", error.what());
+    train::log_line(fmt::format("stream_bench: {}", error.what()));
     return 1;
   }
 }

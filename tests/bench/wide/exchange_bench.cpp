@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 
 #include "collectives/error.hpp"
+#include "collectives/standard_streams.hpp"
 #include "collectives/wide/exchange/exchange.hpp"
 #include "collectives/wide/exchange/link_peers.hpp"
 #include "collectives/wide/stream/node.hpp"
@@ -137,9 +138,9 @@ class Cluster {
 int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
   if (words.size() < 4 || words.size() > 7) {
-    fmt::print(stderr,
-               "usage: exchange_bench CERTIFICATES 0|1 HOST:PORT VALUES [STREAMS|auto [AHEAD "
-               "[KIB]]]\n");
+    train::log_line(
+        "usage: exchange_bench CERTIFICATES 0|1 HOST:PORT VALUES [STREAMS|auto [AHEAD "
+        "[KIB]]]");
     return 2;
   }
   try {
@@ -150,7 +151,7 @@ int main(int argc, char** argv) {
     train::bench::Cluster(words[0], std::stoi(words[1]), words[2], std::stoull(words[3]), tuning)
         .run();
   } catch (const std::exception& error) {
-    fmt::print(stderr, "exchange_bench: {}\n", error.what());
+    train::log_line(fmt::format("exchange_bench: {}", error.what()));
     return 1;
   }
 }

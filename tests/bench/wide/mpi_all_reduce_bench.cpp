@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "collectives/mpi/environment.hpp"
+#include "collectives/standard_streams.hpp"
 #include "tests/bench/mpi_peer.hpp"
 
 namespace {
@@ -33,7 +34,7 @@ int main(int argc, char** argv) {
   try {
     run(argc == 2 ? std::stoull(argv[1]) : 100'000'000);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "mpi_all_reduce_bench: {}\n", error.what());
+    train::log_line(fmt::format("mpi_all_reduce_bench: {}", error.what()));
     return 1;
   }
 }

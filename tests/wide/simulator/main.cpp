@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "collectives/standard_streams.hpp"
 #include "tests/wide/simulator/world.hpp"
 
 namespace {
@@ -49,7 +50,7 @@ bool parse(int argc, char** argv, Options& options) {
 int main(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options)) {
-    fmt::print(stderr, "usage: simulator [--first N] [--seeds N] | --seed N [--verbose]\n");
+    train::log_line("usage: simulator [--first N] [--seeds N] | --seed N [--verbose]");
     return 2;
   }
   const auto began = std::chrono::steady_clock::now();

@@ -6,16 +6,14 @@
 
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <exception>
 #include <string>
 
-#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <pthread.h>
-#include <unistd.h>
 
+#include "collectives/standard_streams.hpp"
 #include "collectives/wide/service/program/arguments.hpp"
 
 namespace {
@@ -23,29 +21,13 @@ namespace {
 using train::wide::CoordinatorServer;
 using train::wide::Log;
 
-/// A coordinator outlives its terminal and a full disk under its log: what cannot be written is
-/// lost, and nothing else.
-void write_line(const std::string& line) {
-  std::fwrite(line.data(), 1, line.size(), stderr);
-}
-
-/// Descriptors 0 to 2 lead somewhere, so that no file of this program's becomes its standard error.
-void open_standard_descriptors() {
-  int descriptor = 0;
-  do {
-    descriptor = ::open("/dev/null", O_RDWR);
-  } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
-  if (descriptor >= 0) ::close(descriptor);
-}
-
-/// One line with the time of day, at once.
+/// One line with the time of day.
 void print(const Log& log) {
   const auto now = std::chrono::system_clock::now();
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
-  write_line(fmt::format("{:%Y-%m-%d %H:%M:%S}.{:03} {}{}\n",
-                         fmt::localtime(std::chrono::system_clock::to_time_t(now)),
-                         ms.count() % 1000, log.level == Log::Level::warning ? "warning: " : "",
-                         log.text));
+  train::log_line(fmt::format(
+      "{:%Y-%m-%d %H:%M:%S}.{:03} {}{}", fmt::localtime(std::chrono::system_clock::to_time_t(now)),
+      ms.count() % 1000, log.level == Log::Level::warning ? "warning: " : "", log.text));
 }
 
 /// The signals that ask for the end. Blocked in every thread, so that the main thread can wait for
@@ -88,11 +70,11 @@ int serve(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  open_standard_descriptors();
+  train::occupy_standard_descriptors();
   try {
     return serve(argc, argv);
   } catch (const std::exception& error) {
-    write_line(fmt::format("train_coordinator: {}\n", error.what()));
+    train::log_line(fmt::format("train_coordinator: {}", error.what()));
     return 1;
   }
 }
