@@ -25,7 +25,20 @@ std::size_t edits_between(const std::string& a, const std::string& b) {
   return row.back();
 }
 
-// The flag that was meant, if one is close: a few letters off, or longer.
+// What is no flag of the program's, in words; "" when all are. A value behind one is its flag's.
+std::string unknown_among(const CLI::App& app, const std::vector<std::string>& extras) {
+  if (extras.empty()) return "";
+  const auto flag =
+      std::ranges::find_if(extras, [](const auto& extra) { return extra.starts_with("-"); });
+  if (flag == extras.end()) return fmt::format("{}: not expected here", extras.front());
+  const std::string name = flag->substr(0, flag->find('='));
+  const std::string nearest = nearest_flag(app, name);
+  return nearest.empty() ? fmt::format("{}: no such flag", name)
+                         : fmt::format("{}: no such flag; did you mean {}?", name, nearest);
+}
+
+}  // namespace
+
 std::string nearest_flag(const CLI::App& app, const std::string& flag) {
   constexpr std::size_t close = 2;
   std::string nearest;
@@ -43,20 +56,6 @@ std::string nearest_flag(const CLI::App& app, const std::string& flag) {
   }
   return nearest;
 }
-
-// What is no flag of the program's, in words; "" when all are. A value behind one is its flag's.
-std::string unknown_among(const CLI::App& app, const std::vector<std::string>& extras) {
-  if (extras.empty()) return "";
-  const auto flag =
-      std::ranges::find_if(extras, [](const auto& extra) { return extra.starts_with("-"); });
-  if (flag == extras.end()) return fmt::format("{}: not expected here", extras.front());
-  const std::string name = flag->substr(0, flag->find('='));
-  const std::string nearest = nearest_flag(app, name);
-  return nearest.empty() ? fmt::format("{}: no such flag", name)
-                         : fmt::format("{}: no such flag; did you mean {}?", name, nearest);
-}
-
-}  // namespace
 
 std::optional<int> parse_arguments(CLI::App& app, const train::Job& job) {
   app.allow_extras();

@@ -12,6 +12,10 @@
 /// Returns the exit status when nothing is left to do: rank 0 has printed the help.
 std::optional<int> parse_arguments(CLI::App& app, const train::Job& job);
 
+/// The flag that was meant by one that there is not, if one is close: a few letters off, or longer.
+/// "" if none is.
+std::string nearest_flag(const CLI::App& app, const std::string& flag);
+
 /// Refuses values below `least`.
 CLI::Validator at_least(std::int64_t least);
 CLI::Validator above_zero();

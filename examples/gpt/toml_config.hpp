@@ -3,16 +3,18 @@
 #include <CLI/CLI.hpp>
 
 /// Reads `--config FILE.toml`: keys are the flags' names, values their arguments. Flags on the
-/// command line win over the file.
+/// command line win over the file. Throws train::Error that names file, line and key.
 class TomlConfig final : public CLI::Config {
  public:
-  /// Knows the keys by `app`, which owns it.
-  explicit TomlConfig(const CLI::App& app) : app_(app) {}
+  /// Knows the keys and the file by `app`, which owns it.
+  explicit TomlConfig(CLI::App& app) : app_(app) {}
 
+  /// Gives the flags their values, and returns nothing: what a flag refuses has a place in the file
+  /// here, and none once it is an item.
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override;
   /// Not offered: the programs only read configurations.
   std::string to_config(const CLI::App*, bool, bool, std::string) const override;
 
  private:
-  const CLI::App& app_;
+  CLI::App& app_;
 };

@@ -268,7 +268,6 @@ std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& 
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_config("--config", "", "TOML file of flags; those given beside it win");
   app.config_formatter(std::make_shared<TomlConfig>(app));
-  app.allow_config_extras(CLI::config_extras_mode::error);
   add_data_flags(app, arguments);
   add_model_flags(app, arguments);
   add_parallel_flags(app, arguments);
