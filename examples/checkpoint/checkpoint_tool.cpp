@@ -144,6 +144,11 @@ void add_import(CLI::App& app, Arguments& arguments) {
   add_dtype(*command, arguments);
 }
 
+// Where a path ends in a slash, its last name is "".
+fs::path without_slash(const fs::path& path) {
+  return path.has_filename() ? path : path.parent_path();
+}
+
 int checkpoint_tool(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("Looks into checkpoints, and brings models in and out.", "checkpoint_tool");
@@ -170,10 +175,11 @@ int checkpoint_tool(int argc, char** argv) {
     throw train::Error(fmt::format("{} (checkpoint_tool --help lists the commands)", error.what()));
   }
   const std::string command = app.get_subcommands().front()->get_name();
-  if (command == "list") return list_checkpoints(arguments.path);
-  if (command == "show") return show_checkpoint(arguments.path, arguments.norms);
-  if (command == "verify") return verify_checkpoints(arguments.path);
-  if (command == "diff") return compare_checkpoints(arguments.path, arguments.other);
+  const fs::path path = without_slash(arguments.path);
+  if (command == "list") return list_checkpoints(path);
+  if (command == "show") return show_checkpoint(path, arguments.norms);
+  if (command == "verify") return verify_checkpoints(path);
+  if (command == "diff") return compare_checkpoints(path, without_slash(arguments.other));
   if (command == "export") return export_model(arguments);
   return import_model(arguments);
 }

@@ -6,25 +6,15 @@
 
 #include <fmt/format.h>
 
+#include "examples/checkpoint/find_checkpoints.hpp"
+#include "libtrain/checkpoint/checkpoint_reader.hpp"
 #include "libtrain/checkpoint/convert_values.hpp"
-#include "libtrain/checkpoint/store.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
 using train::CheckpointReader;
 using train::Manifest;
-
-// The checkpoint that a path stands for: itself, or its newest.
-fs::path resolve(const fs::path& path) {
-  std::error_code none;
-  if (fs::exists(path / Manifest::file_name, none)) return path;
-  const auto found = train::CheckpointStore(path).newest_first();
-  if (found.empty()) {
-    throw train::Error(fmt::format("{}: holds no checkpoint", path.string()));
-  }
-  return found.front().directory;
-}
 
 std::string megabytes(std::uint64_t bytes) {
   return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
@@ -96,27 +86,25 @@ std::string difference(CheckpointReader& a, const Manifest::StoredTensor& in_a, 
 
 }  // namespace
 
-int list_checkpoints(const fs::path& store) {
-  const auto found = train::CheckpointStore(store).list();
-  if (found.empty()) throw train::Error(fmt::format("{}: holds no checkpoint", store.string()));
-  const fs::path newest = train::CheckpointStore(store).newest_first().front().directory;
-  for (const auto& entry : found) {
-    const std::string mark = entry.directory == newest ? "  <- latest" : "";
+int list_checkpoints(const fs::path& path) {
+  const fs::path newest = newest_checkpoint_at(path);
+  for (const fs::path& directory : checkpoints_at(path)) {
+    const std::string mark = directory == newest && directory != path ? "  <- latest" : "";
     try {
-      const CheckpointReader reader(entry.directory);
+      const CheckpointReader reader(directory);
       const Manifest& manifest = reader.manifest();
-      fmt::print("{}  step {}  {}  {} tensors in {} files{}\n", entry.directory.filename().string(),
+      fmt::print("{}  step {}  {}  {} tensors in {} files{}\n", directory.filename().string(),
                  manifest.step, megabytes(manifest.tensor_bytes()), manifest.tensors.size(),
                  manifest.files.size(), mark);
     } catch (const train::Error& error) {
-      fmt::print("{}  damaged: {}{}\n", entry.directory.filename().string(), error.what(), mark);
+      fmt::print("{}  damaged: {}{}\n", directory.filename().string(), error.what(), mark);
     }
   }
   return 0;
 }
 
 int show_checkpoint(const fs::path& path, bool norms) {
-  CheckpointReader reader(resolve(path));
+  CheckpointReader reader(newest_checkpoint_at(path));
   const Manifest& manifest = reader.manifest();
   fmt::print("{}\nstep {}, {} in {} files\n", reader.directory().string(), manifest.step,
              megabytes(manifest.tensor_bytes()), manifest.files.size());
@@ -136,20 +124,8 @@ int show_checkpoint(const fs::path& path, bool norms) {
 }
 
 int verify_checkpoints(const fs::path& path) {
-  std::vector<fs::path> directories;
-  std::error_code none;
-  if (fs::exists(path / Manifest::file_name, none)) {
-    directories.push_back(path);
-  } else {
-    for (const auto& entry : train::CheckpointStore(path).list()) {
-      directories.push_back(entry.directory);
-    }
-    if (directories.empty()) {
-      throw train::Error(fmt::format("{}: holds no checkpoint", path.string()));
-    }
-  }
   int status = 0;
-  for (const fs::path& directory : directories) {
+  for (const fs::path& directory : checkpoints_at(path)) {
     std::size_t damaged = 0;
     const auto bad = [](const std::string& what) { fmt::print("{}\n", what); };
     try {
@@ -165,7 +141,7 @@ int verify_checkpoints(const fs::path& path) {
 }
 
 int compare_checkpoints(const fs::path& path_a, const fs::path& path_b) {
-  CheckpointReader a(resolve(path_a)), b(resolve(path_b));
+  CheckpointReader a(newest_checkpoint_at(path_a)), b(newest_checkpoint_at(path_b));
   int status = 0;
   const auto say = [&](const Manifest::StoredTensor& tensor, const std::string& what) {
     fmt::print("{} {}: {}\n", tensor.part, tensor.name, what);

@@ -6,7 +6,7 @@
 /// Each prints to standard output and returns the exit status: 0, or 1 for damage or differences.
 
 /// One line per checkpoint.
-int list_checkpoints(const std::filesystem::path& store);
+int list_checkpoints(const std::filesystem::path& path);
 /// Step, what else was saved, and every tensor with its shape and norm; the newest of several.
 int show_checkpoint(const std::filesystem::path& path, bool norms);
 /// Compares all hashes, of all checkpoints.
