@@ -89,6 +89,7 @@ void TokenDataset::set_context(std::size_t context) {
   }
   require_sample(train_, "train");
   if (validation_.tokens > 0) require_sample(validation_, "validate");
+  identity_ = identify();
 }
 
 void TokenDataset::require_sample(const Part& part, const char* purpose) const {
@@ -147,7 +148,7 @@ void TokenDataset::batch(std::uint64_t first, std::size_t count, std::span<std::
   }
 }
 
-std::string TokenDataset::identity() const {
+std::string TokenDataset::identify() const {
   constexpr std::uint64_t stretches = 64, stretch = 64;
   std::vector<std::int32_t> tokens(std::min(train_.tokens, stretch));
   XXH64_hash_t hash = seed_;

@@ -62,8 +62,9 @@ class TokenDataset {
   std::uint64_t validation_tokens() const { return validation_.tokens; }
 
   /// What training reads, in words that differ where sample order or tokens do: how many tokens, in
-  /// samples of how many, and a hash of the seed and some thousands of them from all over.
-  std::string identity() const;
+  /// samples of how many, and a hash of the seed and some thousands of them from all over, read
+  /// once. "" as long as the context is not known.
+  const std::string& identity() const { return identity_; }
 
   /// The text's tokenizer, or the one that was asked for; null for token files alone.
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
@@ -108,6 +109,7 @@ class TokenDataset {
 
   void hold_out(DataKind kind, const Options& options);
   void set_context(std::size_t context);
+  std::string identify() const;
   void require_sample(const Part& part, const char* purpose) const;
   std::uint64_t offsets() const;
   Windows windows_of(std::uint64_t epoch) const;
@@ -121,6 +123,7 @@ class TokenDataset {
   std::uint64_t seed_;
   std::size_t context_ = 0;
   std::int32_t vocabulary_;
+  std::string identity_;
 };
 
 }  // namespace train

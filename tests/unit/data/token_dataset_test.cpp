@@ -55,24 +55,29 @@ Tokens begins_of(const TokenDataset& data, std::uint64_t first, std::size_t coun
   return begins;
 }
 
+/// Tokens in memory, that count how often they are read.
+class Source final : public TokenSource {
+ public:
+  explicit Source(Tokens tokens) : tokens_(std::move(tokens)) {}
+  std::uint64_t size() const override { return tokens_.size(); }
+  std::int32_t vocabulary_bound() const override { return 1000; }
+  void read(std::uint64_t begin, std::span<std::int32_t> out) const override {
+    ++reads;
+    std::copy_n(tokens_.begin() + static_cast<std::ptrdiff_t>(begin), out.size(), out.begin());
+  }
+  std::string name() const override { return "'tokens'"; }
+  std::string place(std::uint64_t) const override { return "'tokens'"; }
+
+  mutable int reads = 0;
+
+ private:
+  Tokens tokens_;
+};
+
 }  // namespace
 
 TEST_CASE("data of another length, cut or content have another identity") {
   const auto identity = [](std::vector<std::int32_t> tokens, std::size_t context) {
-    class Source final : public TokenSource {
-     public:
-      explicit Source(Tokens tokens) : tokens_(std::move(tokens)) {}
-      std::uint64_t size() const override { return tokens_.size(); }
-      std::int32_t vocabulary_bound() const override { return 1000; }
-      void read(std::uint64_t begin, std::span<std::int32_t> out) const override {
-        std::copy_n(tokens_.begin() + static_cast<std::ptrdiff_t>(begin), out.size(), out.begin());
-      }
-      std::string name() const override { return "'tokens'"; }
-      std::string place(std::uint64_t) const override { return "'tokens'"; }
-
-     private:
-      Tokens tokens_;
-    };
     return TokenDataset(std::make_shared<Source>(std::move(tokens)), {.context = context})
         .identity();
   };
@@ -89,6 +94,19 @@ TEST_CASE("data of another length, cut or content have another identity") {
     CHECK(own != identity(first, 8));
     CHECK(own != identity(last, 8));
   }
+}
+
+TEST_CASE("what tells data apart is read once, as soon as the model's context is known") {
+  const auto source = std::make_shared<Source>(Tokens(5000, 7));
+  TokenDataset data(source, {});
+  CHECK(source->reads == 0);
+  data.fit_model(8, 1000);
+  const int reads = source->reads;
+  CHECK(reads > 0);
+  CHECK(data.identity() ==
+        TokenDataset(std::make_shared<Source>(Tokens(5000, 7)), {.context = 8}).identity());
+  CHECK(data.identity() == data.identity());
+  CHECK(source->reads == reads);
 }
 
 TEST_CASE("an epoch's samples are its windows, each once, without overlap") {
