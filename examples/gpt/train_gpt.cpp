@@ -162,6 +162,10 @@ void announce(const train::Job& job, const TrainArguments& arguments, const trai
       config.heads, config.vocabulary, data.context(), arguments.dtype);
   fmt::print("data: {} tokens to train on, {} held out\n", data.train_tokens(),
              data.validation_tokens());
+  if (data.unmarked_texts() > 0) {
+    fmt::print("note: {} texts follow each other without a mark: the tokenizer {} has none\n",
+               data.unmarked_texts(), data.tokenizer()->name());
+  }
   fmt::print("{} on {}\n", job.size() == 1 ? "1 rank" : fmt::format("{} ranks, each", job.size()),
              device.ops().description());
   std::fflush(stdout);

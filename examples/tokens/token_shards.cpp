@@ -24,13 +24,10 @@ struct Arguments {
 };
 
 void warn_of_missing_ends(const train::Tokenizer& tokenizer, std::size_t texts) {
-  const train::TextFrame frame = tokenizer.frame();
-  const bool marked = tokenizer.end_of_text() || !frame.before.empty() || !frame.after.empty();
-  if (marked || texts < 2) return;
-  train::log_line(fmt::format(
-      "warning: the tokenizer {} has no end-of-text: {} texts follow each other without a "
-      "mark",
-      tokenizer.name(), texts));
+  if (train::marks_documents(tokenizer) || texts < 2) return;
+  train::log_line(
+      fmt::format("warning: {} texts follow each other without a mark: the tokenizer {} has none",
+                  texts, tokenizer.name()));
 }
 
 int token_shards(int argc, char** argv) {

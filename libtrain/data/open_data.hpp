@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -20,6 +21,9 @@ struct Data {
   /// Turns ids back into text. Always there for text; for token files only if one was given.
   std::shared_ptr<const Tokenizer> tokenizer;
   DataKind kind = DataKind::text;
+  /// Texts that follow each other without a mark where one ends; 0 where there are marks, or there
+  /// is one text.
+  std::size_t unmarked_texts = 0;
 };
 
 /// Opens everything that `patterns` name (see find_files) as one sequence, in order: token shards

@@ -25,10 +25,11 @@ TokenDataset::TokenDataset(const std::vector<std::string>& patterns, const Optio
     : TokenDataset(open_data(patterns, options.tokenizer), options) {}
 
 TokenDataset::TokenDataset(std::shared_ptr<const TokenSource> source, const Options& options)
-    : TokenDataset(Data{std::move(source), nullptr, DataKind::llmc_shards}, options) {}
+    : TokenDataset(Data{std::move(source), nullptr, DataKind::llmc_shards, 0}, options) {}
 
 TokenDataset::TokenDataset(Data data, const Options& options)
     : tokenizer_(std::move(data.tokenizer)),
+      unmarked_texts_(data.unmarked_texts),
       train_{data.source, 0, data.source->size()},
       seed_(options.seed),
       vocabulary_(std::numeric_limits<std::int32_t>::max()) {

@@ -69,6 +69,9 @@ class TokenDataset {
   /// The text's tokenizer, or the one that was asked for; null for token files alone.
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
 
+  /// Texts to train on that follow each other without a mark; see Data.
+  std::size_t unmarked_texts() const { return unmarked_texts_; }
+
   /// floor((train_tokens() - 1 - offset) / context()), where the epoch's offset is within
   /// [0, context()). Epochs count from 0.
   std::uint64_t samples_per_epoch(std::uint64_t epoch) const;
@@ -117,6 +120,7 @@ class TokenDataset {
                    std::span<std::int32_t> input, std::span<std::int32_t> target) const;
 
   std::shared_ptr<const Tokenizer> tokenizer_;
+  std::size_t unmarked_texts_;
   Part train_;
   Part validation_;
   bool validation_is_optional_ = false;  // held out by default, not by request

@@ -62,6 +62,9 @@ std::vector<std::int32_t> encode_document(const Tokenizer& tokenizer, std::strin
 /// The id to put between two documents: end_of_text(), but none where frame() has it already.
 std::optional<std::int32_t> document_separator(const Tokenizer& tokenizer);
 
+/// Whether the ids of documents that follow each other tell where one ends.
+bool marks_documents(const Tokenizer& tokenizer);
+
 /// Makes the tokenizer that `specification` names:
 ///  - `bytes`: 256 ids, any input
 ///  - `gpt2:PATH`: GPT-2's byte-level BPE, from llm.c's gpt2_tokenizer.bin, a merges.txt or

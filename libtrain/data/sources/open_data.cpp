@@ -111,8 +111,9 @@ Data open_tokens(const Files& files, std::shared_ptr<const Tokenizer> tokenizer)
 }
 
 Data open_texts(std::vector<MappedFile> texts, std::shared_ptr<const Tokenizer> tokenizer) {
+  const std::size_t unmarked = texts.size() > 1 && !marks_documents(*tokenizer) ? texts.size() : 0;
   auto source = detail::concatenate(tokenize(std::move(texts), *tokenizer));
-  return {std::move(source), std::move(tokenizer), DataKind::text};
+  return {std::move(source), std::move(tokenizer), DataKind::text, unmarked};
 }
 
 }  // namespace

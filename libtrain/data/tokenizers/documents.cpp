@@ -18,4 +18,9 @@ std::optional<std::int32_t> document_separator(const Tokenizer& tokenizer) {
   return begins || ends ? std::nullopt : end;
 }
 
+bool marks_documents(const Tokenizer& tokenizer) {
+  const TextFrame frame = tokenizer.frame();
+  return tokenizer.end_of_text() || !frame.before.empty() || !frame.after.empty();
+}
+
 }  // namespace train

@@ -4,6 +4,7 @@
 
 #include "collectives/error.hpp"
 #include "libtrain/data/llmc_shard.hpp"
+#include "libtrain/data/token_dataset.hpp"
 #include "tests/unit/data/data_files.hpp"
 
 namespace train::test {
@@ -56,6 +57,10 @@ TEST_CASE("text is read as bytes, or as characters of all its files") {
   CHECK(chars.tokenizer->vocabulary_size() == 3);
   CHECK(read_all(*chars.source) == Tokens{1, 0, 2});
   CHECK(chars.tokenizer->decode(read_all(*chars.source)) == "baé");
+  CHECK(bytes.unmarked_texts == 2);
+  CHECK(chars.unmarked_texts == 2);
+  CHECK(TokenDataset(bytes, {.context = 1}).unmarked_texts() == 2);
+  CHECK(open_data({(scratch / "a.txt").string()}).unmarked_texts == 0);
 }
 
 TEST_CASE("another text is read with the first one's characters") {
