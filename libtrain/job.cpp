@@ -27,6 +27,17 @@ std::string said_of(const std::exception& error) {
   return "out of memory: this machine has less than the model, the batch or the data ask for";
 }
 
+// Where one rank fails, all do: the others would wait for it.
+void together(Communicator& world, const std::function<void()>& work) {
+  std::string failure;
+  try {
+    work();
+  } catch (const Error& error) {
+    failure = error.what();
+  }
+  if (const std::string said = first_said(world, failure); !said.empty()) throw Error(said);
+}
+
 }  // namespace
 
 Job::Job(int argc, char** argv)
@@ -46,15 +57,11 @@ NodePlace Job::place_on_node() const {
 }
 
 Grid Job::grid(const GridOptions& options) const {
-  // The others would wait for a rank without a device when they make the grid.
+  GridOptions own = options;
   std::unique_ptr<Device> device;
-  std::string failure;
-  try {
-    device = make_device(options, place_on_node());
-  } catch (const Error& error) {
-    failure = error.what();
-  }
-  if (const std::string said = first_said(world(), failure); !said.empty()) throw Error(said);
+  together(world(), [&] { own.threads = threads_per_rank(options, place_on_node().ranks); });
+  own.threads = fewest_threads(world(), options, own.threads);
+  together(world(), [&] { device = make_device(own, place_on_node()); });
   if (device->gpu()) {
     if (!options.share_gpu) {
       require_own_gpus(world(), identity_of_cuda_device(device->gpu()->index));

@@ -1,11 +1,14 @@
 #include "libtrain/parallel/grid.hpp"
 
 #include <algorithm>
+#include <span>
 #include <thread>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "collectives/nccl/world.hpp"
+#include "libtrain/agreement.hpp"
 
 namespace train {
 namespace {
@@ -35,7 +38,10 @@ std::unique_ptr<Communicator> world_of_gpus(Communicator& world, const Device& d
 Grid::Grid(Communicator& world, const GridOptions& options, std::unique_ptr<Device> device)
     : device_(std::move(device)),
       world_of_gpus_(world_of_gpus(world, *device_)),
-      ranks_(world_of_gpus_ ? *world_of_gpus_ : world, shape_of(world, options)) {}
+      ranks_(world_of_gpus_ ? *world_of_gpus_ : world, shape_of(world, options)) {
+  if (device_->gpu()) return;
+  require_same(tensor(), std::vector{fmt::format("--threads {}", device_->host_threads())});
+}
 
 int threads_per_rank(const GridOptions& options, int ranks_on_node) {
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -48,6 +54,18 @@ int threads_per_rank(const GridOptions& options, int ranks_on_node) {
   }
   if (options.threads > 0) return options.threads;
   return std::max(1, cores / std::max(1, ranks_on_node));
+}
+
+int fewest_threads(Communicator& world, const GridOptions& options, int own) {
+  const auto ranks = static_cast<std::size_t>(world.size());
+  std::vector<std::int32_t> all(ranks);
+  const std::vector<std::size_t> counts(ranks, 1);
+  world.all_gather(std::span<const std::int32_t>(&own, 1), std::span(all), counts).wait();
+  const int tensor = std::max(1, options.tensor);
+  const int first = world.rank() / tensor * tensor;
+  const int count = std::min(tensor, world.size() - first);
+  return std::ranges::min(
+      std::span(all).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
 }
 
 std::unique_ptr<Device> make_device(const GridOptions& options, NodePlace place) {

@@ -21,7 +21,8 @@ class Grid {
  public:
   /// Collective over `world`, which must outlive the grid. Where the device is a GPU, the grid's
   /// groups carry what lies in its memory by NCCL, and what lies on the host as `world` does.
-  /// Throws Error when the ranks do not make the shape.
+  /// Throws Error when the ranks do not make the shape, or a tensor group's ranks compute on the
+  /// host with different numbers of threads (fewest_threads()).
   Grid(Communicator& world, const GridOptions& options, std::unique_ptr<Device> device);
 
   /// All ranks.
@@ -56,5 +57,9 @@ int choose_gpu(NodePlace place, int gpus);
 void require_own_gpus(Communicator& world, const std::string& identity);
 /// The threads that a rank of these options runs.
 int threads_per_rank(const GridOptions& options, int ranks_on_node);
+/// The fewest that a rank of this one's tensor group would run on its own. The order of sums goes
+/// by threads, and each rank of the group computes gradients of what all of them hold, norms for
+/// one: with different numbers their copies would drift apart. Collective over all ranks.
+int fewest_threads(Communicator& world, const GridOptions& options, int own);
 
 }  // namespace train

@@ -267,6 +267,42 @@ TEST_CASE("training goes on with state that moved from one grid and stage to ano
   });
 }
 
+TEST_CASE(
+    "copies in a tensor group stay equal where its ranks would run other numbers of threads") {
+  ranked([](Communicator& world) {
+    if (world.size() == 1) return;
+    const GridOptions options{.data = 1, .tensor = world.size()};
+    const int own = 1 + world.rank();
+    CHECK_THROWS_WITH_AS(Grid(world, options, make_cpu_device(own)),
+                         doctest::Contains("rank 1 has --threads 2, rank 0 has --threads 1"),
+                         Error);
+    const Grid grid(world, options, make_cpu_device(fewest_threads(world, options, own)));
+    Gpt model(parse_model("layers=1,heads=8,width=16,context=8"), grid.device());
+    parallelize(model, grid, megatron_plan(/*sequence_parallel=*/false));
+    ShardedOptimizer optimizer(model, grid, {.lr = 1e-2f});
+    // Rows enough for several threads.
+    std::vector<std::int32_t> tokens(8 * 512);
+    for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<std::int32_t>(i % 37);
+    for (int step = 0; step < 2; ++step) {
+      Loss loss = model.loss({.inputs = tokens,
+                              .targets = tokens,
+                              .sequences = 512,
+                              .context = 8,
+                              .tokens_in_step = 8 * 512});
+      loss.backward();
+      optimizer.step();
+    }
+    for (const auto& parameter : model.parameters()) {
+      if (parameter->name().find("norm") == std::string::npos) continue;
+      std::vector<float> values(static_cast<std::size_t>(parameter->value().elements()));
+      parameter->value().copy_to_host(std::as_writable_bytes(std::span(values)));
+      std::vector<float> first = values;
+      world.broadcast(std::span(first), 0).wait();
+      CHECK_MESSAGE(training::same_bits(values, first), parameter->name());
+    }
+  });
+}
+
 TEST_CASE("generation over a tensor group writes what one rank writes") {
   ranked([](Communicator& world) {
     const auto generate = [](Communicator& ranks) {

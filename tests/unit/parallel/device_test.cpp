@@ -34,3 +34,16 @@ TEST_CASE("the processor's cores are shared by a node's ranks") {
   CHECK(threads_per_rank({.threads = 3}, 2) == 3);
   CHECK(threads_per_rank({}, 1 << 20) == 1);
 }
+
+TEST_CASE("a tensor group runs the fewest threads that one of its ranks has, whatever others run") {
+  local::run(4, [](Communicator& world) {
+    const int own[] = {8, 4, 2, 6};
+    const auto fewest = [&](int tensor) {
+      return fewest_threads(world, {.tensor = tensor}, own[world.rank()]);
+    };
+    CHECK(fewest(1) == own[world.rank()]);
+    CHECK(fewest(2) == (world.rank() < 2 ? 4 : 2));
+    CHECK(fewest(4) == 2);
+    CHECK(fewest(3) > 0);  // which the grid refuses
+  });
+}
