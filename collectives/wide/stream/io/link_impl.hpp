@@ -80,6 +80,10 @@ class Link::Impl final : public detail::StreamOwner, public std::enable_shared_f
     Clock::time_point next{};
   };
 
+  /// Takes mutex_ itself.
+  void on_dialled(asio::io_context& loop, std::size_t number, const std::string& address,
+                  std::variant<detail::Introduced, detail::Denial> result);
+
   // All under mutex_.
   void require_open() const;
   void wake_all();
@@ -94,8 +98,13 @@ class Link::Impl final : public detail::StreamOwner, public std::enable_shared_f
   void forget_peer(const std::string& why);
   /// Takes a session that no peer has been told.
   void begin_anew();
-  std::string why_not(std::uint64_t peer_session) const;
-  std::string meet(const detail::Introduced& introduced);
+  /// "" for a peer's session that may have streams.
+  std::string why_refused(std::uint64_t peer_session) const;
+  /// Makes the stream's session the peer's, and forgets an earlier one. Not empty: why the stream
+  /// has to go.
+  std::string accept_session(const detail::Introduced& introduced);
+  /// The stream of this number that the same end opened before, if it is still there.
+  void drop_older(bool dialled, std::uint32_t number);
   void expire(Clock::time_point now);
   std::string state_of_streams() const;
   void dial(std::size_t number, Clock::time_point now);

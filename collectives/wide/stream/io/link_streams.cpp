@@ -22,7 +22,7 @@ milliseconds pause_after(int failures, std::mt19937_64& random) {
 
 // Streams that are open are of the later one of two processes. When all have ended, clocks decide
 // nothing: then whoever comes is the peer.
-std::string Link::Impl::why_not(std::uint64_t peer_session) const {
+std::string Link::Impl::why_refused(std::uint64_t peer_session) const {
   if (peer_session == closed_peer_) return "that link is closed";
   if (open_.empty() || peer_session >= *peer_session_) return {};
   return "a later process called " + peer_.to_string() + " has taken its place";
@@ -30,7 +30,7 @@ std::string Link::Impl::why_not(std::uint64_t peer_session) const {
 
 std::variant<std::uint64_t, Denial> Link::Impl::answer_hello(std::uint64_t peer_session) {
   const std::lock_guard lock(mutex_);
-  if (auto why = why_not(peer_session); !why.empty()) {
+  if (auto why = why_refused(peer_session); !why.empty()) {
     return Denial{std::move(why), peer_session_.value_or(0)};
   }
   if (peer_session_ != peer_session && peer_session <= newest_peer_) {
@@ -48,11 +48,11 @@ void Link::Impl::begin_anew() {
 
 // Both ends of a stream know each other by the same two sessions, and both know nothing else or the
 // same of what was under way between these.
-std::string Link::Impl::meet(const Introduced& introduced) {
+std::string Link::Impl::accept_session(const Introduced& introduced) {
   const std::uint64_t theirs = introduced.peer.session;
   if (introduced.own_session != session_) return "this end has begun anew meanwhile";
   if (peer_session_ == theirs) return {};
-  if (auto why = why_not(theirs); !why.empty()) return why;
+  if (auto why = why_refused(theirs); !why.empty()) return why;
   const bool forgotten = theirs <= newest_peer_;
   if (peer_session_) forget_peer("the peer came back as another process, or opened a new link");
   if (forgotten) {
@@ -67,16 +67,8 @@ std::string Link::Impl::attach(asio::io_context& loop, Introduced introduced,
                                const std::string& address, bool dialled) {
   const std::lock_guard lock(mutex_);
   const Hello& hello = introduced.peer;
-  if (auto why = meet(introduced); !why.empty()) return why;
-  const auto same = std::ranges::find_if(open_, [&](const auto& entry) {
-    return entry.second.dialled == dialled && entry.second.number == hello.stream;
-  });
-  if (same != open_.end()) {
-    const auto old = same->second.stream;
-    old->close("the peer opened it anew");
-    sends_.on_stream_lost(old->id());
-    open_.erase(same);
-  }
+  if (auto why = accept_session(introduced); !why.empty()) return why;
+  drop_older(dialled, hello.stream);
   if (open_.size() >= streams_max) {
     return peer_.to_string() + " has " + std::to_string(streams_max) + " streams already";
   }
@@ -93,6 +85,17 @@ std::string Link::Impl::attach(asio::io_context& loop, Introduced introduced,
   wake_all();
   changed_.notify_all();
   return {};
+}
+
+void Link::Impl::drop_older(bool dialled, std::uint32_t number) {
+  const auto older = std::ranges::find_if(open_, [&](const auto& entry) {
+    return entry.second.dialled == dialled && entry.second.number == number;
+  });
+  if (older == open_.end()) return;
+  const auto stream = older->second.stream;
+  stream->close("the peer opened it anew");
+  sends_.on_stream_lost(stream->id());
+  open_.erase(older);
 }
 
 void Link::Impl::on_closed(Stream& stream, const std::string& reason) {
@@ -178,27 +181,30 @@ void Link::Impl::dial(std::size_t number, Clock::time_point now) {
   const Hello hello{session_, static_cast<std::uint32_t>(number), services_.self, peer_};
   auto done = [link = weak_from_this(), &loop, number,
                address](std::variant<Introduced, Denial> result) {
-    const auto self = link.lock();
-    if (!self) return;
-    std::string why;
-    if (const auto* denial = std::get_if<Denial>(&result)) {
-      why = denial->why;
-      if (denial->later_session > self->services_.last_session()) {
-        self->services_.replaced(self->peer_, address + ": " + why);
-      }
-    } else {
-      auto& introduced = std::get<Introduced>(result);
-      introduced.peer.stream = static_cast<std::uint32_t>(number);
-      why = self->attach(loop, std::move(introduced), address, true);
-    }
-    const std::lock_guard lock(self->mutex_);
-    if (!why.empty()) return self->on_dial_failed(number, address, why);
-    self->slots_[number].dialling = false;
-    self->slots_[number].failures = 0;
+    if (const auto self = link.lock()) self->on_dialled(loop, number, address, std::move(result));
   };
   detail::dial(
       loop, address, services_.tls_impl(), services_.options.handshake_max, hello,
       [this](int socket) { services_.prepare(socket); }, std::move(done));
+}
+
+void Link::Impl::on_dialled(asio::io_context& loop, std::size_t number, const std::string& address,
+                            std::variant<Introduced, Denial> result) {
+  std::string why;
+  if (const auto* denial = std::get_if<Denial>(&result)) {
+    why = denial->why;
+    if (denial->later_session > services_.last_session()) {
+      services_.replaced(peer_, address + ": " + why);
+    }
+  } else {
+    auto& introduced = std::get<Introduced>(result);
+    introduced.peer.stream = static_cast<std::uint32_t>(number);
+    why = attach(loop, std::move(introduced), address, true);
+  }
+  const std::lock_guard lock(mutex_);
+  if (!why.empty()) return on_dial_failed(number, address, why);
+  slots_[number].dialling = false;
+  slots_[number].failures = 0;
 }
 
 void Link::Impl::on_dial_failed(std::size_t number, const std::string& address,
