@@ -111,6 +111,24 @@ void write_manifest(const fs::path& directory, const Manifest& manifest) {
   file.commit();
 }
 
+// The directories to try, in order. One rank looks, so that all see the same.
+std::vector<std::string> agreed_names(SaveGroup& group, const CheckpointStore& store) {
+  std::string lines;
+  group.together([&] {
+    if (group.rank() != 0) return;
+    for (const auto& entry : store.newest_first()) {
+      lines += entry.directory.filename().string() + "\n";
+    }
+  });
+  lines = group.said_by(0, lines);
+  std::vector<std::string> names;
+  for (std::size_t begin = 0, end; begin < lines.size(); begin = end + 1) {
+    end = lines.find('\n', begin);
+    names.push_back(lines.substr(begin, end - begin));
+  }
+  return names;
+}
+
 }  // namespace
 
 std::string checkpoint_name(std::int64_t step) {
@@ -269,17 +287,10 @@ fs::path CheckpointStore::load_newest(Communicator& ranks,
                                       const std::function<void(CheckpointReader&)>& load,
                                       const LoadOptions& options) {
   SaveGroup group(ranks);
-  // One rank looks, so that all see the same.
-  std::string found;
-  group.together([&] {
-    if (ranks.rank() != 0) return;
-    for (const Entry& entry : newest_first()) found += entry.directory.filename().string() + "\n";
-  });
-  found = group.said_by(0, found);
+  const std::vector<std::string> names = agreed_names(group, *this);
   std::string failures;
-  while (!found.empty()) {
-    const fs::path directory = directory_ / found.substr(0, found.find('\n'));
-    found.erase(0, found.find('\n') + 1);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const fs::path directory = directory_ / names[i];
     try {
       group.together([&] {
         CheckpointReader reader(directory);
@@ -289,13 +300,12 @@ fs::path CheckpointStore::load_newest(Communicator& ranks,
     } catch (const Error& error) {
       if (!options.fall_back) throw;
       failures += fmt::format("{}{}", failures.empty() ? "" : "; ", error.what());
-      if (ranks.rank() == 0 && options.warn && !found.empty()) {
-        options.warn(
-            fmt::format("{}; falling back to {}", error.what(), found.substr(0, found.find('\n'))));
+      if (ranks.rank() == 0 && options.warn && i + 1 < names.size()) {
+        options.warn(fmt::format("{}; falling back to {}", error.what(), names[i + 1]));
       }
     }
   }
-  if (failures.empty()) return {};
+  if (names.empty()) return {};
   throw Error(fmt::format("no checkpoint in {} can be loaded: {}", directory_.string(), failures));
 }
 
