@@ -1,16 +1,12 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
-#include <string>
 
 #include "examples/gpt/train_arguments.hpp"
+#include "examples/gpt/train_reports.hpp"
 
 /// What train_gpt does with checkpoints: nothing without --checkpoint.
-
-/// Where a program puts lines beside its progress; from any thread.
-using Say = std::function<void(const std::string&)>;
 
 /// The store that the arguments name; nullptr without one.
 std::unique_ptr<train::CheckpointStore> open_store(const TrainArguments& arguments);

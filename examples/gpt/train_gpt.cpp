@@ -13,8 +13,10 @@
 
 #include "examples/gpt/arguments.hpp"
 #include "examples/gpt/checkpoint_arguments.hpp"
+#include "examples/gpt/model_choice.hpp"
 #include "examples/gpt/starting_weights.hpp"
 #include "examples/gpt/train_arguments.hpp"
+#include "examples/gpt/train_reports.hpp"
 
 namespace {
 
@@ -35,19 +37,6 @@ train::TokenDataset open_dataset(const TrainArguments& arguments,
   return train::TokenDataset(arguments.data, options);
 }
 
-train::GptConfig new_config(const TrainArguments& arguments, const train::TokenDataset& data) {
-  train::GptConfig config = train::parse_model(arguments.model);
-  if (arguments.context != 0) config.context = arguments.context;
-  if (arguments.vocabulary != 0) {
-    config.vocabulary = arguments.vocabulary;
-  } else if (data.tokenizer() != nullptr) {
-    config.vocabulary = data.tokenizer()->vocabulary_size();
-  }
-  config.bias = config.bias && arguments.bias;
-  config.dropout = arguments.dropout;
-  return config;
-}
-
 train::OptimizerOptions optimizer_options(const TrainArguments& arguments) {
   return {.zero = train::zero_from(arguments.zero),
           .bucket_bytes = arguments.bucket_mib << 20,
@@ -57,64 +46,10 @@ train::OptimizerOptions optimizer_options(const TrainArguments& arguments) {
                      arguments.rounds.synchronisation == train::Synchronisation::rounds};
 }
 
-// A machine that begins to swap, or kills the program, gives no reason.
-void warn_of_memory(const train::Job& job, const TrainArguments& arguments,
-                    const train::GptConfig& config, const train::Grid& grid) {
-  if (grid.device().gpu() || job.place_on_node().rank != 0) return;
-  const std::int64_t each = train::state_bytes_per_rank(config, parse_dtype(arguments.dtype),
-                                                        optimizer_options(arguments),
-                                                        grid.data().size(), grid.tensor().size());
-  const std::int64_t needed = each * job.ranks_on_node();
-  const auto available = train::available_host_bytes();
-  if (!available || needed <= *available) return;
-  constexpr double gib = 1 << 30;
-  train::log_line(fmt::format(
-      "warning: parameters, gradients and optimizer state of this machine's {} take {:.1f} GiB, of "
-      "{:.1f} that are left; --zero 3 and --tensor-parallel share them out over more ranks",
-      job.ranks_on_node() == 1 ? "rank" : fmt::format("{} ranks", job.ranks_on_node()),
-      static_cast<double>(needed) / gib, static_cast<double>(*available) / gib));
-}
-
-void report_memory(const train::Grid& grid) {
-  const std::string report = train::memory_report(grid.device(), grid.world());
-  if (grid.rank() != 0) return;
-  fmt::print("{}", report);
-  std::fflush(stdout);
-}
-
 // The last step whose metrics a resumed run keeps. A cluster that comes back to its job does not
 // train again what it trained before.
 std::int64_t last_step_of(const train::ShardedOptimizer& optimizer, const train::Rounds* rounds) {
   return rounds == nullptr ? optimizer.steps_done() : std::numeric_limits<std::int64_t>::max();
-}
-
-// Progress on rank 0. Other lines go above it where it is one line that is rewritten.
-Say add_console(const TrainArguments& arguments, const train::Grid& grid, train::Trainer& trainer) {
-  if (grid.rank() != 0) return train::log_line;
-  train::ConsoleOptions options;
-  options.progress = train::progress_from(arguments.progress);
-  options.steps_total = arguments.trainer.steps;
-  auto console = std::make_unique<train::ConsoleSink>(options);
-  train::ConsoleSink* shown = console.get();
-  trainer.add_sink(std::move(console));
-  if (!shown->live()) return train::log_line;
-  return [shown](const std::string& line) { shown->print(line); };
-}
-
-// `resumed_at` is the step that a resumed run goes on behind.
-void add_metrics(const TrainArguments& arguments, const train::Grid& grid,
-                 std::optional<std::int64_t> resumed_at, const Say& say, train::Trainer& trainer) {
-  if (grid.rank() != 0) return;
-  const auto add = [&](std::unique_ptr<train::MetricsSink> sink) {
-    trainer.add_sink(std::make_unique<train::PatientSink>(
-        std::move(sink), [say](const std::string& what) { say("warning: " + what); }));
-  };
-  if (!arguments.metrics.empty()) {
-    add(std::make_unique<train::JsonlSink>(arguments.metrics, resumed_at));
-  }
-  if (!arguments.tensorboard.empty()) {
-    add(std::make_unique<train::TensorBoardSink>(arguments.tensorboard, resumed_at));
-  }
 }
 
 // A run must not find out at its end that its weights cannot be written.
@@ -151,73 +86,6 @@ std::unique_ptr<train::Rounds> join_job(const TrainArguments& arguments, const t
   return std::make_unique<train::Rounds>(grid, optimizer, arguments.rounds, std::move(job));
 }
 
-void announce(const train::Job& job, const TrainArguments& arguments, const train::Gpt& model,
-              const train::TokenDataset& data, const train::Device& device) {
-  if (!job.is_root() || arguments.progress == "none") return;
-  const train::GptConfig& config = model.config();
-  fmt::print(
-      "model: {:.2f} M parameters, {} layers of width {}, {} heads, vocabulary {}, context {}, "
-      "{}\n",
-      static_cast<double>(config.parameter_count()) / 1e6, config.layers, config.width,
-      config.heads, config.vocabulary, data.context(), arguments.dtype);
-  fmt::print("data: {} tokens to train on, {} held out\n", data.train_tokens(),
-             data.validation_tokens());
-  if (data.unmarked_texts() > 0) {
-    fmt::print("note: {} texts follow each other without a mark: the tokenizer {} has none\n",
-               data.unmarked_texts(), data.tokenizer()->name());
-  }
-  fmt::print("{} on {}\n", job.size() == 1 ? "1 rank" : fmt::format("{} ranks, each", job.size()),
-             device.ops().description());
-  std::fflush(stdout);
-  if (data.validation_tokens() == 0 && arguments.trainer.eval_every > 0) {
-    train::log_line("warning: --eval-every: nothing is held out; give --val-data or more data");
-  }
-}
-
-std::shared_ptr<const train::Tokenizer> saved_tokenizer(const std::optional<StartingWeights>& start,
-                                                        const std::optional<train::RunState>& run) {
-  if (run) return run->tokenizer;
-  return start ? start->tokenizer() : nullptr;
-}
-
-// --init brings its model; flags beside it may say what it is, but not change it.
-void require_same_model(const TrainArguments& arguments, const train::TokenDataset& data,
-                        const train::GptConfig& start) {
-  train::GptConfig said = arguments.model_given ? new_config(arguments, data) : start;
-  said.context = start.context;
-  said.dropout = start.dropout;
-  said.vocabulary = arguments.vocabulary != 0 ? arguments.vocabulary : start.vocabulary;
-  said.bias = arguments.bias_given ? arguments.bias : start.bias;
-  if (said == start) return;
-  throw train::Error(fmt::format(
-      "--init {} is another model than --model, --vocab and --bias say: its {}; leave them out",
-      arguments.init, start.difference_from(said)));
-}
-
-train::GptConfig choose_config(const TrainArguments& arguments, const train::TokenDataset& data,
-                               const std::optional<StartingWeights>& start,
-                               const std::optional<train::RunState>& run) {
-  train::GptConfig config;
-  if (run && !arguments.model_given) {
-    config = run->config;
-  } else {
-    config = start ? start->config() : new_config(arguments, data);
-  }
-  if (start) require_same_model(arguments, data, start->config());
-  config.dropout = arguments.dropout;
-  if (!run) return config;
-  train::GptConfig saved = run->config;
-  saved.dropout = config.dropout;
-  if (config != saved) {
-    throw train::Error(
-        fmt::format("the run in {} trains another model than the flags (--model, --context, "
-                    "--vocab, --bias) and the tokenizer make: its {}; leave them out, or choose "
-                    "another --checkpoint",
-                    arguments.checkpoint, saved.difference_from(config)));
-  }
-  return config;
-}
-
 train::Clock::time_point end_of_time(const TrainArguments& arguments) {
   constexpr double year = 366.0 * 24.0 * 60.0;
   if (arguments.stop_after_minutes <= 0.0 || arguments.stop_after_minutes > year)
@@ -244,7 +112,7 @@ int train_gpt(train::Job& job) {
   if (!run && !arguments.init.empty()) start.emplace(arguments.init);
   train::TokenDataset data = open_dataset(arguments, saved_tokenizer(start, run));
   const train::GptConfig config = choose_config(arguments, data, start, run);
-  warn_of_memory(job, arguments, config, grid);
+  warn_of_memory(job, arguments, config, optimizer_options(arguments), grid);
 
   train::Gpt model(
       config, grid.device(),

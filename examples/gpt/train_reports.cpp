@@ -1,0 +1,82 @@
+#include "examples/gpt/train_reports.hpp"
+
+#include <cstdio>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "examples/gpt/arguments.hpp"
+
+void warn_of_memory(const train::Job& job, const TrainArguments& arguments,
+                    const train::GptConfig& config, const train::OptimizerOptions& optimizer,
+                    const train::Grid& grid) {
+  if (grid.device().gpu() || job.place_on_node().rank != 0) return;
+  const std::int64_t each = train::state_bytes_per_rank(
+      config, parse_dtype(arguments.dtype), optimizer, grid.data().size(), grid.tensor().size());
+  const std::int64_t needed = each * job.ranks_on_node();
+  const auto available = train::available_host_bytes();
+  if (!available || needed <= *available) return;
+  constexpr double gib = 1 << 30;
+  train::log_line(fmt::format(
+      "warning: parameters, gradients and optimizer state of this machine's {} take {:.1f} GiB, of "
+      "{:.1f} that are left; --zero 3 and --tensor-parallel share them out over more ranks",
+      job.ranks_on_node() == 1 ? "rank" : fmt::format("{} ranks", job.ranks_on_node()),
+      static_cast<double>(needed) / gib, static_cast<double>(*available) / gib));
+}
+
+void announce(const train::Job& job, const TrainArguments& arguments, const train::Gpt& model,
+              const train::TokenDataset& data, const train::Device& device) {
+  if (!job.is_root() || arguments.progress == "none") return;
+  const train::GptConfig& config = model.config();
+  fmt::print(
+      "model: {:.2f} M parameters, {} layers of width {}, {} heads, vocabulary {}, context {}, "
+      "{}\n",
+      static_cast<double>(config.parameter_count()) / 1e6, config.layers, config.width,
+      config.heads, config.vocabulary, data.context(), arguments.dtype);
+  fmt::print("data: {} tokens to train on, {} held out\n", data.train_tokens(),
+             data.validation_tokens());
+  if (data.unmarked_texts() > 0) {
+    fmt::print("note: {} texts follow each other without a mark: the tokenizer {} has none\n",
+               data.unmarked_texts(), data.tokenizer()->name());
+  }
+  fmt::print("{} on {}\n", job.size() == 1 ? "1 rank" : fmt::format("{} ranks, each", job.size()),
+             device.ops().description());
+  std::fflush(stdout);
+  if (data.validation_tokens() == 0 && arguments.trainer.eval_every > 0) {
+    train::log_line("warning: --eval-every: nothing is held out; give --val-data or more data");
+  }
+}
+
+Say add_console(const TrainArguments& arguments, const train::Grid& grid, train::Trainer& trainer) {
+  if (grid.rank() != 0) return train::log_line;
+  train::ConsoleOptions options;
+  options.progress = train::progress_from(arguments.progress);
+  options.steps_total = arguments.trainer.steps;
+  auto console = std::make_unique<train::ConsoleSink>(options);
+  train::ConsoleSink* shown = console.get();
+  trainer.add_sink(std::move(console));
+  if (!shown->live()) return train::log_line;
+  return [shown](const std::string& line) { shown->print(line); };
+}
+
+void add_metrics(const TrainArguments& arguments, const train::Grid& grid,
+                 std::optional<std::int64_t> resumed_at, const Say& say, train::Trainer& trainer) {
+  if (grid.rank() != 0) return;
+  const auto add = [&](std::unique_ptr<train::MetricsSink> sink) {
+    trainer.add_sink(std::make_unique<train::PatientSink>(
+        std::move(sink), [say](const std::string& what) { say("warning: " + what); }));
+  };
+  if (!arguments.metrics.empty()) {
+    add(std::make_unique<train::JsonlSink>(arguments.metrics, resumed_at));
+  }
+  if (!arguments.tensorboard.empty()) {
+    add(std::make_unique<train::TensorBoardSink>(arguments.tensorboard, resumed_at));
+  }
+}
+
+void report_memory(const train::Grid& grid) {
+  const std::string report = train::memory_report(grid.device(), grid.world());
+  if (grid.rank() != 0) return;
+  fmt::print("{}", report);
+  std::fflush(stdout);
+}
