@@ -94,6 +94,10 @@ void add_training_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--stop-after-minutes", arguments.stop_after_minutes,
                  "End, as on SIGTERM, behind the step that is under way then [never]")
       ->check(at_least(0));
+  app.add_option("--stopped-status", arguments.stopped_status,
+                 "Exit status of a run that ends early, as it was asked to")
+      ->check(CLI::Range(0, 125))
+      ->capture_default_str();
   app.add_option("--batch", trainer.batch, "Sequences per step over all ranks")
       ->capture_default_str();
   app.add_option("--micro-batch", trainer.micro_batch,

@@ -27,6 +27,7 @@ struct TrainArguments {
   train::AdamW adamw;
   train::TrainerOptions trainer;
   double stop_after_minutes = 0.0;  ///< 0: never
+  int stopped_status = 0;
   std::string schedule = "cosine";
   double min_lr = -1.0;        ///< below 0: a tenth of lr
   std::size_t bucket_mib = 0;  ///< 0: the optimizer's choice

@@ -158,7 +158,8 @@ int train_gpt(train::Job& job) {
     train::save_weights(arguments.save_weights, config, optimizer.parameters(), grid.world(),
                         data.tokenizer().get());
   }
-  return 0;
+  const bool ended_early = rounds ? !rounds->finished() : trainer.stopped();
+  return ended_early ? arguments.stopped_status : 0;
 }
 
 }  // namespace
