@@ -4,10 +4,14 @@
 
 namespace train::wide {
 
+/// A heartbeat goes the way of an exchange's values: through a queue that is full, where one packet
+/// in five may be lost, to be sent again a second later, or after 2, 4, … where the system has no
+/// limit for that. Who was only slow costs everybody an exchange. A process that ends closes its
+/// connection, and is not waited for at all.
 struct HeartbeatConfig {
   TimeMs interval_ms = 500;
-  TimeMs floor_ms = 2000;     // never give up on a peer sooner
-  TimeMs ceiling_ms = 10000;  // nor wait longer
+  TimeMs floor_ms = 8000;     // never give up on a peer sooner
+  TimeMs ceiling_ms = 30000;  // nor wait longer
   int deviations = 6;
 };
 

@@ -19,6 +19,7 @@ class CoordinatorServer::Impl {
   NodeOptions node_options(NodeOptions given) {
     given.name = "coordinator";
     given.lane = 0;
+    given.sockets.is_thin = true;
     given.events = thread.node_events();
     return given;
   }

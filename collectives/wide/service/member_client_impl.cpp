@@ -26,6 +26,7 @@ LinkOptions link_options(const std::vector<std::string>& addresses) {
   LinkOptions options;
   options.addresses = addresses;
   options.streams = 1;
+  options.is_thin = true;
   return options;
 }
 

@@ -29,6 +29,9 @@ struct LinkOptions {
   /// Streams to keep open, for the end that dials. Unset: grows while throughput grows.
   std::optional<int> streams{};
   AutoStreams auto_streams{};
+  /// Carries small messages only, which shall not be late where others fill the way: what is lost
+  /// is sent again within a second each time.
+  bool is_thin = false;
   /// Pieces of a transfer, each sent over one stream; the receiving end's value counts. 4 KiB to
   /// 4 MiB.
   std::size_t chunk_bytes = 128 << 10;

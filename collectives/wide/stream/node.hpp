@@ -34,6 +34,8 @@ struct SocketOptions {
   std::optional<int> send_buffer_bytes{}, receive_buffer_bytes{};
   /// A stream whose data is not acknowledged for so long is given up.
   std::chrono::milliseconds unacknowledged_max{15'000};
+  /// For LinkOptions::is_thin, of all links.
+  bool is_thin = false;
 };
 
 struct NodeOptions {

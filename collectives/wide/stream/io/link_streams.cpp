@@ -185,7 +185,11 @@ void Link::Impl::dial(std::size_t number, Clock::time_point now) {
   };
   detail::dial(
       loop, address, services_.tls_impl(), services_.options.handshake_max, hello,
-      [this](int socket) { services_.prepare(socket); }, std::move(done));
+      [this, is_thin = options_.is_thin](int socket) {
+        services_.prepare(socket);
+        if (is_thin) detail::Services::keep_pace(socket);
+      },
+      std::move(done));
 }
 
 void Link::Impl::on_dialled(asio::io_context& loop, std::size_t number, const std::string& address,
