@@ -30,7 +30,7 @@ struct LinkOptions {
   std::optional<int> streams{};
   AutoStreams auto_streams{};
   /// Carries small messages only, which shall not be late where others fill the way: what is lost
-  /// is sent again within a second each time.
+  /// is sent again within a second each time, where the system can (Linux 6.15).
   bool is_thin = false;
   /// Pieces of a transfer, each sent over one stream; the receiving end's value counts. 4 KiB to
   /// 4 MiB.

@@ -65,6 +65,9 @@ void Services::prepare(int socket) const {
   if (wanted.receive_buffer_bytes) set(socket, SOL_SOCKET, SO_RCVBUF, *wanted.receive_buffer_bytes);
   set(socket, IPPROTO_TCP, TCP_NODELAY, 1);
   set(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(wanted.unacknowledged_max.count()));
+  // Where many streams share a narrow way, each has few packets under way, and waits for what is
+  // lost: at an even pace, not ever longer.
+  set(socket, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1);
   if (wanted.is_thin) keep_pace(socket);
   // The peer of an idle stream is asked every 5 s; NATs keep their entry meanwhile.
   set(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -79,7 +82,6 @@ void Services::keep_pace(int socket) {
   constexpr int rto_max_ms_option = 44;  // TCP_RTO_MAX_MS: from Linux 6.15 on
   constexpr int rto_max_ms = 1000;
   set(socket, IPPROTO_TCP, rto_max_ms_option, rto_max_ms);
-  set(socket, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1);
 }
 
 void Services::call(std::function<void()> event) {

@@ -22,7 +22,7 @@ class Services {
   TlsContext::Impl* tls_impl() { return tls ? &tls->impl() : nullptr; }
   void prepare(int socket) const;
   /// For streams of few small messages, which nothing follows that would show a loss: what is lost
-  /// is sent again at an even pace, not ever later.
+  /// is sent again within a second each time.
   static void keep_pace(int socket);
   void up(const PeerName& peer);
   void down(const PeerName& peer, const std::string& reason);
