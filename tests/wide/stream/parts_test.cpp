@@ -1,7 +1,11 @@
-// The parts of a link that need no socket.
+// The parts of a link that need no peer.
 #include <random>
 
 #include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "collectives/error.hpp"
 #include "collectives/wide/stream/io/frame.hpp"
@@ -10,6 +14,7 @@
 #include "collectives/wide/stream/io/mail.hpp"
 #include "collectives/wide/stream/io/outgoing.hpp"
 #include "collectives/wide/stream/io/refusals.hpp"
+#include "collectives/wide/stream/io/services.hpp"
 #include "collectives/wide/stream/io/stream_count.hpp"
 #include "collectives/wide/stream/io/tcp_state.hpp"
 
@@ -17,6 +22,25 @@ namespace train::wide::test {
 namespace {
 
 using namespace detail;
+
+TEST_CASE("what a thin stream loses is sent again within a second, where the system can") {
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  REQUIRE(socket >= 0);
+  constexpr int rto_max_ms_option = 44;
+  int before_ms = 0, after_ms = 0;
+  socklen_t length = sizeof before_ms;
+  const bool known = ::getsockopt(socket, IPPROTO_TCP, rto_max_ms_option, &before_ms, &length) == 0;
+  Services::keep_pace(socket);
+  length = sizeof after_ms;
+  if (known) {
+    CHECK(before_ms > 1000);
+    CHECK(::getsockopt(socket, IPPROTO_TCP, rto_max_ms_option, &after_ms, &length) == 0);
+    CHECK(after_ms == 1000);
+  } else {
+    MESSAGE("this system has no limit for that");
+  }
+  ::close(socket);
+}
 
 TEST_CASE("headers survive the wire, and no bytes make a header out of bounds") {
   const FrameHeader sent{FrameType::chunk, 70'000, 0x0123456789abcdef, 0xfedcba9876543210};
