@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include "collectives/nccl/world.hpp"
-#include "libtrain/agreement.hpp"
 
 namespace train {
 namespace {
@@ -26,6 +25,30 @@ GridShape shape_of(const Communicator& world, const GridOptions& options) {
   return {options.data == 0 ? world.size() / options.tensor : options.data, options.tensor};
 }
 
+std::vector<std::int32_t> all_threads(Communicator& world, int own) {
+  const auto ranks = static_cast<std::size_t>(world.size());
+  std::vector<std::int32_t> all(ranks);
+  const std::vector<std::size_t> counts(ranks, 1);
+  world.all_gather(std::span<const std::int32_t>(&own, 1), std::span(all), counts).wait();
+  return all;
+}
+
+// All ranks see the same, and throw the same, before any group of theirs is made.
+GridShape checked_shape(Communicator& world, const GridOptions& options, const Device& device) {
+  const GridShape shape = shape_of(world, options);
+  if (device.gpu() || shape.tensor == 1) return shape;
+  const auto all = all_threads(world, device.host_threads());
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    const std::size_t first = rank - rank % static_cast<std::size_t>(shape.tensor);
+    if (all[rank] == all[first]) continue;
+    throw Error(
+        fmt::format("the ranks of a tensor group run equally many threads: rank {} has "
+                    "--threads {}, rank {} has --threads {}",
+                    rank, all[rank], first, all[first]));
+  }
+  return shape;
+}
+
 // A rank alone exchanges nothing, and needs no NCCL.
 std::unique_ptr<Communicator> world_of_gpus(Communicator& world, const Device& device) {
   if (!device.gpu() || world.size() == 1) return nullptr;
@@ -38,10 +61,7 @@ std::unique_ptr<Communicator> world_of_gpus(Communicator& world, const Device& d
 Grid::Grid(Communicator& world, const GridOptions& options, std::unique_ptr<Device> device)
     : device_(std::move(device)),
       world_of_gpus_(world_of_gpus(world, *device_)),
-      ranks_(world_of_gpus_ ? *world_of_gpus_ : world, shape_of(world, options)) {
-  if (device_->gpu()) return;
-  require_same(tensor(), std::vector{fmt::format("--threads {}", device_->host_threads())});
-}
+      ranks_(world_of_gpus_ ? *world_of_gpus_ : world, checked_shape(world, options, *device_)) {}
 
 int threads_per_rank(const GridOptions& options, int ranks_on_node) {
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -57,10 +77,7 @@ int threads_per_rank(const GridOptions& options, int ranks_on_node) {
 }
 
 int fewest_threads(Communicator& world, const GridOptions& options, int own) {
-  const auto ranks = static_cast<std::size_t>(world.size());
-  std::vector<std::int32_t> all(ranks);
-  const std::vector<std::size_t> counts(ranks, 1);
-  world.all_gather(std::span<const std::int32_t>(&own, 1), std::span(all), counts).wait();
+  const auto all = all_threads(world, own);
   const int tensor = std::max(1, options.tensor);
   const int first = world.rank() / tensor * tensor;
   const int count = std::min(tensor, world.size() - first);

@@ -147,7 +147,7 @@ TEST_CASE("what it cannot do, it says in one line") {
   refuses("authority.pem",
           {"--listen", "127.0.0.1:0", "--journal", journal, "--certs", scratch.path().string()});
   refuses("silence-min-ms", {"--listen", "127.0.0.1:0", "--journal", journal, "--plaintext",
-                             "--heartbeat-ms", "3000"});
+                             "--heartbeat-ms", "9000"});
   refuses("/proc/job", {"--listen", "127.0.0.1:0", "--journal", "/proc/job", "--plaintext"});
   const CoordinatorProcess first({"--listen", "127.0.0.1:0", "--journal", journal, "--plaintext"});
   REQUIRE(eventually([&] { return first.lines.count("listening") == 1; }));
