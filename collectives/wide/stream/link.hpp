@@ -26,7 +26,8 @@ struct LinkOptions {
   /// "host:port", "[::1]:port"; tried in turn. Empty: this end waits for the peer to dial. One end
   /// should dial; if both do, the link has up to twice as many streams.
   std::vector<std::string> addresses{};
-  /// Streams to keep open, for the end that dials. Unset: grows while throughput grows.
+  /// Streams to keep open, for the end that dials. Unset: grows while throughput grows. To lower it
+  /// closes some; what is under way on them goes over the others.
   std::optional<int> streams{};
   AutoStreams auto_streams{};
   /// Carries small messages only, which shall not be late where others fill the way: what is lost

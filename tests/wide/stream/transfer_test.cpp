@@ -1,3 +1,5 @@
+#include <thread>
+
 #include <doctest/doctest.h>
 
 #include "collectives/error.hpp"
@@ -11,12 +13,13 @@ struct Pair {
   explicit Pair(int streams, const Certificates* certificates, std::size_t chunk_bytes = 64 << 10)
       : aws(node_options("aws", certificates, aws_events)),
         lambda(node_options("lambda", certificates, lambda_events)) {
-    const auto address = at_port(aws.listen("127.0.0.1:0"));
+    address = at_port(aws.listen("127.0.0.1:0"));
     to_lambda.emplace(aws.link({"lambda"}, {.addresses = {}, .chunk_bytes = chunk_bytes}));
     to_aws.emplace(lambda.link(
         {"aws"}, {.addresses = {address}, .streams = streams, .chunk_bytes = chunk_bytes}));
   }
 
+  std::string address;
   Events aws_events, lambda_events;
   Node aws, lambda;
   std::optional<Link> to_lambda, to_aws;
@@ -52,6 +55,28 @@ TEST_CASE("bytes arrive whole, whatever their number and that of the streams") {
       CHECK(pair.to_aws->streams() <= streams);
     }
   }
+}
+
+TEST_CASE(
+    "streams that a link wants no more close in the middle of its work, and nothing is lost") {
+  const Certificates certificates;
+  Pair pair(8, &certificates);
+  std::thread fewer([&pair] {
+    for (const int streams : {3, 6, 1}) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(150));
+      const auto limit = in_seconds(20);
+      pair.lambda.link({"aws"}, {.addresses = {pair.address}, .streams = streams});
+      while (pair.to_aws->streams() != streams && Clock::now() < limit) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      }
+    }
+  });
+  for (std::uint64_t id = 1; id <= 12; ++id) transfer_both_ways(pair, 8'000'000, id);
+  fewer.join();
+  CHECK(pair.to_aws->streams() == 1);
+  transfer_both_ways(pair, 1'000'000, 13);
+  CHECK(pair.lambda_events.downs().empty());
+  CHECK(pair.lambda_events.lines().empty());  // nobody is told that streams were lost
 }
 
 TEST_CASE("50 MB over 8 streams; traffic is counted") {

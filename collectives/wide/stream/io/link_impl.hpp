@@ -72,6 +72,7 @@ class Link::Impl final : public detail::StreamOwner, public std::enable_shared_f
     bool dialled;
     std::uint32_t number;                         // the dialling end's
     std::deque<detail::OutgoingFrame> answers{};  // for this stream to carry
+    bool is_surplus = false;                      // told to close
   };
   struct Slot {  // a stream that this end dials
     std::uint64_t open = 0;
@@ -108,6 +109,7 @@ class Link::Impl final : public detail::StreamOwner, public std::enable_shared_f
   void expire(Clock::time_point now);
   std::string state_of_streams() const;
   void dial(std::size_t number, Clock::time_point now);
+  void close_surplus(Slot& slot);
   void on_dial_failed(std::size_t number, const std::string& address, const std::string& why);
   void measure(Clock::time_point now);
   std::string on_message(detail::Stream& stream, std::uint64_t number,

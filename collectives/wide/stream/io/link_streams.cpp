@@ -100,13 +100,16 @@ void Link::Impl::drop_older(bool dialled, std::uint32_t number) {
 
 void Link::Impl::on_closed(Stream& stream, const std::string& reason) {
   const std::lock_guard lock(mutex_);
-  if (open_.erase(stream.id()) == 0) return;  // replaced, or the peer was forgotten
+  const auto closed = open_.extract(stream.id());
+  if (closed.empty()) return;  // replaced, or the peer was forgotten
   sends_.on_stream_lost(stream.id());
   changed_.notify_all();
   if (closed_) return;
-  trouble_ = stream.address() + ": " + reason;
-  services_.log("lost a stream to " + peer_.to_string() + " at " + trouble_ + "; " +
-                std::to_string(open_.size()) + " left");
+  if (!closed.mapped().is_surplus) {
+    trouble_ = stream.address() + ": " + reason;
+    services_.log("lost a stream to " + peer_.to_string() + " at " + trouble_ + "; " +
+                  std::to_string(open_.size()) + " left");
+  }
   if (open_.empty()) services_.down(peer_, reason);
   grant_again();
   wake_all();
@@ -149,11 +152,22 @@ void Link::Impl::tick(Clock::time_point now) {
   expire(now);
   measure(now);
   if (options_.addresses.empty()) return;
-  slots_.resize(std::max(slots_.size(), static_cast<std::size_t>(count_.wanted())));
+  const auto wanted = static_cast<std::size_t>(count_.wanted());
+  slots_.resize(std::max(slots_.size(), wanted));
   for (std::size_t i = 0; i < slots_.size(); ++i) {
-    const Slot& slot = slots_[i];
-    if (!slot.dialling && !open_.contains(slot.open) && slot.next <= now) dial(i, now);
+    Slot& slot = slots_[i];
+    if (i >= wanted) {
+      close_surplus(slot);
+    } else if (!slot.dialling && !open_.contains(slot.open) && slot.next <= now)
+      dial(i, now);
   }
+}
+
+// What is under way on it goes over the others, as when it is lost.
+void Link::Impl::close_surplus(Slot& slot) {
+  const auto surplus = open_.find(slot.open);
+  if (surplus == open_.end() || std::exchange(surplus->second.is_surplus, true)) return;
+  surplus->second.stream->close("fewer streams carry as much");
 }
 
 void Link::Impl::measure(Clock::time_point now) {

@@ -7,9 +7,10 @@
 
 namespace train::wide::detail {
 
-/// How many streams a link should have: more as long as each addition makes it a tenth faster.
-/// Asked once per window of about a second in which the link was busy throughout. Streams that
-/// already have all that the network gives get no company: it would but share what they have.
+/// How many streams a link should have: more as long as each addition makes it a tenth faster. One
+/// that does not is taken back: in a full queue, each costs the others packets. Asked once per
+/// window of about a second in which the link was busy throughout. Streams that already have all
+/// that the network gives get no company: it would but share what they have.
 class StreamCount {
  public:
   StreamCount(int first, int most) : wanted_(std::min(first, most)), most_(most) {}
@@ -31,10 +32,12 @@ class StreamCount {
     if (!is_steady) return;
     if (is_trying_ && bytes_per_s <= 1.1 * baseline_) {
       // Links change: try again later, but ever more rarely.
+      wanted_ = before_try_;
       windows_to_rest_ = rest_;
       rest_ *= 2;
       is_trying_ = false;
     } else if (still_held_back && wanted_ < most_) {
+      before_try_ = wanted_;
       wanted_ = std::min(most_, wanted_ + std::max(1, wanted_ / 2));
       baseline_ = bytes_per_s;
       before_ = 0;
@@ -43,7 +46,7 @@ class StreamCount {
   }
 
  private:
-  int wanted_, most_;
+  int wanted_, most_, before_try_ = 0;
   int windows_to_rest_ = 0, rest_ = 60;
   bool is_trying_ = false, was_held_back_ = false;
   double before_ = 0, baseline_ = 0;
