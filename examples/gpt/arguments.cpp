@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <numeric>
 #include <vector>
 
@@ -35,6 +36,18 @@ std::string unknown_among(const CLI::App& app, const std::vector<std::string>& e
   const std::string nearest = nearest_flag(app, name);
   return nearest.empty() ? fmt::format("{}: no such flag", name)
                          : fmt::format("{}: no such flag; did you mean {}?", name, nearest);
+}
+
+// Refuses those that are too small, in words that end with what they must be.
+CLI::Validator numbers(std::function<bool(double)> are_large_enough, std::string must_be) {
+  return {[=](std::string& text) -> std::string {
+            char* end = nullptr;
+            const double value = std::strtod(text.c_str(), &end);
+            // What is no number is refused by who reads it.
+            if (end == text.c_str() || are_large_enough(value)) return "";
+            return fmt::format("{} is too small; it must be {}", text, must_be);
+          },
+          ""};
 }
 
 }  // namespace
@@ -79,24 +92,12 @@ std::optional<int> parse_arguments(CLI::App& app, const train::Job& job) {
 }
 
 CLI::Validator at_least(std::int64_t least) {
-  return {[least](std::string& text) -> std::string {
-            char* end = nullptr;
-            const double value = std::strtod(text.c_str(), &end);
-            // What is no number is refused by who reads it.
-            if (end == text.c_str() || value >= static_cast<double>(least)) return "";
-            return fmt::format("{} is too small; it must be at least {}", text, least);
-          },
-          ""};
+  return numbers([least](double value) { return value >= static_cast<double>(least); },
+                 fmt::format("at least {}", least));
 }
 
 CLI::Validator above_zero() {
-  return {[](std::string& text) -> std::string {
-            char* end = nullptr;
-            const double value = std::strtod(text.c_str(), &end);
-            if (end == text.c_str() || value > 0.0) return "";
-            return fmt::format("{} is too small; it must be above 0", text);
-          },
-          ""};
+  return numbers([](double value) { return value > 0.0; }, "above 0");
 }
 
 train::DataType parse_dtype(const std::string& name, const char* flag) {

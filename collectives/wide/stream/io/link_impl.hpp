@@ -109,7 +109,7 @@ class Link::Impl final : public detail::StreamOwner, public std::enable_shared_f
   void expire(Clock::time_point now);
   std::string state_of_streams() const;
   void dial(std::size_t number, Clock::time_point now);
-  void close_surplus(Slot& slot);
+  void close_surplus(const Slot& slot);
   void on_dial_failed(std::size_t number, const std::string& address, const std::string& why);
   void measure(Clock::time_point now);
   std::string on_message(detail::Stream& stream, std::uint64_t number,

@@ -155,16 +155,17 @@ void Link::Impl::tick(Clock::time_point now) {
   const auto wanted = static_cast<std::size_t>(count_.wanted());
   slots_.resize(std::max(slots_.size(), wanted));
   for (std::size_t i = 0; i < slots_.size(); ++i) {
-    Slot& slot = slots_[i];
+    const Slot& slot = slots_[i];
     if (i >= wanted) {
       close_surplus(slot);
-    } else if (!slot.dialling && !open_.contains(slot.open) && slot.next <= now)
+    } else if (!slot.dialling && !open_.contains(slot.open) && slot.next <= now) {
       dial(i, now);
+    }
   }
 }
 
 // What is under way on it goes over the others, as when it is lost.
-void Link::Impl::close_surplus(Slot& slot) {
+void Link::Impl::close_surplus(const Slot& slot) {
   const auto surplus = open_.find(slot.open);
   if (surplus == open_.end() || std::exchange(surplus->second.is_surplus, true)) return;
   surplus->second.stream->close("fewer streams carry as much");
