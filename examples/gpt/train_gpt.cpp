@@ -158,7 +158,8 @@ int train_gpt(train::Job& job) {
     train::save_weights(arguments.save_weights, config, optimizer.parameters(), grid.world(),
                         data.tokenizer().get());
   }
-  const bool ended_early = rounds ? !rounds->finished() : trainer.stopped();
+  const bool ended_early =
+      rounds ? !rounds->finished() && !rounds->budget_spent() : trainer.stopped();
   return ended_early ? arguments.stopped_status : 0;
 }
 

@@ -90,7 +90,7 @@ Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t
   }
   if (auto order = roster()) return *order;
   if (apply_ && !runs_ahead()) return with_state(Kind::apply, *apply_);
-  const bool busy = (in_round() || runs_ahead()) && !starved_;
+  const bool busy = (in_round() || runs_ahead()) && !starved_ && !broke_;
   auto until = Clock::now() + (busy ? milliseconds(0) : running_ ? exchange_wait : idle_wait);
   while (const auto order = client_.next(until)) {
     if (auto translated = translate(*order)) return *translated;
@@ -175,9 +175,9 @@ std::optional<Order> Conductor::translate(const wide::MemberOrder& order) {
       return with_text(Kind::refuse, fmt::format("cluster {} cannot take part in the job: {}",
                                                  cluster_, end->reason));
     }
-    const std::string why = cannot_pay_.empty() ? end->reason : cannot_pay_;
-    const char* last = "released, as the last that has the job's state";
-    return after_apply(with_text(Kind::stop, end->last ? last : why));
+    Order made = left(end->reason);
+    if (end->last) made.text = "released, as the last that has the job's state";
+    return after_apply(std::move(made));
   }
   return std::nullopt;
 }
@@ -262,11 +262,16 @@ std::optional<Order> Conductor::notice_is_over() {
   if (!leave_by_) return std::nullopt;
   const milliseconds longest = client_.disconnected_since() ? margin_away : margin;
   if (Clock::now() < *leave_by_ - std::min(longest, notice_ / 2)) return std::nullopt;
-  if (!cannot_pay_.empty()) return after_apply(with_text(Kind::stop, cannot_pay_));
-  return after_apply(with_text(
-      Kind::stop, fmt::format("cluster {} ends by itself: its notice of {} s is over, and the "
-                              "coordinator has not let it go",
-                              cluster_, static_cast<double>(notice_.count()) / 1000.0)));
+  return after_apply(
+      left(fmt::format("cluster {} ends by itself: its notice of {} s is over, and "
+                       "the coordinator has not let it go",
+                       cluster_, static_cast<double>(notice_.count()) / 1000.0)));
+}
+
+Order Conductor::left(const std::string& why) const {
+  Order order = with_text(Kind::stop, cannot_pay_.empty() ? why : cannot_pay_);
+  order.number = cannot_pay_.empty() ? 0 : 2;
+  return order;
 }
 
 bool Conductor::pays(int exchanges) {

@@ -43,6 +43,7 @@ class Conductor {
   std::optional<Order> lost_patience() const;
   /// Says so again when the notice has become shorter.
   void leave(std::chrono::milliseconds notice);
+  Order left(const std::string& why) const;
   /// Whether there is money for so many exchanges; leaves the job otherwise.
   bool pays(int exchanges);
   std::optional<Order> notice_is_over();

@@ -23,7 +23,8 @@ struct Order {
     stop_fetch,
     adopt,   ///< what was fetched is the outer state now
     roster,  ///< `peers` are the job's clusters
-    stop,    ///< the job is over (`number` 1), or this cluster leaves it (0), for `text`
+    stop,    ///< the job is over (`number` 1), or this cluster leaves it (0; 2: its egress budget
+             ///< is spent), for `text`
     refuse,  ///< fail with `text`
   };
   Kind kind = Kind::idle;

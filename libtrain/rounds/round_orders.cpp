@@ -185,6 +185,7 @@ void Rounds::use_roster(const Order& order) {
 void Rounds::stop(const Order& order) {
   ended_ = true;
   finished_ = order.number == 1;
+  budget_spent_ = order.number == 2;
   ending_ = order.text;
 }
 

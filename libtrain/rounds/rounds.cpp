@@ -150,14 +150,13 @@ void Rounds::open_leader(const std::vector<std::string>& addresses) {
     const std::lock_guard lock(leader_->mutex);
     leader_->client = std::make_unique<wide::MemberClient>(std::move(options));
   }
-  std::uint64_t encoded_bytes = 0;
+  std::size_t elements = 0;
   for (const LogicalTensor& tensor : exchanged_) {
-    const auto elements = static_cast<std::size_t>(tensor.layout.shape().elements());
-    encoded_bytes += wide::encoded_bytes(options_.codec, elements);
+    elements += static_cast<std::size_t>(tensor.layout.shape().elements());
   }
-  leader_->conductor =
-      std::make_unique<Conductor>(*leader_->client, options_, job_, plan_,
-                                  EgressGuard(leader_->meter, job_.cluster, encoded_bytes));
+  leader_->conductor = std::make_unique<Conductor>(
+      *leader_->client, options_, job_, plan_,
+      EgressGuard(leader_->meter, job_.cluster, wide::encoded_bytes(options_.codec, elements)));
   leader_->client->start(lane_->links->node());
 }
 

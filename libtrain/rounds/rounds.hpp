@@ -56,6 +56,9 @@ class Rounds {
   bool steps_parameters() const { return options_.synchronisation == Synchronisation::every_step; }
   /// Whether all of the job's steps are done; else the cluster has left before.
   bool finished() const { return finished_; }
+  /// Whether the cluster has left because its egress budget is spent: started again, it would
+  /// leave again.
+  bool budget_spent() const { return budget_spent_; }
   /// Why next() gave nothing.
   const std::string& ending() const { return ending_; }
 
@@ -127,7 +130,7 @@ class Rounds {
   double mean_norm_ = 0.0, result_norm_ = 0.0;
   WideTraffic traffic_;
   double seconds_waited_ = 0.0;
-  bool ended_ = false, finished_ = false;
+  bool ended_ = false, finished_ = false, budget_spent_ = false;
   std::string ending_;
 };
 

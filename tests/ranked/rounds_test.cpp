@@ -145,6 +145,7 @@ TEST_CASE("a cluster that is told to leave does, and the others finish") {
         run_of(60, 4), {.inner_steps = 5}, [&] { return leaves.load(); },
         [&](const StepRecord& record) { leaves = leaver && record.step >= 12; });
     CHECK(outcome.finished == !leaver);
+    CHECK_FALSE(outcome.budget_spent);
     if (leaver) {
       CHECK(outcome.state.id.round >= 3);
       CHECK(outcome.state.id.round < 12);
@@ -183,6 +184,7 @@ TEST_CASE("a cluster leaves before it has spent more than its budget, and the ot
     if (poor) job.egress.budget_usd = 300'000.0;
     const ClusterOutcome outcome = job.train(run_of(300, 4), {.inner_steps = 3});
     CHECK(outcome.finished == !poor);
+    CHECK(outcome.budget_spent == poor);
     double spent = 0.0;
     for (const StepRecord& record : outcome.records) {
       REQUIRE(record.egress_usd.has_value());

@@ -48,7 +48,7 @@ struct ClusterOutcome {
   std::vector<train::StepRecord> records;  // on the cluster's first rank
   std::vector<std::byte> parameters;       // the same
   train::wide::StateInfo state;
-  bool finished = false;
+  bool finished = false, budget_spent = false;
 };
 
 class JobOfClusters {
@@ -122,6 +122,7 @@ class JobOfClusters {
     trainer.run();
     outcome.state = rounds.state();
     outcome.finished = rounds.finished();
+    outcome.budget_spent = rounds.budget_spent();
     for (const train::LogicalTensor& tensor : optimizer.parameters()) {
       const auto whole = train::gather(tensor, grid.world(), 0);
       outcome.parameters.insert(outcome.parameters.end(), whole.begin(), whole.end());
