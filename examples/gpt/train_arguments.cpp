@@ -196,6 +196,9 @@ void add_job_flags(CLI::App& app, TrainArguments& arguments) {
       ->group(group);
   add("--sync", arguments.synchronisation, "rounds (DiLoCo) | every-step")->capture_default_str();
   add("--inner-steps", rounds.inner_steps, "Steps between exchanges")->capture_default_str();
+  add("--fragments", rounds.fragments,
+      "Exchange the model in so many parts, at times of their own, each every --inner-steps")
+      ->capture_default_str();
   add("--codec", arguments.codec, "none | bf16 | int8 | int4")->capture_default_str();
   add("--lanes", rounds.lanes, "Ranks of each cluster that exchange, each a part")
       ->capture_default_str();

@@ -49,23 +49,19 @@ Order with_state(Kind kind, const wide::StateInfo& state) {
 
 }  // namespace
 
-std::uint64_t rounds_total(const RoundOptions& options, const RoundPlan& plan) {
-  return static_cast<std::uint64_t>((plan.last_step + options.inner_steps - 1) /
-                                    options.inner_steps);
-}
-
 Conductor::Conductor(wide::MemberClient& client, RoundOptions options, const JobOptions& job,
-                     const RoundPlan& plan, EgressGuard egress)
+                     const RoundPlan& plan, const RoundCalendar& calendar, EgressGuard egress)
     : client_(client),
       options_(options),
       cluster_(job.cluster),
       bandwidth_kbit_(job.bandwidth_kbit),
       patience_(job.patience),
       leave_notice_(job.leave_notice),
-      plan_(plan),
+      batch_(plan.batch),
+      calendar_(calendar),
       egress_(std::move(egress)),
-      rounds_total_(rounds_total(options, plan)),
-      committed_round_(client.committed().id.round) {}
+      committed_round_(client.committed().id.round),
+      tokens_(static_cast<std::size_t>(options.fragments), 0) {}
 
 Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t> result) {
   if (!status.replaced.empty()) {
@@ -192,21 +188,17 @@ Order Conductor::after_apply(Order order) {
 void Conductor::begin_anew() {
   begun_ = frozen_ = finish_ = starved_ = false;
   steps_ = 0;
-  tokens_ = 0;
+  std::ranges::fill(tokens_, 0);
   running_.reset();
 }
 
 bool Conductor::runs_ahead() const {
-  return frozen_ && steps_ < options_.overlap_steps && round() <= rounds_total_ && !exhausted_;
-}
-
-std::int64_t Conductor::steps_of(std::uint64_t round) const {
-  const std::int64_t before = (static_cast<std::int64_t>(round) - 1) * options_.inner_steps;
-  return std::clamp<std::int64_t>(plan_.last_step - before, 0, options_.inner_steps);
+  const std::int64_t ahead = std::min(options_.overlap_steps, calendar_.steps(round()));
+  return frozen_ && steps_ < ahead && !exhausted_;
 }
 
 bool Conductor::round_is_over() const {
-  if (finish_ || steps_ >= steps_of(round())) return true;
+  if (finish_ || steps_ >= calendar_.steps(round())) return true;
   return options_.round_time.count() > 0 && steps_ > 0 &&
          Clock::now() - round_began_ >= options_.round_time;
 }
@@ -216,29 +208,39 @@ std::optional<Order> Conductor::train() {
   if (in_round() && round_is_over()) return end_round();
   if (!in_round() && !runs_ahead()) return std::nullopt;
   Order order = of_kind(Kind::train);
-  order.samples = client_.take(static_cast<std::uint64_t>(plan_.batch));
+  order.samples = client_.take(static_cast<std::uint64_t>(batch_));
   starved_ = order.samples.empty();
   if (starved_) {
     if (exhausted_ && in_round()) return end_round();
     return std::nullopt;
   }
-  order.number = (round() - 1) * static_cast<std::uint64_t>(options_.inner_steps) +
-                 static_cast<std::uint64_t>(steps_);
+  order.number = static_cast<std::uint64_t>(calendar_.first_step(round()) + steps_);
   return order;
 }
 
 // With money for this exchange alone, the cluster goes once that is over.
 Order Conductor::end_round() {
   if (!pays(1)) return {};
-  if (round() < rounds_total_) pays(2);
+  if (round() < calendar_.rounds()) pays(2);
   Order order = of_kind(Kind::end_round);
-  client_.round_finished(tokens_, static_cast<std::uint32_t>(steps_));
+  order.number = round();
+  client_.round_finished(take_tokens(), static_cast<std::uint32_t>(steps_));
   begun_ = finish_ = false;
   frozen_ = true;
   steps_ = 0;
-  tokens_ = 0;
   round_began_ = Clock::now();
   return order;
+}
+
+// What the round's exchange counts for: the tokens that its fragments, or the one of them that was
+// exchanged longest ago, were trained on since.
+std::uint64_t Conductor::take_tokens() {
+  std::uint64_t most = 0;
+  const FragmentRange fragments = calendar_.fragments(round());
+  for (int i = fragments.first; i < fragments.last; ++i) {
+    most = std::max(most, std::exchange(tokens_[static_cast<std::size_t>(i)], 0));
+  }
+  return most;
 }
 
 // The coordinator lets this cluster go at a good moment, once it knows. While it is away, what it
@@ -275,8 +277,12 @@ Order Conductor::left(const std::string& why) const {
 }
 
 bool Conductor::pays(int exchanges) {
-  if (egress_.can_pay(exchanges)) return true;
-  if (cannot_pay_.empty()) cannot_pay_ = egress_.why_not(exchanges);
+  double usd = 0.0;
+  for (int i = 0; i < exchanges; ++i) {
+    usd += egress_.exchange_usd(calendar_.fragments(round() + static_cast<std::uint64_t>(i)));
+  }
+  if (egress_.can_pay(usd)) return true;
+  if (cannot_pay_.empty()) cannot_pay_ = egress_.why_not(usd, exchanges);
   broke_ = exchanges == 1;
   return false;
 }
@@ -293,7 +299,7 @@ std::optional<Order> Conductor::lost_patience() const {
 
 void Conductor::trained(std::uint64_t tokens) {
   ++steps_;
-  tokens_ += tokens;
+  for (std::uint64_t& of_fragment : tokens_) of_fragment += tokens;
 }
 
 void Conductor::applied(const wide::StateInfo& state, std::uint64_t hash) {

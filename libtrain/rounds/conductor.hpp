@@ -7,7 +7,7 @@
 #include "libtrain/rounds/cluster_status.hpp"
 #include "libtrain/rounds/egress_guard.hpp"
 #include "libtrain/rounds/order.hpp"
-#include "libtrain/rounds/round_options.hpp"
+#include "libtrain/rounds/round_calendar.hpp"
 
 namespace train {
 
@@ -16,7 +16,7 @@ namespace train {
 class Conductor {
  public:
   Conductor(wide::MemberClient& client, RoundOptions options, const JobOptions& job,
-            const RoundPlan& plan, EgressGuard egress);
+            const RoundPlan& plan, const RoundCalendar& calendar, EgressGuard egress);
 
   /// `result`: the hash of the outer state that an exchange which is done would give.
   Order decide(const ClusterStatus& status, std::optional<std::uint64_t> result);
@@ -32,6 +32,7 @@ class Conductor {
   std::optional<Order> roster();
   std::optional<Order> train();
   Order end_round();
+  std::uint64_t take_tokens();
   Order after_apply(Order order);
   void begin_anew();
   bool in_round() const { return begun_ && !frozen_; }
@@ -39,7 +40,6 @@ class Conductor {
   bool runs_ahead() const;
   bool round_is_over() const;
   std::uint64_t round() const { return committed_round_ + (frozen_ ? 2 : 1); }
-  std::int64_t steps_of(std::uint64_t round) const;
   std::optional<Order> lost_patience() const;
   /// Says so again when the notice has become shorter.
   void leave(std::chrono::milliseconds notice);
@@ -53,9 +53,9 @@ class Conductor {
   std::string cluster_;
   std::uint64_t bandwidth_kbit_;  // 0: by measurement
   std::chrono::milliseconds patience_, leave_notice_;
-  RoundPlan plan_;
+  std::int64_t batch_;
+  RoundCalendar calendar_;
   EgressGuard egress_;
-  std::uint64_t rounds_total_;
 
   std::uint64_t committed_round_;
   bool begun_ = false;   // the protocol lets this round be trained, and finished
@@ -65,7 +65,7 @@ class Conductor {
   bool starved_ = false;  // wants samples, has none
   bool broke_ = false;    // cannot even pay for this round's exchange
   std::int64_t steps_ = 0;
-  std::uint64_t tokens_ = 0;
+  std::vector<std::uint64_t> tokens_;  // trained since they were exchanged, by fragment
   Clock::time_point round_began_{};
   std::optional<wide::ExchangeId> running_;  // and its end was not reported yet
   std::optional<wide::StateInfo> apply_;     // not applied yet
@@ -79,8 +79,5 @@ class Conductor {
   Clock::time_point say_leave_at_{};
   std::string fatal_;
 };
-
-/// Rounds that the job's steps make.
-std::uint64_t rounds_total(const RoundOptions& options, const RoundPlan& plan);
 
 }  // namespace train

@@ -15,8 +15,9 @@ constexpr double overhead = 1.02;
 
 }  // namespace
 
-EgressGuard::EgressGuard(const EgressMeter& meter, std::string cluster, std::uint64_t encoded_bytes)
-    : meter_(meter), cluster_(std::move(cluster)), encoded_bytes_(encoded_bytes) {}
+EgressGuard::EgressGuard(const EgressMeter& meter, std::string cluster,
+                         std::vector<std::uint64_t> encoded_bytes)
+    : meter_(meter), cluster_(std::move(cluster)), encoded_bytes_(std::move(encoded_bytes)) {}
 
 void EgressGuard::use(const std::vector<wide::Directory::Peer>& clusters) {
   std::map<std::string, double> equal;
@@ -38,29 +39,33 @@ void EgressGuard::use(const wide::Start& start) {
   }
 }
 
-double EgressGuard::exchange_usd() const {
+double EgressGuard::exchange_usd(FragmentRange fragments) const {
   const auto own = shares_.find(cluster_);
   if (own == shares_.end()) return 0.0;
+  double encoded = 0.0;
+  for (int i = fragments.first; i < fragments.last; ++i) {
+    encoded += static_cast<double>(encoded_bytes_.at(static_cast<std::size_t>(i)));
+  }
   double usd = 0.0;
   for (const auto& [name, share] : shares_) {
     if (name == cluster_) continue;
-    const double bytes = (share + own->second) * static_cast<double>(encoded_bytes_) * overhead;
+    const double bytes = (share + own->second) * encoded * overhead;
     usd += bytes / 1e9 * meter_.options().usd_per_gb_of(name);
   }
   return usd;
 }
 
-bool EgressGuard::can_pay(int exchanges) const {
+bool EgressGuard::can_pay(double usd) const {
   const auto left = meter_.left_usd();
-  return !left || exchanges * exchange_usd() <= *left;
+  return !left || usd <= *left;
 }
 
-std::string EgressGuard::why_not(int exchanges) const {
+std::string EgressGuard::why_not(double usd, int exchanges) const {
   const double left = std::max(meter_.left_usd().value_or(0.0), 0.0);
   return fmt::format(
-      "cluster {} leaves the job: of its egress budget (--egress-budget) {} were left, and an "
-      "exchange costs {}{}",
-      cluster_, usd_text(left), usd_text(exchange_usd()),
+      "cluster {} leaves the job: of its egress budget (--egress-budget) {} were left, and {} {}{}",
+      cluster_, usd_text(left),
+      exchanges > 1 ? "the next exchanges cost" : "the next exchange costs", usd_text(usd),
       exchanges > 1 ? "; the last one that it could pay for is made" : "");
 }
 

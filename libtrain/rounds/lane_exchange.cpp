@@ -52,8 +52,8 @@ double sum_of_squares(std::span<const float> values) {
 }  // namespace
 
 struct LaneExchange::Attempt {
-  wide::ExchangePlan plan;
-  std::vector<std::string> names;  // of participants, in their order
+  std::vector<wide::ExchangePlan> plans;  // of the fragments used
+  std::vector<std::string> names;         // of participants, in their order
   std::map<std::string, wide::Link> links;
   std::map<std::string, Clock::time_point> down_since;
   std::unique_ptr<wide::LinkPeers> peers;
@@ -63,11 +63,34 @@ struct LaneExchange::Attempt {
   Clock::time_point quiet_until{};  // a failure before is not said yet
 };
 
-LaneExchange::LaneExchange(Options options, std::size_t count)
-    : options_(options), values_(count), mean_(count), feedback_(options.codec, count) {}
+LaneExchange::LaneExchange(Options options, std::span<const std::size_t> counts)
+    : options_(options) {
+  for (const std::size_t count : counts) {
+    parts_.push_back({count, {}, {}, wide::ExchangeFeedback(options.codec, count)});
+  }
+}
 
 LaneExchange::~LaneExchange() {
   stop("this cluster ends");
+}
+
+void LaneExchange::use(FragmentRange fragments) {
+  stop("another round ends");
+  used_ = fragments;
+  for (int i = 0; i < static_cast<int>(parts_.size()); ++i) {
+    Part& one = part(i);
+    if (i < fragments.first || i >= fragments.last) {
+      one.values = one.mean = {};
+    } else {
+      one.values.resize(one.count);
+      one.mean.resize(one.count);
+    }
+  }
+}
+
+std::span<LaneExchange::Part> LaneExchange::used() {
+  return std::span(parts_).subspan(static_cast<std::size_t>(used_.first),
+                                   static_cast<std::size_t>(used_.last - used_.first));
 }
 
 void LaneExchange::start(const wide::Start& start, const std::string& self,
@@ -75,7 +98,12 @@ void LaneExchange::start(const wide::Start& start, const std::string& self,
   stop("another attempt begins");
   attempt_ = std::make_unique<Attempt>();
   Attempt& attempt = *attempt_;
-  attempt.plan = plan_of(start, values_.size());
+  std::uint64_t first_id = 0;
+  for (const Part& part : used()) {
+    attempt.plans.push_back(plan_of(start, part.count));
+    attempt.plans.back().first_id = first_id;
+    first_id += wide::ids_needed(attempt.plans.back());
+  }
   std::map<int, wide::Link> by_place;
   int own = -1;
   for (const auto& participant : start.participants) {
@@ -92,7 +120,7 @@ void LaneExchange::start(const wide::Start& start, const std::string& self,
     }
   }
   invariant(own >= 0, "a cluster takes part in the exchanges that it is told to run");
-  has_weight_ = attempt.plan.weights[static_cast<std::size_t>(own)] > 0;
+  has_weight_ = start.participants[static_cast<std::size_t>(own)].tokens > 0;
   attempt.peers = std::make_unique<wide::LinkPeers>(static_cast<int>(attempt.names.size()), own,
                                                     std::move(by_place), options_.transfer_max,
                                                     id_base(start.id));
@@ -101,15 +129,8 @@ void LaneExchange::start(const wide::Start& start, const std::string& self,
 }
 
 void LaneExchange::run(Attempt& attempt) {
-  const bool weightless = std::ranges::all_of(attempt.plan.weights, [](auto w) { return w == 0; });
   try {
-    encoded_ = !weightless;
-    if (weightless) {
-      std::ranges::fill(mean_, 0.0f);
-    } else {
-      wide::exchange(*attempt.peers, attempt.plan, feedback_, values_, mean_);
-    }
-    mean_squares_ = sum_of_squares(mean_);
+    exchange(attempt);
     const std::lock_guard lock(attempt.mutex);
     attempt.outcome.stage = Stage::done;
   } catch (const wide::NotEncodable& error) {
@@ -117,6 +138,22 @@ void LaneExchange::run(Attempt& attempt) {
   } catch (const Error&) {
     const std::optional<int> failed = attempt.peers->first_failed();
     fail(attempt, failed ? attempt.names[static_cast<std::size_t>(*failed)] : "", "");
+  }
+}
+
+void LaneExchange::exchange(Attempt& attempt) {
+  const auto& weights = attempt.plans.front().weights;
+  encoded_ = !std::ranges::all_of(weights, [](auto weight) { return weight == 0; });
+  mean_squares_ = 0.0;
+  const std::span<Part> parts = used();
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    Part& part = parts[i];
+    if (encoded_) {
+      wide::exchange(*attempt.peers, attempt.plans[i], part.feedback, part.values, part.mean);
+    } else {
+      std::ranges::fill(part.mean, 0.0f);
+    }
+    mean_squares_ += sum_of_squares(part.mean);
   }
 }
 
@@ -166,23 +203,21 @@ LaneExchange::Outcome LaneExchange::poll() {
 }
 
 void LaneExchange::commit() {
-  if (encoded_) {
-    feedback_.commit(has_weight_);
-    bandwidth_.end();
-  } else {
-    feedback_.discard();
+  for (Part& part : used()) {
+    encoded_ ? part.feedback.commit(has_weight_) : part.feedback.discard();
   }
+  if (encoded_) bandwidth_.end();
   stop("it is committed");
 }
 
 void LaneExchange::forget() {
   stop("its values were discarded");
-  feedback_.discard();
+  for (Part& part : parts_) part.feedback.discard();
 }
 
 void LaneExchange::reset() {
   stop("the cluster begins anew");
-  feedback_.reset();
+  for (Part& part : parts_) part.feedback.reset();
 }
 
 }  // namespace train

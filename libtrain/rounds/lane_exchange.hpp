@@ -13,12 +13,13 @@
 #include "collectives/wide/exchange/link_peers.hpp"
 #include "collectives/wide/protocol/messages.hpp"
 #include "libtrain/rounds/bandwidth.hpp"
+#include "libtrain/rounds/fragments.hpp"
 
 namespace train {
 
 /// One lane's exchanges with the same lane of other clusters, one attempt at a time, on a thread of
-/// its own. What an attempt sends stays as it is until commit() or forget(): a retry sends the
-/// same.
+/// its own: of one fragment, or of several one after another. What an attempt sends stays as it is
+/// until commit() or forget(): a retry sends the same.
 class LaneExchange {
  public:
   struct Options {
@@ -30,16 +31,19 @@ class LaneExchange {
     /// then the coordinator has called the attempt off, if it was one.
     std::chrono::milliseconds echo_max{20'000};
   };
-  LaneExchange(Options options, std::size_t count);
+  /// `counts`: this lane's values of each fragment.
+  LaneExchange(Options options, std::span<const std::size_t> counts);
   ~LaneExchange();
   LaneExchange(const LaneExchange&) = delete;
   LaneExchange& operator=(const LaneExchange&) = delete;
 
-  /// What the next exchange sends; not to be touched while an attempt runs.
-  std::span<float> values() { return values_; }
+  /// The next exchange takes these fragments; others' memory is given back.
+  void use(FragmentRange fragments);
+  /// What it sends of one of them; not to be touched while an attempt runs.
+  std::span<float> values(int fragment) { return part(fragment).values; }
   /// Once the attempt is done: the same bits in all clusters.
-  std::span<const float> mean() const { return mean_; }
-  /// Σ mean², in a fixed order.
+  std::span<const float> mean(int fragment) { return part(fragment).mean; }
+  /// Σ mean² over the fragments, in a fixed order.
   double mean_squares() const { return mean_squares_; }
   /// What this lane can send per second, from the exchanges that were committed; 0: not known.
   std::uint64_t bandwidth_kbit() const { return bandwidth_.kbit(); }
@@ -67,15 +71,22 @@ class LaneExchange {
   void reset();
 
  private:
+  struct Part {
+    std::size_t count = 0;
+    std::vector<float> values, mean;
+    wide::ExchangeFeedback feedback;
+  };
   struct Attempt;
+  Part& part(int fragment) { return parts_.at(static_cast<std::size_t>(fragment)); }
+  std::span<Part> used();
   void run(Attempt& attempt);
+  void exchange(Attempt& attempt);
   void fail(Attempt& attempt, std::string peer, std::string fatal);
 
   Options options_;
-  std::vector<float> values_;
-  std::vector<float> mean_;
+  std::vector<Part> parts_;  // by fragment
+  FragmentRange used_{0, 0};
   double mean_squares_ = 0.0;
-  wide::ExchangeFeedback feedback_;
   Bandwidth bandwidth_;
   bool encoded_ = false;     // the last attempt went through the codec
   bool has_weight_ = false;  // and this cluster's values counted in it

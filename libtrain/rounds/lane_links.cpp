@@ -26,7 +26,7 @@ constexpr std::chrono::hours fetch_max{24};
 
 struct LaneMessage {
   std::uint8_t kind = 0;
-  std::uint64_t number = 0;  // a time in µs, or a transfer
+  std::uint64_t number = 0;  // a time in µs, or the first transfer of a state
   wide::ExchangeId id;       // of fetch
 };
 template <typename Archive>
@@ -215,7 +215,7 @@ void LaneLinks::on_message(const wide::PeerName& peer, std::vector<std::byte> by
     case Kind::fetch:
       return;
     case Kind::refuse_fetch:
-      if (fetching_ && fetching_->transfer_id == message.number) fetching_->failed = true;
+      if (fetching_ && fetching_->first_transfer == message.number) fetching_->failed = true;
       return;
   }
 }
@@ -230,9 +230,10 @@ void LaneLinks::answer_fetch(const wide::PeerName& peer, const wide::ExchangeId&
     if (served_ == nullptr || served_->id != id) {
       return link.post(bytes_of(Kind::refuse_fetch, transfer));
     }
-    serving_.push_back(
-        {link.send(transfer, std::as_bytes(std::span(served_->values)), Clock::now() + fetch_max),
-         served_});
+    for (const auto& fragment : served_->fragments) {
+      const auto bytes = std::as_bytes(std::span(fragment->values()));
+      serving_.push_back({link.send(transfer++, bytes, Clock::now() + fetch_max), served_});
+    }
   } catch (const Error&) {
     // The link is closed: the newcomer notices.
   }
@@ -253,11 +254,14 @@ void LaneLinks::forget_ended() {
   });
 }
 
-void LaneLinks::fetch(const std::string& source, const wide::ExchangeId& id, std::size_t count) {
+void LaneLinks::fetch(const std::string& source, const wide::ExchangeId& id,
+                      const std::vector<std::size_t>& sizes) {
   stop_fetch();
   const std::lock_guard lock(mutex_);
   fetching_.emplace();
-  fetching_->transfer_id = next_transfer_++;
+  fetching_->id = id;
+  fetching_->first_transfer = next_transfer_;
+  next_transfer_ += sizes.size();
   const auto other = others_.find(source);
   if (other == others_.end() || !other->second.link) {
     fetching_->failed = true;
@@ -265,16 +269,20 @@ void LaneLinks::fetch(const std::string& source, const wide::ExchangeId& id, std
   }
   fetching_->link = other->second.link;
   fetching_->alive_at = fetching_->moved_at = Clock::now();
-  fetching_->state = std::make_shared<OuterState>();
-  fetching_->state->id = id;
-  fetching_->state->values.resize(count);
   try {
-    fetching_->transfer = other->second.link->receive(
-        fetching_->transfer_id, std::as_writable_bytes(std::span(fetching_->state->values)),
-        Clock::now() + fetch_max);
-    other->second.link->post(bytes_of(Kind::fetch, fetching_->transfer_id, id));
+    receive(*fetching_, sizes);
+    other->second.link->post(bytes_of(Kind::fetch, fetching_->first_transfer, id));
   } catch (const Error&) {
     fetching_->failed = true;
+  }
+}
+
+void LaneLinks::receive(Fetching& fetching, const std::vector<std::size_t>& sizes) {
+  std::uint64_t transfer = fetching.first_transfer;
+  for (const std::size_t size : sizes) fetching.fragments.emplace_back(size);
+  for (std::vector<float>& fragment : fetching.fragments) {
+    fetching.transfers.push_back(fetching.link->receive(
+        transfer++, std::as_writable_bytes(std::span(fragment)), Clock::now() + fetch_max));
   }
 }
 
@@ -283,7 +291,9 @@ LaneLinks::FetchStage LaneLinks::fetch_stage() {
   if (!fetching_) return FetchStage::none;
   if (fetching_->failed) return FetchStage::failed;
   try {
-    if (fetching_->transfer->done()) return FetchStage::done;
+    if (std::ranges::all_of(fetching_->transfers, [](auto& one) { return one.done(); })) {
+      return FetchStage::done;
+    }
   } catch (const Error&) {
     return FetchStage::failed;
   }
@@ -296,7 +306,9 @@ LaneLinks::FetchStage LaneLinks::fetch_stage() {
 void LaneLinks::watch(Fetching& fetching) const {
   const auto now = Clock::now();
   if (fetching.link->streams() > 0) fetching.alive_at = now;
-  if (const std::size_t bytes = fetching.transfer->progress(); bytes != fetching.bytes) {
+  std::size_t bytes = 0;
+  for (const wide::Transfer& transfer : fetching.transfers) bytes += transfer.progress();
+  if (bytes != fetching.bytes) {
     fetching.bytes = bytes;
     fetching.moved_at = now;
   }
@@ -305,9 +317,16 @@ void LaneLinks::watch(Fetching& fetching) const {
 }
 
 OuterStateVersion LaneLinks::take_fetched() {
-  const std::lock_guard lock(mutex_);
-  OuterStateVersion state = std::move(fetching_->state);
-  fetching_.reset();
+  std::optional<Fetching> fetched;
+  {
+    const std::lock_guard lock(mutex_);
+    fetched.swap(fetching_);
+  }
+  auto state = std::make_shared<OuterState>();
+  state->id = fetched->id;
+  for (std::vector<float>& fragment : fetched->fragments) {
+    state->fragments.push_back(std::make_shared<OuterFragment>(std::move(fragment)));
+  }
   return state;
 }
 
@@ -317,7 +336,8 @@ void LaneLinks::stop_fetch() {
     const std::lock_guard lock(mutex_);
     stopped.swap(fetching_);
   }
-  if (stopped && stopped->transfer) stopped->transfer->cancel();
+  if (!stopped) return;
+  for (wide::Transfer& transfer : stopped->transfers) transfer.cancel();
 }
 
 WideTraffic LaneLinks::traffic() const {

@@ -64,8 +64,9 @@ class LaneLinks {
   void serve(OuterStateVersion state);
 
   enum class FetchStage : std::uint8_t { none, running, done, failed };
-  /// Asks `source` for its lane's part of that state: `count` values.
-  void fetch(const std::string& source, const wide::ExchangeId& id, std::size_t count);
+  /// Asks `source` for its lane's part of that state, whose fragments have so many values.
+  void fetch(const std::string& source, const wide::ExchangeId& id,
+             const std::vector<std::size_t>& sizes);
   FetchStage fetch_stage();
   /// What a fetch that is done has brought.
   OuterStateVersion take_fetched();
@@ -88,10 +89,11 @@ class LaneLinks {
     OuterStateVersion state;
   };
   struct Fetching {
-    std::uint64_t transfer_id = 0;
-    std::shared_ptr<OuterState> state;
+    wide::ExchangeId id;
+    std::uint64_t first_transfer = 0;  // one for each fragment
+    std::vector<std::vector<float>> fragments;
     std::optional<wide::Link> link;
-    std::optional<wide::Transfer> transfer;
+    std::vector<wide::Transfer> transfers;
     Clock::time_point alive_at{}, moved_at{};  // its link had a stream, and bytes arrived
     std::size_t bytes = 0;
     bool failed = false;
@@ -100,6 +102,7 @@ class LaneLinks {
   void on_message(const wide::PeerName& peer, std::vector<std::byte> bytes);
   void on_up(const wide::PeerName& peer, bool up);
   void answer_fetch(const wide::PeerName& peer, const wide::ExchangeId& id, std::uint64_t transfer);
+  void receive(Fetching& fetching, const std::vector<std::size_t>& sizes);
   void watch(Fetching& fetching) const;
   void connect(Other& other, bool may_dial);
   void post(Other& other, const wide::Bytes& message);

@@ -48,30 +48,37 @@ class HostParts {
 
 }  // namespace
 
-Lanes::Lanes(const Grid& grid, std::span<const LogicalTensor> tensors, int lanes)
-    : grid_(grid), layout_(tensors, grid.world().size(), lanes) {}
+Lanes::Lanes(const Grid& grid, std::span<const LogicalTensor> tensors, Fragments fragments,
+             int lanes)
+    : grid_(grid),
+      fragments_(std::move(fragments)),
+      layout_(tensors, fragments_, grid.world().size(), lanes) {}
 
-void Lanes::collect(std::span<const LogicalTensor> tensors, std::span<float> lane) const {
-  HostParts parts(tensors);
+void Lanes::collect(std::span<const LogicalTensor> tensors, int fragment,
+                    std::span<float> lane) const {
+  const TensorRange which = fragments_.tensors({fragment, fragment + 1});
+  HostParts parts(tensors.subspan(which.begin, which.count()));
   parts.download();
   std::vector<Redistribution> moves;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
+  for (std::size_t i = which.begin; i < which.end; ++i) {
     const auto part =
         lane.subspan(layout_.offset(i, grid_.rank()), part_size(layout_, i, grid_.rank()));
-    moves.push_back(
-        {tensors[i].name, tensors[i].layout, layout_.layout(i), parts.buffer(i), Buffer(part)});
+    moves.push_back({tensors[i].name, tensors[i].layout, layout_.layout(i),
+                     parts.buffer(i - which.begin), Buffer(part)});
   }
   redistribute(grid_.world(), moves);
 }
 
-void Lanes::spread(std::span<const float> lane, std::span<const LogicalTensor> tensors) const {
-  HostParts parts(tensors);
+void Lanes::spread(std::span<const float> lane, int fragment,
+                   std::span<const LogicalTensor> tensors) const {
+  const TensorRange which = fragments_.tensors({fragment, fragment + 1});
+  HostParts parts(tensors.subspan(which.begin, which.count()));
   std::vector<Redistribution> moves;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
+  for (std::size_t i = which.begin; i < which.end; ++i) {
     const auto part =
         lane.subspan(layout_.offset(i, grid_.rank()), part_size(layout_, i, grid_.rank()));
     moves.push_back({tensors[i].name, layout_.layout(i), tensors[i].layout, ConstBuffer(part),
-                     parts.buffer(i)});
+                     parts.buffer(i - which.begin)});
   }
   redistribute(grid_.world(), moves);
   parts.upload();

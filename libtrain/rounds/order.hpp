@@ -14,7 +14,7 @@ struct Order {
   enum class Kind : std::uint8_t {
     idle,           ///< nothing yet
     train,          ///< `samples`, as inner step `number` of the job
-    end_round,      ///< freeze what this round changed
+    end_round,      ///< freeze what round `number` exchanges
     run_exchange,   ///< `start`
     stop_exchange,  ///< forget the attempt and its result
     apply,          ///< the result of `state.id`, whose state this is

@@ -49,26 +49,30 @@ wide::StateInfo state_from(const std::string& text) {
 
 }  // namespace
 
+// Arrays of a fragment follow each other in a lane, and tensors in an array.
 std::vector<LogicalTensor> Rounds::outer_tensors() const {
-  Tensor values;
-  if (lane_) {
-    const auto& from = lane_->state->values;
-    values = Tensor(grid_.device().memory(MemoryUse::optimizer_state),
-                    {static_cast<std::int64_t>(from.size())}, DataType::f32);
-    values.copy_from_host(std::as_bytes(std::span(from)));
-  }
   std::vector<LogicalTensor> tensors;
-  std::int64_t begin = 0;  // in the lane, where one array follows the other
-  for (int array = 0; array <= kept(); ++array) {
-    for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      LogicalTensor tensor;
-      tensor.name = parameters_[i].name;
-      if (array > 0) tensor.name += fmt::format(".outer{}", array);
-      tensor.layout = lanes_.layout().layout(i);
-      const std::int64_t size = tensor.layout.local_elements(grid_.rank());
-      if (size > 0) tensor.local = values.slice(begin, {size});
-      begin += size;
-      tensors.push_back(std::move(tensor));
+  for (int i = 0; i < fragments_.count(); ++i) {
+    Tensor values;
+    if (lane_) {
+      const auto& from = lane_->state->fragments[static_cast<std::size_t>(i)]->values();
+      values = Tensor(grid_.device().memory(MemoryUse::optimizer_state),
+                      {static_cast<std::int64_t>(from.size())}, DataType::f32);
+      values.copy_from_host(std::as_bytes(std::span(from)));
+    }
+    std::int64_t begin = 0;
+    for (int array = 0; array <= kept(); ++array) {
+      const TensorRange range = fragments_.tensors({i, i + 1});
+      for (std::size_t t = range.begin; t < range.end; ++t) {
+        LogicalTensor tensor;
+        tensor.name = parameters_[t].name;
+        if (array > 0) tensor.name += fmt::format(".outer{}", array);
+        tensor.layout = lanes_.layout().layout(t);
+        const std::int64_t size = tensor.layout.local_elements(grid_.rank());
+        if (size > 0) tensor.local = values.slice(begin, {size});
+        begin += size;
+        tensors.push_back(std::move(tensor));
+      }
     }
   }
   return tensors;
@@ -79,8 +83,7 @@ std::string Rounds::outer_state() const {
 }
 
 std::int64_t Rounds::steps_committed() const {
-  return std::min(plan_.last_step,
-                  static_cast<std::int64_t>(state_.id.round) * options_.inner_steps);
+  return calendar_.first_step(state_.id.round + 1);
 }
 
 void Rounds::resume(const std::string& outer_state, std::span<const LogicalTensor> tensors) {
@@ -88,17 +91,24 @@ void Rounds::resume(const std::string& outer_state, std::span<const LogicalTenso
   const wide::StateInfo state = state_from(outer_state);
   auto loaded = std::make_shared<OuterState>();
   loaded->id = state.id;
-  for (const LogicalTensor& tensor : tensors) {
-    if (!tensor.local.defined()) continue;
-    const std::size_t begin = loaded->values.size();
-    loaded->values.resize(begin + static_cast<std::size_t>(tensor.local.elements()));
-    tensor.local.copy_to_host(std::as_writable_bytes(std::span(loaded->values).subspan(begin)));
+  const LogicalTensor* tensor = tensors.data();
+  for (int i = 0; i < fragments_.count(); ++i) {
+    std::vector<float> values(lanes_.count(i) * static_cast<std::size_t>(1 + kept()));
+    std::span<float> rest = values;
+    const std::size_t arrays = static_cast<std::size_t>(1 + kept());
+    for (std::size_t t = 0; t < arrays * fragments_.tensors({i, i + 1}).count(); ++t, ++tensor) {
+      if (!tensor->local.defined()) continue;
+      const auto size = static_cast<std::size_t>(tensor->local.elements());
+      tensor->local.copy_to_host(std::as_writable_bytes(rest.first(size)));
+      rest = rest.subspan(size);
+    }
+    loaded->fragments.push_back(std::make_shared<OuterFragment>(std::move(values)));
   }
   const std::uint64_t hash = combined_hash(lane_ ? loaded->hash() : 0);
   if (hash != state.hash) {
     throw Error(fmt::format(
         "the outer state of {} in the checkpoint has hash {:016x}, not {:016x}: it was saved with "
-        "another number of --lanes, or is not what it says",
+        "another number of --lanes or --fragments, or is not what it says",
         wide::to_string(state.id), hash, state.hash));
   }
   state_ = state;

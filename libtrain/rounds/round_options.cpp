@@ -18,16 +18,24 @@ RoundOptions RoundOptions::checked() const {
   if (inner_steps < 1) {
     throw Error(fmt::format("--inner-steps is {}; it must be at least 1", inner_steps));
   }
+  if (fragments < 1 || fragments > inner_steps) {
+    throw Error(fmt::format("--fragments is {}; it must be from 1 to the {} --inner-steps",
+                            fragments, inner_steps));
+  }
   outer.validate();
   if (synchronisation == Synchronisation::every_step) {
     options.inner_steps = 1;
     if (overlap_steps != 0) {
       throw Error("--overlap-rounds needs --sync rounds: every step waits for its own exchange");
     }
+    if (fragments != 1) throw Error("--fragments needs --sync rounds: every step exchanges all");
   }
-  if (overlap_steps < 0 || (overlap_steps > 0 && overlap_steps >= options.inner_steps)) {
-    throw Error(fmt::format("--overlap-rounds is {}; it must be below the {} --inner-steps",
-                            overlap_steps, options.inner_steps));
+  const std::int64_t round_steps = options.inner_steps / fragments;
+  if (overlap_steps < 0 || (overlap_steps > 0 && overlap_steps >= round_steps)) {
+    throw Error(
+        fmt::format("--overlap-rounds is {}; it must be below the {} steps between "
+                    "exchanges ({} --inner-steps, {} --fragments)",
+                    overlap_steps, round_steps, options.inner_steps, fragments));
   }
   if (round_time < std::chrono::milliseconds(0)) {
     throw Error("--round-seconds must not be negative");

@@ -28,7 +28,8 @@ Synchronisation synchronisation_from(const std::string& text);
 /// What all clusters of a job do alike, but for `round_time`.
 struct RoundOptions {
   Synchronisation synchronisation = Synchronisation::rounds;
-  std::int64_t inner_steps = 100;  ///< of a round; every_step has one
+  std::int64_t inner_steps = 100;  ///< between exchanges of a parameter; every_step has one
+  int fragments = 1;               ///< of the model, exchanged in turn, so many times as often
   int lanes = 1;                   ///< ranks of each cluster that exchange, each a part
   wide::Codec codec = wide::Codec::int8;
   OuterOptions outer = {};

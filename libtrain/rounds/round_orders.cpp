@@ -16,7 +16,7 @@ std::optional<Turn> Rounds::carry_out(Order& order) {
     case Order::Kind::train:
       return Turn{static_cast<std::int64_t>(order.number), std::move(order.samples)};
     case Order::Kind::end_round:
-      end_round();
+      end_round(order.number);
       break;
     case Order::Kind::run_exchange:
       run_exchange(order.start);
@@ -51,21 +51,35 @@ std::optional<Turn> Rounds::carry_out(Order& order) {
   return std::nullopt;
 }
 
-// What this round changed is from now on what the exchange sends, however often it is tried.
-void Rounds::end_round() {
+// What the round's fragments have changed is from now on what the exchange sends, however often it
+// is tried.
+void Rounds::end_round(std::uint64_t round) {
   froze_ = true;
-  const std::span<float> values = lane_ ? lane_->exchange.values() : std::span<float>();
-  const bool has_trained = std::exchange(has_trained_, false);
-  if (steps_parameters() && !has_trained) {
-    // There were no samples, and the gradients are those of an earlier step, or nobody's.
-    std::ranges::fill(values, 0.0f);
-    return;
+  const FragmentRange fragments = calendar_.fragments(round);
+  if (lane_) {
+    lane_->exchange.use(fragments);
+    lane_->snapshots.clear();
   }
-  lanes_.collect(exchanged_, values);
-  if (steps_parameters()) optimizer_.begin_step();
+  // Without samples the gradients are those of an earlier step, or nobody's.
+  const bool silent = !std::exchange(has_trained_, false) && steps_parameters();
+  for (int i = fragments.first; i < fragments.last; ++i) {
+    const std::span<float> values = lane_ ? lane_->exchange.values(i) : std::span<float>();
+    if (silent) {
+      std::ranges::fill(values, 0.0f);
+    } else {
+      freeze(i, values);
+    }
+  }
+  if (steps_parameters() && !silent) optimizer_.begin_step();
+}
+
+void Rounds::freeze(int fragment, std::span<float> values) {
+  lanes_.collect(exchanged_, fragment, values);
   if (lane_ == nullptr || steps_parameters()) return;
-  if (options_.overlap_steps > 0) lane_->snapshot.assign(values.begin(), values.end());
-  const std::span<const float> outer = lane_->parameters();
+  if (options_.overlap_steps > 0) {
+    lane_->snapshots[fragment] = std::vector<float>(values.begin(), values.end());
+  }
+  const std::span<const float> outer = lane_->parameters(fragment);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = outer[i] - values[i];
 }
 
@@ -75,7 +89,13 @@ void Rounds::run_exchange(const wide::Start& start) {
   if (lane_ == nullptr) return;
   lane_->result.reset();
   // Who came in the middle of a round only listens: its weight is zero.
-  if (!froze_) std::ranges::fill(lane_->exchange.values(), 0.0f);
+  if (!froze_) {
+    const FragmentRange fragments = calendar_.fragments(start.id.round);
+    lane_->exchange.use(fragments);
+    for (int i = fragments.first; i < fragments.last; ++i) {
+      std::ranges::fill(lane_->exchange.values(i), 0.0f);
+    }
+  }
   lane_->exchange.start(start, job_.cluster, lane_->links->links());
 }
 
@@ -89,8 +109,14 @@ void Rounds::prepare(const ClusterStatus& status) {
     step.mean_norm = result_norm_;
     lane_->result = std::make_shared<OuterState>();
     lane_->result->id = exchange_;
-    lane_->result->values.resize(lane_->state->values.size());
-    lane_->outer->step(lane_->state->values, lane_->exchange.mean(), step, lane_->result->values);
+    lane_->result->fragments = lane_->state->fragments;
+    const FragmentRange fragments = calendar_.fragments(exchange_.round);
+    for (int i = fragments.first; i < fragments.last; ++i) {
+      auto& fragment = lane_->result->fragments[static_cast<std::size_t>(i)];
+      std::vector<float> next(fragment->values().size());
+      lane_->outer->step(fragment->values(), lane_->exchange.mean(i), step, next);
+      fragment = std::make_shared<OuterFragment>(std::move(next));
+    }
     own = lane_->result->hash();
   }
   result_hash_ = combined_hash(own);
@@ -107,9 +133,6 @@ void Rounds::apply(const wide::StateInfo& state) {
   state_ = state;
   mean_norm_ = result_norm_;
   result_hash_.reset();
-  const bool ran_ahead = options_.overlap_steps > 0 && froze_;
-  std::vector<float> now(ran_ahead && lane_ ? lane_->count : 0);
-  if (ran_ahead) lanes_.collect(exchanged_, now);
   std::uint64_t own = 0;
   if (lane_) {
     invariant(lane_->result != nullptr && lane_->result->id == state.id,
@@ -119,18 +142,32 @@ void Rounds::apply(const wide::StateInfo& state) {
     lane_->links->serve(lane_->state);
     own = lane_->state->hash();
   }
-  if (ran_ahead) {
-    // What was trained since the exchange took its values stays on top of what it made.
-    const std::span<const float> outer = lane_ ? lane_->parameters() : std::span<const float>();
-    for (std::size_t i = 0; i < now.size(); ++i) now[i] = outer[i] + (now[i] - lane_->snapshot[i]);
-    lanes_.spread(now, parameters_);
-    optimizer_.publish_full_precision();
-  } else {
-    spread_outer();
+  const FragmentRange fragments = calendar_.fragments(state.id.round);
+  const bool ran_ahead = options_.overlap_steps > 0 && froze_;
+  for (int i = fragments.first; i < fragments.last; ++i) {
+    ran_ahead ? keep_ahead(i) : spread_outer(i);
   }
+  optimizer_.publish_full_precision();
   froze_ = false;
   state_.hash = combined_hash(own);
   if (leader_) leader_->conductor->applied(state, state_.hash);
+}
+
+// What was trained since the exchange took its values stays on top of what it made.
+void Rounds::keep_ahead(int fragment) {
+  std::vector<float> now(lanes_.count(fragment));
+  lanes_.collect(parameters_, fragment, now);
+  if (lane_) {
+    const std::span<const float> outer = lane_->parameters(fragment);
+    const std::vector<float> then = std::exchange(lane_->snapshots[fragment], {});
+    for (std::size_t i = 0; i < now.size(); ++i) now[i] = outer[i] + (now[i] - then[i]);
+  }
+  lanes_.spread(now, fragment, parameters_);
+}
+
+void Rounds::spread_outer(int fragment) {
+  lanes_.spread(lane_ ? lane_->parameters(fragment) : std::span<const float>(), fragment,
+                parameters_);
 }
 
 void Rounds::discard(const std::string& reason) {
@@ -147,14 +184,14 @@ void Rounds::discard(const std::string& reason) {
 }
 
 void Rounds::spread_outer() {
-  lanes_.spread(lane_ ? lane_->parameters() : std::span<const float>(), parameters_);
+  for (int i = 0; i < fragments_.count(); ++i) spread_outer(i);
   optimizer_.publish_full_precision();
 }
 
 void Rounds::fetch(const Order& order) {
   log(fmt::format("cluster {} fetches the state of {} from {}", job_.cluster,
                   wide::to_string(order.state.id), order.text));
-  if (lane_) lane_->links->fetch(order.text, order.state.id, lane_->state->values.size());
+  if (lane_) lane_->links->fetch(order.text, order.state.id, lane_->state->sizes());
 }
 
 void Rounds::adopt(const wide::StateInfo& state) {

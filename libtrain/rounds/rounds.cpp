@@ -33,28 +33,36 @@ Rounds::Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions optio
       optimizer_(optimizer),
       options_(options.checked()),
       job_(job.checked()),
-      parameters_(optimizer.full_precision()),
+      calendar_(options_, plan_.last_step),
+      fragments_(optimizer.full_precision(), options_.fragments),
+      parameters_(fragments_.in_order(optimizer.full_precision())),
       exchanged_(steps_parameters() ? optimizer.gradients() : parameters_),
-      lanes_(grid, exchanged_, options_.lanes) {
+      lanes_(grid, exchanged_, fragments_, options_.lanes) {
   for (const LogicalTensor& tensor : exchanged_) {
     if (tensor.type == DataType::f32) continue;
     throw Error(fmt::format("clusters exchange f32; the {} of {} are {}",
                             steps_parameters() ? "gradients" : "parameters", tensor.name,
                             name_of(tensor.type)));
   }
-  if (lanes_.lane() >= 0) {
-    lane_ = std::make_unique<Lane>(
-        lanes_.count(),
-        LaneExchange::Options{.codec = options_.codec, .transfer_max = job_.transfer_max},
-        outer_optimizer());
-    auto state = std::make_shared<OuterState>();
-    state->values.resize(lane_->count * static_cast<std::size_t>(1 + lane_->outer->kept()));
-    lanes_.collect(parameters_, std::span(state->values).first(lane_->count));
-    lane_->state = std::move(state);
-  } else {
-    lanes_.collect(parameters_, {});
+  if (lanes_.lane() >= 0) make_lane();
+  auto state = std::make_shared<OuterState>();
+  for (int i = 0; i < fragments_.count(); ++i) {
+    const std::size_t count = lanes_.count(i);
+    std::vector<float> values(count * static_cast<std::size_t>(1 + kept()));
+    lanes_.collect(parameters_, i, std::span(values).first(count));
+    state->fragments.push_back(std::make_shared<OuterFragment>(std::move(values)));
   }
+  if (lane_) lane_->state = std::move(state);
   state_.hash = combined_hash(lane_ ? lane_->state->hash() : 0);
+}
+
+void Rounds::make_lane() {
+  std::vector<std::size_t> counts;
+  for (int i = 0; i < fragments_.count(); ++i) counts.push_back(lanes_.count(i));
+  lane_ = std::make_unique<Lane>(
+      std::move(counts),
+      LaneExchange::Options{.codec = options_.codec, .transfer_max = job_.transfer_max},
+      outer_optimizer());
 }
 
 Rounds::~Rounds() {
@@ -78,6 +86,7 @@ std::unique_ptr<OuterOptimizer> Rounds::outer_optimizer() const {
 void Rounds::begin(const RoundPlan& plan) {
   invariant(leader_ == nullptr && (lane_ == nullptr || !lane_->links), "rounds begin once");
   plan_ = plan;
+  calendar_ = RoundCalendar(options_, plan.last_step);
   // All ranks of the cluster wait for its lanes, and hear why one could not listen.
   std::string failure;
   try {
@@ -133,14 +142,14 @@ void Rounds::open_lane() {
 void Rounds::open_leader(const std::vector<std::string>& addresses) {
   wide::MemberClientOptions options;
   options.member.job = job_hash();
-  options.member.rounds_total = rounds_total(options_, plan_);
+  options.member.rounds_total = calendar_.rounds();
   options.member.self = {job_.cluster, milliseconds_of_clock()};
   options.member.offer.addresses = addresses;
   options.member.offer.lanes = static_cast<std::uint32_t>(options_.lanes);
   // A round ahead, so that a coordinator that is away for some time holds nobody up.
   const std::int64_t rounds_ahead = options_.overlap_steps > 0 ? 2 : 1;
   options.member.lease_samples =
-      static_cast<std::uint64_t>(plan_.batch * options_.inner_steps * rounds_ahead);
+      static_cast<std::uint64_t>(plan_.batch * calendar_.steps_max() * rounds_ahead);
   options.member.heartbeat = job_.heartbeat;
   options.state = state_;
   options.coordinator = job_.coordinator;
@@ -150,23 +159,33 @@ void Rounds::open_leader(const std::vector<std::string>& addresses) {
     const std::lock_guard lock(leader_->mutex);
     leader_->client = std::make_unique<wide::MemberClient>(std::move(options));
   }
-  std::size_t elements = 0;
-  for (const LogicalTensor& tensor : exchanged_) {
-    elements += static_cast<std::size_t>(tensor.layout.shape().elements());
-  }
-  leader_->conductor = std::make_unique<Conductor>(
-      *leader_->client, options_, job_, plan_,
-      EgressGuard(leader_->meter, job_.cluster, wide::encoded_bytes(options_.codec, elements)));
+  leader_->conductor =
+      std::make_unique<Conductor>(*leader_->client, options_, job_, plan_, calendar_,
+                                  EgressGuard(leader_->meter, job_.cluster, encoded_fragments()));
   leader_->client->start(lane_->links->node());
 }
 
+std::vector<std::uint64_t> Rounds::encoded_fragments() const {
+  std::vector<std::uint64_t> bytes;
+  for (int i = 0; i < fragments_.count(); ++i) {
+    const TensorRange range = fragments_.tensors({i, i + 1});
+    std::size_t elements = 0;
+    for (std::size_t t = range.begin; t < range.end; ++t) {
+      elements += static_cast<std::size_t>(exchanged_[t].layout.shape().elements());
+    }
+    bytes.push_back(wide::encoded_bytes(options_.codec, elements));
+  }
+  return bytes;
+}
+
 std::uint64_t Rounds::job_hash() const {
-  std::string all = fmt::format(
-      "{} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", job_.agreement,
-      static_cast<int>(options_.synchronisation), options_.inner_steps, options_.lanes,
-      wide::name_of(options_.codec), options_.outer.lr, options_.outer.momentum, plan_.steps,
-      plan_.last_step, plan_.context, static_cast<int>(plan_.schedule.kind), plan_.schedule.lr,
-      plan_.schedule.min_lr, plan_.schedule.warmup_steps, plan_.schedule.decay_steps);
+  std::string all =
+      fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", job_.agreement,
+                  static_cast<int>(options_.synchronisation), options_.inner_steps,
+                  options_.fragments, options_.lanes, wide::name_of(options_.codec),
+                  options_.outer.lr, options_.outer.momentum, plan_.steps, plan_.last_step,
+                  plan_.context, static_cast<int>(plan_.schedule.kind), plan_.schedule.lr,
+                  plan_.schedule.min_lr, plan_.schedule.warmup_steps, plan_.schedule.decay_steps);
   if (steps_parameters()) {
     const AdamW& adamw = optimizer_.config();
     all += fmt::format(" {} {} {} {} {}", adamw.beta1, adamw.beta2, adamw.eps, adamw.weight_decay,

@@ -10,7 +10,7 @@
 #include "libtrain/rounds/cluster_status.hpp"
 #include "libtrain/rounds/lanes.hpp"
 #include "libtrain/rounds/order.hpp"
-#include "libtrain/rounds/round_options.hpp"
+#include "libtrain/rounds/round_calendar.hpp"
 #include "libtrain/rounds/turn.hpp"
 
 namespace train {
@@ -21,8 +21,9 @@ namespace train {
 /// lanes. What a round makes is applied in all clusters or in none. Clusters come, go and return
 /// meanwhile.
 ///
-/// Per parameter of a lane, in bytes: 24 (rounds) or 32 (every step), and 8 more with a codec that
-/// loses something, 8 more for those that this cluster sums, 4 more with overlap_steps.
+/// Per parameter of a lane, in bytes: 8 (rounds) or 12 (every step), and 8 more with a codec that
+/// loses something, 8 more for those that this cluster sums. During an exchange, for each parameter
+/// of its fragments, 16 or 20 more, and another 4 with overlap_steps.
 class Rounds {
  public:
   /// The outer parameters start as the model's are now. Collective over the grid; everything passed
@@ -85,8 +86,10 @@ class Rounds {
   struct Leader;
 
   // rounds.cpp
+  void make_lane();
   void open_lane();
   void open_leader(const std::vector<std::string>& addresses);
+  std::vector<std::uint64_t> encoded_fragments() const;
   std::uint64_t job_hash() const;
   std::unique_ptr<OuterOptimizer> outer_optimizer() const;
   RankStatus own_status() const;
@@ -98,15 +101,18 @@ class Rounds {
 
   // round_orders.cpp
   std::optional<Turn> carry_out(Order& order);
-  void end_round();
+  void end_round(std::uint64_t round);
+  void freeze(int fragment, std::span<float> values);
   void run_exchange(const wide::Start& start);
   void prepare(const ClusterStatus& status);
   void stop_exchange();
   void apply(const wide::StateInfo& state);
+  void keep_ahead(int fragment);
   void discard(const std::string& reason);
   void fetch(const Order& order);
   void adopt(const wide::StateInfo& state);
   void use_roster(const Order& order);
+  void spread_outer(int fragment);
   void spread_outer();
   void stop(const Order& order);
 
@@ -115,8 +121,10 @@ class Rounds {
   RoundOptions options_;
   JobOptions job_;
   RoundPlan plan_{.last_step = std::numeric_limits<std::int64_t>::max()};
-  std::vector<LogicalTensor> parameters_;  // in full precision
-  std::vector<LogicalTensor> exchanged_;   // parameters, or gradients
+  RoundCalendar calendar_;
+  Fragments fragments_;
+  std::vector<LogicalTensor> parameters_;  // in full precision, in the order of fragments
+  std::vector<LogicalTensor> exchanged_;   // parameters, or gradients; likewise
   Lanes lanes_;
   std::unique_ptr<Lane> lane_;      // on ranks that carry one
   std::unique_ptr<Leader> leader_;  // on the first rank

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <mutex>
 
 #include "libtrain/rounds/conductor.hpp"
@@ -10,18 +11,22 @@ namespace train {
 
 /// What a rank that carries a lane has.
 struct Rounds::Lane {
-  Lane(std::size_t count_, const LaneExchange::Options& options, std::unique_ptr<OuterOptimizer> o)
-      : count(count_), outer(std::move(o)), exchange(options, count_) {}
+  Lane(std::vector<std::size_t> of_fragments, const LaneExchange::Options& options,
+       std::unique_ptr<OuterOptimizer> o)
+      : counts(std::move(of_fragments)), outer(std::move(o)), exchange(options, counts) {}
 
-  std::size_t count;
+  std::vector<std::size_t> counts;  // parameters of each fragment
   std::unique_ptr<OuterOptimizer> outer;
   LaneExchange exchange;
   OuterStateVersion state;
-  std::shared_ptr<OuterState> result;  // what the exchange that is done would make
-  std::vector<float> snapshot;         // the parameters as the exchange took them, to run ahead
-  std::unique_ptr<LaneLinks> links;    // from begin() on; goes first
+  std::shared_ptr<OuterState> result;           // what the exchange that is done would make
+  std::map<int, std::vector<float>> snapshots;  // fragments as the exchange took them, to run ahead
+  std::unique_ptr<LaneLinks> links;             // from begin() on; goes first
 
-  std::span<const float> parameters() const { return std::span(state->values).first(count); }
+  std::span<const float> parameters(int fragment) const {
+    const auto place = static_cast<std::size_t>(fragment);
+    return std::span(state->fragments[place]->values()).first(counts[place]);
+  }
 };
 
 /// What the first rank has. Its lane's node brings the coordinator's messages, on a thread of the

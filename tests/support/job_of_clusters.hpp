@@ -78,6 +78,7 @@ class JobOfClusters {
 
   std::size_t index() const { return index_; }
   std::size_t clusters() const { return forms_.size(); }
+  const ClusterForm& form() const { return forms_[index_]; }
   train::Communicator& ranks() { return *ranks_; }
 
   /// On the first rank: as if it had died, but for its goodbye.
@@ -86,19 +87,27 @@ class JobOfClusters {
   std::chrono::milliseconds leave_notice{20'000};
   train::EgressOptions egress;
 
+  train::JobOptions options_of_cluster(std::function<bool()> leaves = {}) const {
+    return {.cluster = std::to_string(index_ + 1).insert(0, 1, 'c'),
+            .coordinator = {coordinator_},
+            .leave_notice = leave_notice,
+            .patience = std::chrono::seconds(40),
+            .leaves = std::move(leaves),
+            .egress = egress};
+  }
+
   /// Trains this rank's cluster to the end of the job. `sink` sees its records as they come.
   /// `prepare` is called with the optimizer before that.
   ClusterOutcome train(const Run& run, const train::RoundOptions& options,
                        std::function<bool()> leaves = {},
                        std::function<void(const train::StepRecord&)> sink = {},
                        const std::function<void(train::ShardedOptimizer&)>& prepare = {}) {
-    const ClusterForm& form = forms_[index_];
-    const train::Grid grid(*ranks_, form.grid, train::test::rank_device(ranks_->rank()));
+    const train::Grid grid(*ranks_, form().grid, train::test::rank_device(ranks_->rank()));
     train::Gpt model(run.config, grid.device(), {.type = run.type});
     train::parallelize(model, grid, train::megatron_plan());
     train::ShardedOptimizer optimizer(
         model, grid, run.adamw,
-        {.zero = form.zero,
+        {.zero = form().zero,
          .bucket_bytes = 2048,
          .resident_elements = 20,
          .moments = options.synchronisation == train::Synchronisation::rounds});
@@ -106,13 +115,7 @@ class JobOfClusters {
     train::TokenDataset data(std::make_shared<PatternSource>(4000, run.config.vocabulary),
                              {.validation_fraction = 0.1});
     train::Trainer trainer(grid, model, optimizer, data, run.trainer);
-    train::Rounds rounds(grid, optimizer, options,
-                         {.cluster = std::to_string(index_ + 1).insert(0, 1, 'c'),
-                          .coordinator = {coordinator_},
-                          .leave_notice = leave_notice,
-                          .patience = std::chrono::seconds(40),
-                          .leaves = std::move(leaves),
-                          .egress = egress});
+    train::Rounds rounds(grid, optimizer, options, options_of_cluster(std::move(leaves)));
     ClusterOutcome outcome;
     if (grid.rank() == 0) {
       trainer.add_sink(std::make_unique<CollectingSink>(outcome.records));

@@ -139,17 +139,19 @@ TEST_CASE("an exchange costs a cluster what the others own, and its own slice fo
   const EgressOptions options{
       .usd_per_gb = 0.3, .usd_per_gb_to = {{"lambda", 0.6}}, .budget_usd = 1.3};
   EgressMeter meter(options, {});
-  EgressGuard guard(meter, "aws", 1'000'000'000);
-  CHECK(guard.exchange_usd() == 0.0);  // nobody is there
-  CHECK(guard.can_pay(100));
+  EgressGuard guard(meter, "aws", {600'000'000, 400'000'000});
+  const FragmentRange all{0, 2};
+  CHECK(guard.exchange_usd(all) == 0.0);  // nobody is there
   guard.use({cluster("aws"), cluster("gcp"), cluster("lambda"), cluster("waits", 0)});
-  CHECK(guard.exchange_usd() == doctest::Approx(0.6).epsilon(0.03));
-  CHECK(guard.can_pay(2));
-  CHECK_FALSE(guard.can_pay(3));
+  CHECK(guard.exchange_usd(all) == doctest::Approx(0.6).epsilon(0.03));
+  CHECK(guard.exchange_usd({1, 2}) == doctest::Approx(0.4 * guard.exchange_usd(all)));
+  CHECK(guard.can_pay(1.3));
+  CHECK_FALSE(guard.can_pay(1.31));
   meter.update({{{"gcp", {1'000'000'000, 0}}}});
-  CHECK(guard.can_pay(1));
-  CHECK_FALSE(guard.can_pay(2));
-  CHECK(guard.why_not(1).find("$1.00 were left, and an exchange costs $0.61") != std::string::npos);
+  CHECK(guard.can_pay(0.99));
+  CHECK_FALSE(guard.can_pay(1.01));
+  CHECK(guard.why_not(1.2, 1).find("$1.00 were left, and the next exchange costs $1.20") !=
+        std::string::npos);
 
   // Shares of a half, a quarter and a quarter stay, until others are there.
   const wide::Start start{.id = {},
@@ -157,9 +159,9 @@ TEST_CASE("an exchange costs a cluster what the others own, and its own slice fo
                                            {{"gcp", 1}, 5, wide::share_parts / 2},
                                            {{"lambda", 1}, 5, wide::share_parts / 4 * 3}}};
   guard.use(start);
-  CHECK(guard.exchange_usd() == doctest::Approx(0.75 * 0.3 + 0.75 * 0.6).epsilon(0.03));
+  CHECK(guard.exchange_usd(all) == doctest::Approx(0.75 * 0.3 + 0.75 * 0.6).epsilon(0.03));
   guard.use({cluster("aws"), cluster("gcp"), cluster("lambda")});
-  CHECK(guard.exchange_usd() == doctest::Approx(0.75 * 0.3 + 0.75 * 0.6).epsilon(0.03));
+  CHECK(guard.exchange_usd(all) == doctest::Approx(0.75 * 0.3 + 0.75 * 0.6).epsilon(0.03));
   guard.use({cluster("aws"), cluster("gcp")});
-  CHECK(guard.exchange_usd() == doctest::Approx(0.3).epsilon(0.03));
+  CHECK(guard.exchange_usd(all) == doctest::Approx(0.3).epsilon(0.03));
 }

@@ -30,10 +30,16 @@ LaneLinksOptions options(const char* cluster, const char* listen = "") {
 
 /// A cluster that serves a state, and has not heard of anybody else.
 struct Source {
-  explicit Source(std::size_t count) : links(options("source", "127.0.0.1:0"), {}) {
+  explicit Source(const std::vector<std::size_t>& sizes)
+      : links(options("source", "127.0.0.1:0"), {}) {
     auto state = std::make_shared<OuterState>();
     state->id = id;
-    for (std::size_t i = 0; i < count; ++i) state->values.push_back(static_cast<float>(i));
+    float next = 0.0f;
+    for (const std::size_t size : sizes) {
+      std::vector<float> values(size);
+      for (float& value : values) value = next++;
+      state->fragments.push_back(std::make_shared<OuterFragment>(std::move(values)));
+    }
     links.serve(state);
     served = state;
   }
@@ -67,20 +73,27 @@ void wait_up(LaneLinks& links) {
 }  // namespace
 
 TEST_CASE("a newcomer gets the state of a cluster that has not heard of it") {
-  Source source(1000);
+  const std::vector<std::size_t> sizes{1000, 3, 0, 40};
+  Source source(sizes);
   LaneLinks newcomer(options("newcomer"), {});
   newcomer.use(others("source", source.links.address()));
   wait_up(newcomer);
-  newcomer.fetch("source", id, 1000);
+  newcomer.fetch("source", id, sizes);
   REQUIRE(end_of_fetch(newcomer) == LaneLinks::FetchStage::done);
-  CHECK(newcomer.take_fetched()->values == source.served->values);
-  newcomer.fetch("source", {.epoch = 1, .round = 8, .attempt = 1}, 1000);  // another state
+  const OuterStateVersion fetched = newcomer.take_fetched();
+  CHECK(fetched->id == id);
+  CHECK(fetched->sizes() == sizes);
+  CHECK(fetched->hash() == source.served->hash());
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    CHECK(fetched->fragments[i]->values() == source.served->fragments[i]->values());
+  }
+  newcomer.fetch("source", {.epoch = 1, .round = 8, .attempt = 1}, sizes);  // another state
   CHECK(end_of_fetch(newcomer) == LaneLinks::FetchStage::failed);
 }
 
 TEST_CASE("a fetch whose source is gone, or stuck, fails long before its transfer's deadline") {
   constexpr std::size_t count = 1'000'000;  // more than a proxy has under way
-  Source source(count);
+  Source source({count, count});
   wide::test::Proxy proxy(source.port());
   LaneLinksOptions impatient = options("newcomer");
   impatient.link_down_max = impatient.fetch_stall_max = std::chrono::milliseconds(300);
@@ -94,7 +107,7 @@ TEST_CASE("a fetch whose source is gone, or stuck, fails long before its transfe
   SUBCASE("stuck") {
     proxy.freeze(true);
   }
-  newcomer.fetch("source", id, count);
+  newcomer.fetch("source", id, {count, count});
   CHECK(end_of_fetch(newcomer) == LaneLinks::FetchStage::failed);
   proxy.freeze(false);
   newcomer.stop_fetch();

@@ -90,10 +90,18 @@ TEST_CASE("values that cannot be are refused by name") {
                        Error);
 }
 
-TEST_CASE("a state's hash tells any bit") {
-  OuterState state{{1, 2, 1}, {1.0f, 2.0f, 3.0f}};
-  const std::uint64_t before = state.hash();
-  CHECK(state.hash() == before);
-  state.values[1] = std::nextafter(2.0f, 3.0f);
-  CHECK(state.hash() != before);
+TEST_CASE("a state's hash tells any bit of any fragment") {
+  const auto fragment = [](float value) {
+    return std::make_shared<OuterFragment>(std::vector<float>{1.0f, value, 3.0f});
+  };
+  OuterState state{{1, 2, 1}, {fragment(2.0f)}};
+  const std::uint64_t whole = state.hash();
+  CHECK(state.hash() == whole);
+  state.fragments[0] = fragment(std::nextafter(2.0f, 3.0f));
+  CHECK(state.hash() != whole);
+  state.fragments = {fragment(2.0f), fragment(4.0f)};
+  const std::uint64_t two = state.hash();
+  CHECK(two != whole);
+  state.fragments[1] = fragment(std::nextafter(4.0f, 3.0f));
+  CHECK(state.hash() != two);
 }

@@ -15,6 +15,10 @@ TEST_CASE("options of rounds that cannot be are refused with the flag's name") {
   refused({.inner_steps = 10, .overlap_steps = 10}, "--overlap-rounds is 10");
   refused({.inner_steps = 10, .overlap_steps = -1}, "--overlap-rounds is -1");
   refused({.synchronisation = Synchronisation::every_step, .overlap_steps = 1}, "--overlap-rounds");
+  refused({.inner_steps = 10, .fragments = 4, .overlap_steps = 2}, "10 --inner-steps, 4 --frag");
+  refused({.inner_steps = 10, .fragments = 11}, "--fragments is 11");
+  refused({.inner_steps = 10, .fragments = 0}, "--fragments is 0");
+  refused({.synchronisation = Synchronisation::every_step, .fragments = 2}, "--fragments needs");
   refused({.round_time = std::chrono::milliseconds(-1)}, "--round-seconds");
   CHECK_THROWS_WITH_AS(synchronisation_from("sometimes"), doctest::Contains("--sync sometimes"),
                        Error);
