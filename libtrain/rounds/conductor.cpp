@@ -15,11 +15,6 @@ using Kind = Order::Kind;
 // from them only afterwards.
 constexpr milliseconds idle_wait{5};
 constexpr milliseconds exchange_wait{1};
-constexpr milliseconds say_leave_gap{500};
-// Before the end of a notice; coordinators let clusters go before that.
-constexpr milliseconds margin{4'000}, margin_away{10'000};
-// Of a cluster that has no money for another exchange: the coordinator lets it go at once.
-constexpr milliseconds broke_notice{4'000};
 
 bool same(const std::vector<wide::LinkInfo>& a, const std::vector<wide::LinkInfo>& b) {
   return std::ranges::equal(a, b, [](const wide::LinkInfo& x, const wide::LinkInfo& y) {
@@ -56,10 +51,9 @@ Conductor::Conductor(wide::MemberClient& client, RoundOptions options, const Job
       cluster_(job.cluster),
       bandwidth_kbit_(job.bandwidth_kbit),
       patience_(job.patience),
-      leave_notice_(job.leave_notice),
       batch_(plan.batch),
       calendar_(calendar),
-      egress_(std::move(egress)),
+      departure_(client, std::move(egress), job.leave_notice, job.patience),
       committed_round_(client.committed().id.round),
       tokens_(static_cast<std::size_t>(options.fragments), 0) {}
 
@@ -70,8 +64,7 @@ Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t
                                  "earlier: {}. Give clusters different names (--cluster)",
                                  cluster_, status.replaced));
   }
-  if (status.leaves) leave(leave_notice_);
-  if (!cannot_pay_.empty()) leave(broke_ ? broke_notice : patience_);
+  departure_.announce(status.leaves);
   if (!same(status.links, links_)) {
     links_ = status.links;
     client_.links_changed(links_);
@@ -80,13 +73,15 @@ Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t
   report(status, result);
   if (after_apply_ && !apply_) return *std::exchange(after_apply_, std::nullopt);
   if (!fatal_.empty()) return with_text(Kind::refuse, fatal_);
-  if (auto order = notice_is_over()) return *order;
+  if (const auto overdue = departure_.overdue()) {
+    return after_apply(left(fmt::format("cluster {} ends by itself: {}", cluster_, *overdue)));
+  }
   if (fetching_ && status.fetch == LaneLinks::FetchStage::done) {
     return with_state(Kind::adopt, *fetching_);
   }
   if (auto order = roster()) return *order;
   if (apply_ && !runs_ahead()) return with_state(Kind::apply, *apply_);
-  const bool busy = (in_round() || runs_ahead()) && !starved_ && !broke_;
+  const bool busy = (in_round() || runs_ahead()) && !starved_ && !departure_.is_broke();
   auto until = Clock::now() + (busy ? milliseconds(0) : running_ ? exchange_wait : idle_wait);
   while (const auto order = client_.next(until)) {
     if (auto translated = translate(*order)) return *translated;
@@ -120,7 +115,7 @@ std::optional<Order> Conductor::roster() {
   auto roster = client_.roster();
   if (roster.version == roster_version_) return std::nullopt;
   roster_version_ = roster.version;
-  egress_.use(roster.peers);
+  departure_.egress().use(roster.peers);
   Order order = of_kind(Kind::roster);
   order.number = roster.epoch;
   order.peers = std::move(roster.peers);
@@ -139,7 +134,7 @@ std::optional<Order> Conductor::translate(const wide::MemberOrder& order) {
     starved_ = false;
   } else if (const auto* run = std::get_if<wide::RunExchange>(&order)) {
     running_ = run->start.id;
-    egress_.use(run->start);
+    departure_.egress().use(run->start);
     Order made = of_kind(Kind::run_exchange);
     made.start = run->start;
     return made;
@@ -243,48 +238,19 @@ std::uint64_t Conductor::take_tokens() {
   return most;
 }
 
-// The coordinator lets this cluster go at a good moment, once it knows. While it is away, what it
-// will hear first is kept up to date.
-void Conductor::leave(milliseconds notice) {
-  const auto now = Clock::now();
-  const bool news = !leave_by_ || now + notice < *leave_by_;
-  if (news) {
-    leave_by_ = now + notice;
-    notice_ = notice;
-  }
-  if (!news && (now < say_leave_at_ || !client_.disconnected_since())) return;
-  say_leave_at_ = now + say_leave_gap;
-  const auto left = std::chrono::duration_cast<milliseconds>(*leave_by_ - now);
-  client_.leave(static_cast<std::uint64_t>(std::max<std::int64_t>(left.count(), 0)));
-}
-
-// The machine goes, whether the coordinator has answered or not: there must be time for a last
-// checkpoint. One that is away may not come back at all.
-std::optional<Order> Conductor::notice_is_over() {
-  if (!leave_by_) return std::nullopt;
-  const milliseconds longest = client_.disconnected_since() ? margin_away : margin;
-  if (Clock::now() < *leave_by_ - std::min(longest, notice_ / 2)) return std::nullopt;
-  return after_apply(
-      left(fmt::format("cluster {} ends by itself: its notice of {} s is over, and "
-                       "the coordinator has not let it go",
-                       cluster_, static_cast<double>(notice_.count()) / 1000.0)));
-}
-
 Order Conductor::left(const std::string& why) const {
-  Order order = with_text(Kind::stop, cannot_pay_.empty() ? why : cannot_pay_);
-  order.number = cannot_pay_.empty() ? 0 : 2;
+  Order order = with_text(Kind::stop, departure_.reason(why));
+  order.number = departure_.budget_spent() ? 2 : 0;
   return order;
 }
 
 bool Conductor::pays(int exchanges) {
   double usd = 0.0;
   for (int i = 0; i < exchanges; ++i) {
-    usd += egress_.exchange_usd(calendar_.fragments(round() + static_cast<std::uint64_t>(i)));
+    const std::uint64_t exchanged = round() + static_cast<std::uint64_t>(i);
+    usd += departure_.egress().exchange_usd(calendar_.fragments(exchanged));
   }
-  if (egress_.can_pay(usd)) return true;
-  if (cannot_pay_.empty()) cannot_pay_ = egress_.why_not(usd, exchanges);
-  broke_ = exchanges == 1;
-  return false;
+  return departure_.can_pay(usd, exchanges);
 }
 
 std::optional<Order> Conductor::lost_patience() const {

@@ -5,7 +5,7 @@
 
 #include "collectives/wide/service/member_client.hpp"
 #include "libtrain/rounds/cluster_status.hpp"
-#include "libtrain/rounds/egress_guard.hpp"
+#include "libtrain/rounds/departure.hpp"
 #include "libtrain/rounds/order.hpp"
 #include "libtrain/rounds/round_calendar.hpp"
 
@@ -41,21 +41,18 @@ class Conductor {
   bool round_is_over() const;
   std::uint64_t round() const { return committed_round_ + (frozen_ ? 2 : 1); }
   std::optional<Order> lost_patience() const;
-  /// Says so again when the notice has become shorter.
-  void leave(std::chrono::milliseconds notice);
   Order left(const std::string& why) const;
   /// Whether there is money for so many exchanges; leaves the job otherwise.
   bool pays(int exchanges);
-  std::optional<Order> notice_is_over();
 
   wide::MemberClient& client_;
   RoundOptions options_;
   std::string cluster_;
   std::uint64_t bandwidth_kbit_;  // 0: by measurement
-  std::chrono::milliseconds patience_, leave_notice_;
+  std::chrono::milliseconds patience_;
   std::int64_t batch_;
   RoundCalendar calendar_;
-  EgressGuard egress_;
+  Departure departure_;
 
   std::uint64_t committed_round_;
   bool begun_ = false;   // the protocol lets this round be trained, and finished
@@ -63,7 +60,6 @@ class Conductor {
   bool finish_ = false;  // the round is to end early
   bool exhausted_ = false;
   bool starved_ = false;  // wants samples, has none
-  bool broke_ = false;    // cannot even pay for this round's exchange
   std::int64_t steps_ = 0;
   std::vector<std::uint64_t> tokens_;  // trained since they were exchanged, by fragment
   Clock::time_point round_began_{};
@@ -73,10 +69,6 @@ class Conductor {
   std::optional<wide::StateInfo> fetching_;
   std::uint64_t roster_version_ = 0;
   std::vector<wide::LinkInfo> links_;
-  std::optional<Clock::time_point> leave_by_;  // the end of the notice
-  std::chrono::milliseconds notice_{0};
-  std::string cannot_pay_;  // not empty: why this cluster leaves
-  Clock::time_point say_leave_at_{};
   std::string fatal_;
 };
 
