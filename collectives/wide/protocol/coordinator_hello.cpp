@@ -119,7 +119,8 @@ std::string Coordinator::unreachable(const Hello& hello) const {
   for (const auto& [name, peer] : peers_) {
     if (name == hello.self.name || peer.session == 0 || !peer.offer.addresses.empty()) continue;
     return fmt::format(
-        "neither it nor cluster {} can be dialled: of two clusters, one may be --outbound-only",
+        "neither it nor cluster {} can be dialled: of two clusters, one may be --outbound-only. A "
+        "port that is forwarded to it will do (--advertise)",
         name);
   }
   return "";
