@@ -11,7 +11,16 @@ namespace {
 
 using nlohmann::json;
 
-json json_of(const wide::StateInfo& state) {
+// A state, and how its rounds were made.
+struct Saved {
+  wide::StateInfo state;
+  std::int64_t steps = 0;  // of the schedule
+  std::int64_t inner_steps = 0;
+  int fragments = 0, lanes = 0;
+};
+
+json json_of(const Saved& saved) {
+  const wide::StateInfo& state = saved.state;
   json holes = json::array();
   for (const wide::Range& range : state.position.holes.ranges()) {
     holes.push_back({range.begin, range.end});
@@ -21,13 +30,18 @@ json json_of(const wide::StateInfo& state) {
           {"attempt", state.id.attempt},
           {"hash", fmt::format("{:016x}", state.hash)},
           {"next_sample", state.position.next},
-          {"untrained", holes}};
+          {"untrained", holes},
+          {"steps", saved.steps},
+          {"inner_steps", saved.inner_steps},
+          {"fragments", saved.fragments},
+          {"lanes", saved.lanes}};
 }
 
-wide::StateInfo state_from(const std::string& text) {
+Saved saved_from(const std::string& text) {
   try {
     const json from = json::parse(text);
-    wide::StateInfo state;
+    Saved saved;
+    wide::StateInfo& state = saved.state;
     state.id.epoch = from.at("epoch").get<std::uint64_t>();
     state.id.round = from.at("round").get<std::uint64_t>();
     state.id.attempt = from.at("attempt").get<std::uint32_t>();
@@ -41,7 +55,11 @@ wide::StateInfo state_from(const std::string& text) {
       }
       state.position.holes.add(hole);
     }
-    return state;
+    saved.steps = from.at("steps").get<std::int64_t>();
+    saved.inner_steps = from.at("inner_steps").get<std::int64_t>();
+    saved.fragments = from.at("fragments").get<int>();
+    saved.lanes = from.at("lanes").get<int>();
+    return saved;
   } catch (const std::exception& error) {
     throw Error(fmt::format("a checkpoint's state of the job cannot be read: {}", error.what()));
   }
@@ -79,7 +97,9 @@ std::vector<LogicalTensor> Rounds::outer_tensors() const {
 }
 
 std::string Rounds::outer_state() const {
-  return json_of(state_).dump();
+  return json_of(
+             {state_, steps_committed(), options_.inner_steps, options_.fragments, options_.lanes})
+      .dump();
 }
 
 std::int64_t Rounds::steps_committed() const {
@@ -88,9 +108,19 @@ std::int64_t Rounds::steps_committed() const {
 
 void Rounds::resume(const std::string& outer_state, std::span<const LogicalTensor> tensors) {
   invariant(leader_ == nullptr, "a job is resumed before it begins");
-  const wide::StateInfo state = state_from(outer_state);
+  const Saved saved = saved_from(outer_state);
+  const std::uint64_t round = saved.state.id.round;
+  // A round's number says which steps are over; the last round of a run may have been short.
+  if (saved.steps <= calendar_.first_step(round) || saved.steps > calendar_.first_step(round + 1)) {
+    throw Error(fmt::format(
+        "the checkpoint's job has exchanged {} times in {} steps, with --inner-steps {} "
+        "--fragments {}: go on with these, not with {} and {}, or begin a new job with its "
+        "parameters (checkpoint_tool, --init)",
+        round, saved.steps, saved.inner_steps, saved.fragments, options_.inner_steps,
+        options_.fragments));
+  }
   auto loaded = std::make_shared<OuterState>();
-  loaded->id = state.id;
+  loaded->id = saved.state.id;
   const LogicalTensor* tensor = tensors.data();
   for (int i = 0; i < fragments_.count(); ++i) {
     std::vector<float> values(lanes_.count(i) * static_cast<std::size_t>(1 + kept()));
@@ -105,13 +135,16 @@ void Rounds::resume(const std::string& outer_state, std::span<const LogicalTenso
     loaded->fragments.push_back(std::make_shared<OuterFragment>(std::move(values)));
   }
   const std::uint64_t hash = combined_hash(lane_ ? loaded->hash() : 0);
-  if (hash != state.hash) {
+  // Lanes and fragments that are cut otherwise hash otherwise.
+  const bool same_cuts = saved.lanes == options_.lanes && saved.fragments == options_.fragments;
+  if (same_cuts && hash != saved.state.hash) {
     throw Error(fmt::format(
-        "the outer state of {} in the checkpoint has hash {:016x}, not {:016x}: it was saved with "
-        "another number of --lanes or --fragments, or is not what it says",
-        wide::to_string(state.id), hash, state.hash));
+        "the outer state of {} in the checkpoint has hash {:016x}, not the {:016x} that it was "
+        "saved with",
+        wide::to_string(saved.state.id), hash, saved.state.hash));
   }
-  state_ = state;
+  state_ = saved.state;
+  state_.hash = hash;
   if (lane_) lane_->state = std::move(loaded);
   spread_outer();
 }

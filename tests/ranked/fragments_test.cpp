@@ -9,6 +9,7 @@
 #include <string>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include "tests/support/job_of_clusters.hpp"
 #include "tests/support/ranked.hpp"
@@ -211,6 +212,48 @@ TEST_CASE("clusters that exchange fragments learn, and end with the same model")
       if (outcome.records.empty()) continue;
       CHECK(outcome.records.back().loss < 0.95 * outcome.records.front().loss);
     }
+  });
+}
+
+TEST_CASE("a state goes on in other fragments, in rounds of as many steps") {
+  ranked([](Communicator& world) {
+    if (world.size() > 1) return;
+    const Grid grid(world, {.data = 1, .tensor = 1}, train::test::rank_device(0));
+    Gpt model(training::tiny_llama(), grid.device());
+    parallelize(model, grid, megatron_plan());
+    ShardedOptimizer optimizer(model, grid, AdamW{}, {});
+    const auto rounds_of = [&](std::int64_t inner, int count) {
+      return std::make_unique<Rounds>(grid, optimizer,
+                                      RoundOptions{.inner_steps = inner, .fragments = count},
+                                      JobOptions{.cluster = "aws", .coordinator = {}});
+    };
+    const auto saved = rounds_of(3, 1);
+    const auto state = [&](std::uint64_t hash) {
+      return fmt::format(R"({{"epoch": 1, "round": 4, "attempt": 1, "hash": "{:016x}", )"
+                         R"("next_sample": 48, "untrained": [], "steps": 12, "inner_steps": 3, )"
+                         R"("fragments": 1, "lanes": 1}})",
+                         hash);
+    };
+    const std::vector<LogicalTensor> from = saved->outer_tensors();
+    const auto resume = [&](Rounds& rounds, std::uint64_t hash) {
+      std::vector<LogicalTensor> tensors = rounds.outer_tensors();
+      for (LogicalTensor& tensor : tensors) {
+        const auto same = std::ranges::find(from, tensor.name, &LogicalTensor::name);
+        REQUIRE(same != from.end());
+        std::vector<std::byte> bytes(tensor.local.bytes());
+        same->local.copy_to_host(bytes);
+        tensor.local.copy_from_host(bytes);
+      }
+      rounds.resume(state(hash), tensors);
+    };
+    const auto other = rounds_of(6, 2);
+    resume(*other, saved->hash());
+    CHECK(other->steps_committed() == 12);
+    CHECK(other->hash() != saved->hash());
+    CHECK_THROWS_WITH_AS(resume(*rounds_of(6, 1), saved->hash()),
+                         doctest::Contains("--inner-steps 3 --fragments 1"), Error);
+    CHECK_THROWS_WITH_AS(resume(*rounds_of(3, 1), saved->hash() + 1),
+                         doctest::Contains("saved with"), Error);
   });
 }
 
