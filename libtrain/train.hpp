@@ -4,6 +4,7 @@
 #include "collectives/standard_streams.hpp"
 #include "libtrain/checkpoint/training_checkpoints.hpp"
 #include "libtrain/checkpoint/weights.hpp"
+#include "libtrain/choice_accuracy.hpp"
 #include "libtrain/data/token_dataset.hpp"
 #include "libtrain/job.hpp"
 #include "libtrain/memory_forecast.hpp"

@@ -201,7 +201,9 @@ void Trainer::finish_record(StepRecord& record, bool last) {
   }
   const bool scheduled = options_.eval_every > 0 && record.step % options_.eval_every == 0;
   const bool left = stopped_ || (rounds_ != nullptr && last && !rounds_->finished());
-  if ((scheduled || last) && !left) record.val_loss = evaluate();
+  if ((!scheduled && !last) || left) return;
+  record.val_loss = evaluate();
+  if (choices_) record.choice_accuracy = choices_->measure(model_, grid_, options_.micro_batch);
 }
 
 std::vector<Loss> Trainer::run_passes(const Turn& turn) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "libtrain/checkpoint/training_checkpoints.hpp"
+#include "libtrain/choice_accuracy.hpp"
 #include "libtrain/data/token_dataset.hpp"
 #include "libtrain/metrics/sink.hpp"
 #include "libtrain/model/gpt.hpp"
@@ -49,6 +50,9 @@ class Trainer {
   /// Goes in step with other clusters: their job says what is trained, and when it is over.
   /// `rounds` must outlive run(). Collective.
   void set_rounds(Rounds& rounds);
+
+  /// Evaluations answer these questions, too.
+  void set_choices(ChoiceAccuracy choices) { choices_ = std::move(choices); }
 
   /// Saves between steps from now on. `checkpoints` must outlive run().
   void set_checkpoints(TrainingCheckpoints& checkpoints) { checkpoints_ = &checkpoints; }
@@ -110,6 +114,7 @@ class Trainer {
   Batch batch_;  // the last one that was loaded
   Rounds* rounds_ = nullptr;
   TrainingCheckpoints* checkpoints_ = nullptr;
+  std::optional<ChoiceAccuracy> choices_;
   std::unique_ptr<Trace> trace_;
   std::unique_ptr<StepTrace> step_trace_;
   std::int64_t trace_steps_ = 0;

@@ -126,6 +126,12 @@ void add_output_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--eval-sequences", trainer.eval_sequences,
                  "Held-out sequences of an evaluation [all]")
       ->check(at_least(0));
+  auto* choices = app.add_option("--eval-choices", arguments.eval_choices,
+                                 "Multiple-choice questions as llm.c has them (HellaSwag, MMLU): "
+                                 "evaluations answer them, too");
+  app.add_option("--eval-questions", arguments.eval_questions, "Of those, so many [all]")
+      ->check(at_least(0))
+      ->needs(choices);
   app.add_option("--metrics", arguments.metrics, "JSON lines, one per step");
   app.add_option("--tensorboard", arguments.tensorboard, "Directory for TensorBoard event files");
   app.add_flag("--report-memory", arguments.report_memory,

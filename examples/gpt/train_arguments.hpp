@@ -44,6 +44,8 @@ struct TrainArguments {
   std::string tensorboard;
   std::string progress = "auto";
   std::string save_weights;
+  std::string eval_choices;
+  std::int64_t eval_questions = 0;  // 0: all
   std::string init;
   std::string checkpoint;
   std::string checkpoint_layout = "sharded";

@@ -86,6 +86,13 @@ std::unique_ptr<train::Rounds> join_job(const TrainArguments& arguments, const t
   return std::make_unique<train::Rounds>(grid, optimizer, arguments.rounds, std::move(job));
 }
 
+train::ChoiceAccuracy choices_of(const TrainArguments& arguments, const train::GptConfig& config) {
+  auto questions = train::read_choice_questions(arguments.eval_choices);
+  const auto wanted = static_cast<std::size_t>(arguments.eval_questions);
+  if (wanted > 0 && wanted < questions.size()) questions.resize(wanted);
+  return {std::move(questions), config};
+}
+
 train::Clock::time_point end_of_time(const TrainArguments& arguments) {
   constexpr double year = 366.0 * 24.0 * 60.0;
   if (arguments.stop_after_minutes <= 0.0 || arguments.stop_after_minutes > year)
@@ -121,6 +128,7 @@ int train_gpt(train::Job& job) {
   if (start) start->load(model);
   train::ShardedOptimizer optimizer(model, grid, arguments.adamw, optimizer_options(arguments));
   train::Trainer trainer(grid, model, optimizer, data, arguments.trainer);
+  if (!arguments.eval_choices.empty()) trainer.set_choices(choices_of(arguments, config));
   const Say say = add_console(arguments, grid, trainer);
   const train::StopSignal signal;
   trainer.stop_when([&signal, over = end_of_time(arguments)] {

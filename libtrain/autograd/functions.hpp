@@ -39,14 +39,15 @@ Value attention(Tape& tape, const Value& qkv, const AttentionShape& shape, const
 Value dropout(Tape& tape, const Value& x, const Dropout& dropout);
 Value add(Tape& tape, const Value& a, const Value& b);
 
-/// A number that a device may still be computing: whoever calls waits for it.
-using DeviceNumber = std::function<double()>;
+/// Losses of rows, in nats, which a device may still be computing: whoever calls waits for them.
+using RowLosses = std::function<std::vector<double>()>;
 
-/// Sum over rows of the cross-entropy of softmax(x · wᵀ) against `targets`, times `scale`. The
-/// logits [M, V] never exist as a whole: blocks of rows go through head, softmax and, when
-/// recording, straight into the gradients of x and w, which saves a second product with w. So this
-/// is the end of the tape: the backward pass starts here with a gradient of 1.
-DeviceNumber linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
-                                  std::span<const std::int32_t> targets, float scale);
+/// Cross-entropy of softmax(x · wᵀ) against `targets`, row by row; what goes backward is the rows'
+/// sum times `scale`. The logits [M, V] never exist as a whole: blocks of rows go through head,
+/// softmax and, when recording, straight into the gradients of x and w, which saves a second
+/// product with w. So this is the end of the tape: the backward pass starts here with a gradient
+/// of 1.
+RowLosses linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
+                               std::span<const std::int32_t> targets, float scale);
 
 }  // namespace train

@@ -93,6 +93,7 @@ std::string to_json(const StepRecord& record) {
         record.job->round, record.job->epoch, record.job->clusters, record.job->state_hash);
   }
   if (record.val_loss) add("val_loss", *record.val_loss);
+  if (record.choice_accuracy) add("choice_accuracy", *record.choice_accuracy);
   line += '}';
   return line;
 }

@@ -56,6 +56,9 @@ std::string progress_line(const StepRecord& record, std::int64_t steps_total,
                                    : fmt::format("step {}", record.step));
   fields.push_back(fmt::format("loss {:.4f}", record.loss));
   if (val_loss) fields.push_back(fmt::format("val {:.4f}", *val_loss));
+  if (record.choice_accuracy) {
+    fields.push_back(fmt::format("choices {:.1f}%", 100 * *record.choice_accuracy));
+  }
   fields.push_back(fmt::format("{} tok/s", human(record.tokens_per_s)));
   if (steps_total > 0) fields.push_back(fmt::format("ETA {}", human_duration(remaining_s)));
   fields.push_back(fmt::format("lr {:.2e}", record.lr));

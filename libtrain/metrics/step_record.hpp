@@ -30,6 +30,7 @@ struct StepRecord {
   std::optional<double> egress_usd = std::nullopt;  ///< what sending so much has cost, if known
   std::optional<JobRecord> job = std::nullopt;      ///< in a job of several clusters
   std::optional<double> val_loss = std::nullopt;    ///< set by steps that ended with an evaluation
+  std::optional<double> choice_accuracy = std::nullopt;  ///< likewise; see ChoiceAccuracy
 };
 
 }  // namespace train

@@ -12,8 +12,8 @@ Value Execution::linear(Tape& tape, const Layer& layer, const Value& x, std::int
   return train::linear(tape, x, *layer.weight, layer.bias, activation);
 }
 
-DeviceNumber Execution::loss(Tape& tape, const Layer& layer, const Value& x,
-                             std::span<const std::int32_t> targets, float scale) const {
+RowLosses Execution::loss(Tape& tape, const Layer& layer, const Value& x,
+                          std::span<const std::int32_t> targets, float scale) const {
   return linear_cross_entropy(tape, x, *layer.weight, targets, scale);
 }
 

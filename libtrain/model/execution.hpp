@@ -59,8 +59,8 @@ class Execution {
   virtual Value linear(Tape& tape, const Layer& layer, const Value& x, std::int64_t rows,
                        Activation activation) const;
   /// See train::linear_cross_entropy.
-  virtual DeviceNumber loss(Tape& tape, const Layer& layer, const Value& x,
-                            std::span<const std::int32_t> targets, float scale) const;
+  virtual RowLosses loss(Tape& tape, const Layer& layer, const Value& x,
+                         std::span<const std::int32_t> targets, float scale) const;
   /// Logits [rows, vocabulary] in f32, or f64 for a model in f64, on every rank.
   virtual Tensor logits(Tape& tape, const Layer& layer, const Value& x, std::int64_t rows) const;
 

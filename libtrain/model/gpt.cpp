@@ -1,5 +1,6 @@
 #include "libtrain/model/gpt.hpp"
 
+#include <numeric>
 #include <utility>
 
 #include <fmt/format.h>
@@ -45,10 +46,21 @@ GptConfig validated(GptConfig config) {
   return config;
 }
 
+double sum_of(const std::vector<double>& numbers) {
+  return std::accumulate(numbers.begin(), numbers.end(), 0.0);
+}
+
+// To the mean over the tokens of the batch, or of the step that it is part of.
+float scale_of(const Batch& batch) {
+  const std::int64_t tokens =
+      batch.tokens_in_step > 0 ? batch.tokens_in_step : batch.sequences * batch.context;
+  return 1.0f / static_cast<float>(tokens);
+}
+
 }  // namespace
 
 double Loss::value() const {
-  if (read_) value_ = std::exchange(read_, nullptr)();
+  if (rows_) value_ = sum_of(std::exchange(rows_, nullptr)()) * scale_;
   return value_;
 }
 
@@ -108,23 +120,25 @@ auto Gpt::in_unit(Tape& tape, std::size_t unit, Forward forward) const {
 Loss Gpt::loss(const Batch& batch) {
   auto tape = std::make_unique<Tape>(device_, Tape::Mode::record);
   tape->on_gradient_ready(ready_hook_);
-  DeviceNumber value = head_loss(*tape, batch);
-  return {std::move(value), std::move(tape)};
+  const float scale = scale_of(batch);
+  RowLosses rows = head_loss(*tape, batch, scale);
+  return {std::move(rows), scale, std::move(tape)};
 }
 
 double Gpt::evaluate(const Batch& batch) {
-  Tape tape(device_, Tape::Mode::inference);
-  return head_loss(tape, batch)();
+  return sum_of(token_losses(batch)) * scale_of(batch);
 }
 
-DeviceNumber Gpt::head_loss(Tape& tape, const Batch& batch) {
+std::vector<double> Gpt::token_losses(const Batch& batch) {
+  Tape tape(device_, Tape::Mode::inference);
+  return head_loss(tape, batch, 1.0f)();
+}
+
+RowLosses Gpt::head_loss(Tape& tape, const Batch& batch, float scale) {
   const Value x = hidden(tape, batch);
   check_tokens(batch.targets, "target");
-  const std::int64_t tokens =
-      batch.tokens_in_step > 0 ? batch.tokens_in_step : batch.sequences * batch.context;
-  return in_unit(tape, head_unit(), [&] {
-    return execution_->loss(tape, head_, x, batch.targets, 1.0f / static_cast<float>(tokens));
-  });
+  return in_unit(tape, head_unit(),
+                 [&] { return execution_->loss(tape, head_, x, batch.targets, scale); });
 }
 
 Tensor Gpt::logits(const Batch& batch) {

@@ -18,8 +18,9 @@ namespace train {
 /// A batch's loss and the way back from it.
 class Loss {
  public:
-  Loss(DeviceNumber value, std::unique_ptr<Tape> tape)
-      : read_(std::move(value)), tape_(std::move(tape)) {}
+  /// The rows' sum times `scale`.
+  Loss(RowLosses rows, float scale, std::unique_ptr<Tape> tape)
+      : rows_(std::move(rows)), scale_(scale), tape_(std::move(tape)) {}
 
   /// This batch's share of the mean cross-entropy per token, in nats. The first call waits for the
   /// device to come so far: late is better than between forward and backward pass.
@@ -28,8 +29,9 @@ class Loss {
   void backward();
 
  private:
-  mutable DeviceNumber read_;  // gone once read, with the memory that it holds
+  mutable RowLosses rows_;  // gone once read, with the memory that they hold
   mutable double value_ = 0.0;
+  float scale_;
   std::unique_ptr<Tape> tape_;
 };
 
@@ -71,6 +73,8 @@ class Gpt {
   Loss loss(const Batch& batch);
   /// The same number without dropout and without a way back.
   double evaluate(const Batch& batch);
+  /// Of each token, in nats; 0 where the target is negative. Without dropout and a way back.
+  std::vector<double> token_losses(const Batch& batch);
   /// Logits f32 [sequences · context, vocabulary] of all positions.
   Tensor logits(const Batch& batch);
   /// Generation: `tokens` holds the same count of new tokens for each of the cache's sequences.
@@ -92,7 +96,7 @@ class Gpt {
 
  private:
   Value hidden(Tape& tape, const Batch& batch) const;
-  DeviceNumber head_loss(Tape& tape, const Batch& batch);
+  RowLosses head_loss(Tape& tape, const Batch& batch, float scale);
   Tensor head_logits(Tape& tape, const Value& x, std::int64_t rows) const;
   void check_tokens(std::span<const std::int32_t> tokens, const char* what) const;
   HeadRange local_heads() const;

@@ -25,8 +25,8 @@ class TensorParallel final : public Execution {
                   std::int64_t context, std::int64_t first_position) const override;
   Value linear(Tape& tape, const Layer& layer, const Value& x, std::int64_t rows,
                Activation activation) const override;
-  DeviceNumber loss(Tape& tape, const Layer& layer, const Value& x,
-                    std::span<const std::int32_t> targets, float scale) const override;
+  RowLosses loss(Tape& tape, const Layer& layer, const Value& x,
+                 std::span<const std::int32_t> targets, float scale) const override;
   Tensor logits(Tape& tape, const Layer& layer, const Value& x, std::int64_t rows) const override;
 
   HeadRange heads(const HeadRange& all) const override;

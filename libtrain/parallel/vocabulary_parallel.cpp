@@ -9,29 +9,29 @@ namespace train {
 namespace {
 
 template <typename T>
-double sum_losses_as(const Tensor& sums, std::span<const std::int32_t> targets) {
+void add_losses_as(const Tensor& sums, std::span<const std::int32_t> targets,
+                   std::vector<double>& losses) {
   const std::size_t rows = targets.size();
   std::vector<T> host(2 * rows);
   sums.copy_to_host(std::as_writable_bytes(std::span(host)));
-  double total = 0.0;
   for (std::size_t i = 0; i < rows; ++i) {
     // Padding's row may hold anything.
-    if (targets[i] >= 0) total += std::log(double(host[i])) - double(host[rows + i]);
+    losses.push_back(targets[i] < 0 ? 0.0 : std::log(double(host[i])) - double(host[rows + i]));
   }
-  return total;
 }
 
 // From the sum of exponentials and the target's logit of each row, both less the row's maximum; by
 // blocks of rows.
-double sum_losses(const std::vector<Tensor>& blocks, std::span<const std::int32_t> targets) {
-  double total = 0.0;
+std::vector<double> losses_of(const std::vector<Tensor>& blocks,
+                              std::span<const std::int32_t> targets) {
+  std::vector<double> losses;
   for (const Tensor& sums : blocks) {
     const auto own = targets.first(static_cast<std::size_t>(sums.shape()[1]));
     targets = targets.subspan(own.size());
-    total += sums.type() == DataType::f64 ? sum_losses_as<double>(sums, own)
-                                          : sum_losses_as<float>(sums, own);
+    sums.type() == DataType::f64 ? add_losses_as<double>(sums, own, losses)
+                                 : add_losses_as<float>(sums, own, losses);
   }
-  return total;
+  return losses;
 }
 
 std::vector<float> row_scales(std::span<const std::int32_t> targets, float scale) {
@@ -43,15 +43,15 @@ std::vector<float> row_scales(std::span<const std::int32_t> targets, float scale
 }  // namespace
 
 // The maximum and the sums of a row travel, 3 numbers, instead of its logits.
-DeviceNumber TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
-                                  std::span<const std::int32_t> targets, float scale) const {
+RowLosses TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
+                               std::span<const std::int32_t> targets, float scale) const {
   const auto rows = static_cast<std::int64_t>(targets.size());
   auto gather = group_.gather(tape, x.tensor(), rows);
   const Value input(group_.wait(gather));
   if (layer.split == Split::replicated) {
-    DeviceNumber loss = linear_cross_entropy(tape, input, *layer.weight, targets, scale);
+    RowLosses losses = linear_cross_entropy(tape, input, *layer.weight, targets, scale);
     if (tape.recording()) *x.gradient() = group_.keep_own(tape, *input.gradient());
-    return loss;
+    return losses;
   }
   const Tensor& weight = layer.weight->value();
   const DataType type = input.tensor().type();
@@ -91,9 +91,9 @@ DeviceNumber TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x
     tape.use(*layer.weight);
     tape.record([&tape, &layer] { tape.finish(*layer.weight); });
   }
-  return [all_sums = std::move(all_sums), scale,
+  return [all_sums = std::move(all_sums),
           copy = std::vector<std::int32_t>(targets.begin(), targets.end())] {
-    return sum_losses(all_sums, copy) * scale;
+    return losses_of(all_sums, copy);
   };
 }
 

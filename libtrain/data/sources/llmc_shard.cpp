@@ -45,7 +45,7 @@ std::optional<Format> format_of_magic(std::int32_t magic) {
 const char* describe_magic(std::int32_t magic) {
   switch (magic) {
     case 20240522:
-      return " (an evaluation set of llm.c, not a stream of tokens)";
+      return " (questions of llm.c: give them as --eval-choices)";
     case 20240326:
       return " (the weights of a model of llm.c)";
     case 20240327:
