@@ -56,7 +56,8 @@ struct GroupSums {
 };
 
 // Block (x, y): 32 columns, from 32 x on, of the first or second target.
-__global__ void __launch_bounds__(lanes* sum_lanes) sum_groups_kernel(GroupSums op) {
+__global__ void __launch_bounds__(lanes* sum_lanes)
+    sum_groups_kernel(const __grid_constant__ GroupSums op) {
   __shared__ float parts[sum_lanes][lanes];
   const GradientValues& target = blockIdx.y == 0 ? op.first : op.second;
   if (!target.defined()) return;

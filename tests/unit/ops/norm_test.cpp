@@ -74,6 +74,29 @@ TEST_CASE("rms norm") {
   });
 }
 
+TEST_CASE("norms of rows that a GPU's block takes in several goes") {
+  // With sums of columns in registers, in shared memory, and in neither.
+  for (const std::int64_t width : {1600, 4096, 12296}) {
+    CAPTURE(width);
+    compare_with_reference([&](Bench& bench) {
+      const std::int64_t m = 17;  // so many that one block has several
+      const Tensor x = bench.input({m, width}, 3.0), dy = bench.input({m, width});
+      const Tensor weight = bench.input({width});
+      const Tensor mean = bench.statistics("mean", {m}), rstd = bench.statistics("rstd", {m});
+      Ops& ops = bench.ops();
+      const auto gradient = [&](const char* name, Shape shape) {
+        return bench.gradient(name, shape, Write::assign);
+      };
+      ops.layer_norm(x, weight, weight, eps, bench.output("y", {m, width}), mean, rstd);
+      ops.layer_norm_backward(dy, x, weight, mean, rstd, gradient("dx", {m, width}),
+                              gradient("dweight", {width}), gradient("dbias", {width}));
+      ops.rms_norm(x, weight, eps, bench.output("rms y", {m, width}), rstd);
+      ops.rms_norm_backward(dy, x, weight, rstd, gradient("rms dx", {m, width}),
+                            gradient("rms dweight", {width}));
+    });
+  }
+}
+
 TEST_CASE("a sum and its norm") {
   for_each_size([](std::int64_t m, std::int64_t width, Write write) {
     if (write == Write::add) return;  // it writes no gradients
