@@ -21,6 +21,7 @@ void Event::record(const Stream& stream) {
 }
 
 bool Event::passed() const {
+  cudaSetDevice(device_);  // else a thread of the host's own would open the first GPU as well
   const cudaError_t status = cudaEventQuery(event_.get());
   if (status == cudaErrorNotReady) return false;
   check(status, "cudaEventQuery");

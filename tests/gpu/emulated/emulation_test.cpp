@@ -2,6 +2,7 @@
 // the program.
 
 #include <numeric>
+#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -10,6 +11,7 @@
 #include "libtrain/tensor/cuda/check.hpp"
 #include "libtrain/tensor/cuda/cuda_memory.hpp"
 #include "libtrain/tensor/cuda/launch.cuh"
+#include "tests/gpu/emulated/runtime/device.hpp"
 #include "tests/support/dies.hpp"
 
 using namespace train::cuda;
@@ -156,6 +158,28 @@ TEST_CASE("streams order their work, and events order streams") {
   CHECK(out.host()[63] == 64);
   done.wait();
   CHECK(done.passed());
+}
+
+TEST_CASE("an event is its device's, and no other's stream takes it") {
+  const Stream first(0), second(1);
+  Event event(first);
+  CHECK_THROWS_AS(event.record(second), train::Error);
+  event.record(first);
+  second.wait(event);
+  second.synchronize();
+  CHECK(event.passed());
+}
+
+TEST_CASE("a thread opens the first device, unless it chooses another") {
+  const Stream stream(3);
+  Event event(stream);
+  event.record(stream);
+  emulated::forget_opened();
+  std::thread([&] { event.wait(); }).join();
+  CHECK(emulated::is_open(3));
+  CHECK_FALSE(emulated::is_open(0));
+  std::thread([&] { cudaEventQuery(event.get()); }).join();
+  CHECK(emulated::is_open(0));
 }
 
 TEST_CASE("a wait for work ends at its deadline") {

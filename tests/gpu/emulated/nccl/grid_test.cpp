@@ -6,6 +6,7 @@
 
 #include "collectives/local/world.hpp"
 #include "tests/gpu/emulated/nccl/faults.hpp"
+#include "tests/gpu/emulated/runtime/device.hpp"
 #include "tests/support/training.hpp"
 
 using namespace train;
@@ -33,7 +34,7 @@ training::Outcome on_cpu(const training::Run& run) {
   return outcome;
 }
 
-training::Outcome on_gpus(training::Run run, const Case& c) {
+training::Outcome on_gpus(training::Run run, const Case& c, int first_gpu = 0) {
   run.grid.data = c.data;
   run.grid.tensor = c.tensor;
   run.sequence_parallel = c.sequence_parallel;
@@ -42,7 +43,7 @@ training::Outcome on_gpus(training::Run run, const Case& c) {
   training::Outcome outcome;
   local::run(c.data * c.tensor, [&](Communicator& world) {
     training::Run own = run;
-    own.device = [&world] { return make_cuda_device(world.rank()); };
+    own.device = [&] { return make_cuda_device(first_gpu + world.rank()); };
     const auto found = training::train_on(world, own);
     if (world.rank() == 0) outcome = found;
   });
@@ -101,6 +102,15 @@ TEST_CASE("bf16 on a grid of GPUs stays near the processor") {
   const auto cpu = on_cpu(run);
   check_case(run, cpu, {.data = 2, .zero = Zero::stage2, .gradient_type = DataType::bf16}, 1e-2);
   check_case(run, cpu, {.data = 2, .tensor = 2, .zero = Zero::stage3}, 1e-2);
+}
+
+TEST_CASE("ranks open no other GPU than their own") {
+  const auto run = run_of(training::tiny_gpt2(), DataType::f32);
+  emulated::forget_opened();
+  on_gpus(run, {.data = 2, .tensor = 2, .zero = Zero::stage3}, 1);
+  CHECK_FALSE(emulated::is_open(0));
+  for (int gpu = 1; gpu <= 4; ++gpu) CHECK(emulated::is_open(gpu));
+  CHECK_FALSE(emulated::is_open(5));
 }
 
 TEST_CASE("the same grid gives the same bits") {

@@ -47,6 +47,7 @@ cudaError_t cudaFreeAsync(void* block, cudaStream_t stream) {
 }
 
 cudaError_t cudaHostAlloc(void** block, std::size_t bytes, unsigned) {
+  emulated::current_device();
   *block = emulated::allocate_pinned(bytes);
   return emulated::report(*block == nullptr ? cudaErrorMemoryAllocation : cudaSuccess);
 }
@@ -56,6 +57,7 @@ cudaError_t cudaMallocHost(void** block, std::size_t bytes) {
 }
 
 cudaError_t cudaFreeHost(void* block) {
+  emulated::current_device();
   if (block == nullptr) return cudaSuccess;
   cudaDeviceSynchronize();
   return emulated::report(emulated::release_pinned(block) ? cudaSuccess : cudaErrorInvalidValue);

@@ -1,5 +1,7 @@
 #include "tests/gpu/emulated/runtime/device.hpp"
 
+#include <array>
+#include <atomic>
 #include <utility>
 
 namespace {
@@ -7,12 +9,23 @@ namespace {
 thread_local int device_of_thread = 0;
 thread_local cudaError_t last_error = cudaSuccess;
 
+std::array<std::atomic<bool>, emulated::device_count> opened{};
+
 }  // namespace
 
 namespace emulated {
 
 int current_device() {
+  opened[static_cast<std::size_t>(device_of_thread)] = true;
   return device_of_thread;
+}
+
+bool is_open(int device) {
+  return opened[static_cast<std::size_t>(device)];
+}
+
+void forget_opened() {
+  for (auto& each : opened) each = false;
 }
 
 cudaError_t report(cudaError_t error) {
@@ -66,6 +79,7 @@ cudaError_t cudaSetDevice(int device) {
   if (device < 0 || device >= emulated::device_count)
     return emulated::report(cudaErrorInvalidDevice);
   device_of_thread = device;
+  emulated::current_device();
   return cudaSuccess;
 }
 

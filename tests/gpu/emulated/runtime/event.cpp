@@ -38,6 +38,7 @@ struct Record {
 
 struct CUevent_st {
   std::mutex mutex;
+  int device = emulated::current_device();
   bool timed = true;
   std::shared_ptr<Record> record;
 
@@ -49,6 +50,7 @@ struct CUevent_st {
 
 // A stream may wait for an event of another device: `stream` alone decides whose work this is.
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  emulated::current_device();
   if (stream == nullptr || event == nullptr)
     return emulated::report(cudaErrorInvalidResourceHandle);
   if (const auto record = event->get()) stream->push([record] { record->wait(); });
@@ -66,12 +68,16 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  emulated::current_device();
   delete event;
   return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   auto record = std::make_shared<Record>();
+  if (stream != nullptr && stream->device() != event->device) {
+    return emulated::report(cudaErrorInvalidResourceHandle);
+  }
   if (!emulated::enqueue(stream, [record] { record->pass(); })) {
     return emulated::report(cudaErrorInvalidResourceHandle);
   }
@@ -81,18 +87,21 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
+  emulated::current_device();
   const auto record = event->get();
   return record == nullptr || record->time() ? cudaSuccess : cudaErrorNotReady;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  emulated::current_device();
   if (const auto record = event->get()) record->wait();
   return cudaSuccess;
 }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  emulated::current_device();
   const auto first = begin->get(), last = end->get();
-  if (!begin->timed || !end->timed || !first || !last) {
+  if (begin->device != end->device || !begin->timed || !end->timed || !first || !last) {
     return emulated::report(cudaErrorInvalidResourceHandle);
   }
   const auto from = first->time(), to = last->time();

@@ -221,6 +221,7 @@ bool release_pinned(void* block) {
 }  // namespace emulated
 
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* address) {
+  emulated::current_device();
   if (emulated::is_device_memory(address)) {
     const int device = emulated::device_of(address);
     if (device < 0) return cudaErrorInvalidValue;

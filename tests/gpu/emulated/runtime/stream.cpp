@@ -70,6 +70,7 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
 
 // Does not wait: what the stream holds is done all the same.
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  emulated::current_device();
   std::shared_ptr<CUstream_st> held;
   {
     std::lock_guard lock(streams().mutex);
@@ -91,17 +92,20 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  emulated::current_device();
   if (stream == nullptr) return emulated::report(cudaErrorInvalidResourceHandle);
   stream->wait();
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  emulated::current_device();
   if (stream == nullptr) return emulated::report(cudaErrorInvalidResourceHandle);
   return stream->idle() ? cudaSuccess : cudaErrorNotReady;
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, void (*function)(void*), void* argument) {
+  emulated::current_device();
   if (stream == nullptr) return emulated::report(cudaErrorInvalidResourceHandle);
   stream->push([=] { function(argument); });
   return cudaSuccess;
