@@ -112,6 +112,24 @@ TEST_CASE("cuDNN has kernels for attention's backward pass that keep the scores'
   });
 }
 
+TEST_CASE("cuDNN has kernels for the longest calls of the largest models") {
+  if (!can_tell()) return;
+  const AttentionShape llama{
+      .batch = 64, .context = 8192, .heads = 32, .kv_heads = 8, .head_width = 128};
+  const AttentionShape gpt2{
+      .batch = 64, .context = 1024, .heads = 25, .kv_heads = 25, .head_width = 64};
+  for (const Gpu& gpu : gpus) {
+    CAPTURE(gpu.name);
+    const Descriptor properties = properties_of(gpu);
+    const Target target{.properties = &properties};
+    // As many sequences as have 2^31 elements of qkv, and the parts whose scores fit.
+    make_plan(forward_graph({llama, 42, 32, 8}, target), target);
+    make_plan(backward_graph({llama, 1, 4, 1}, target), target);
+    make_plan(forward_graph(all_of(gpt2), target), target);
+    make_plan(backward_graph({gpt2, 8, 25, 25}, target), target);
+  }
+}
+
 TEST_CASE("cuDNN has kernels for some of the heads of one sequence") {
   if (!can_tell()) return;
   const AttentionShape whole{
