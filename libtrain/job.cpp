@@ -14,12 +14,12 @@
 namespace train {
 namespace {
 
-// NCCL refuses two ranks on one GPU of one node. Ranks that say that they are on nodes of their own
-// talk over sockets, which works.
-void pretend_own_node(int rank_on_node) {
+// NCCL refuses two ranks on one GPU of one node. Ranks that say that they are on different nodes
+// talk over sockets, which works; those that have a GPU each say the same, and talk as ever.
+void pretend_node(int number) {
   char host[256] = {};
   gethostname(host, sizeof host - 1);
-  setenv("NCCL_HOSTID", fmt::format("{}-{}", host, rank_on_node).c_str(), /*replace=*/0);
+  setenv("NCCL_HOSTID", fmt::format("{}-{}", host, number).c_str(), /*replace=*/0);
 }
 
 std::string said_of(const std::exception& error) {
@@ -66,7 +66,7 @@ Grid Job::grid(const GridOptions& options) const {
     if (!options.share_gpu) {
       require_own_gpus(world(), identity_of_cuda_device(device->gpu()->index));
     } else {
-      pretend_own_node(place_on_node().rank);
+      pretend_node(ranks_before_on_gpu(place_on_node(), count_cuda_devices()));
     }
   }
   return {world(), options, std::move(device)};

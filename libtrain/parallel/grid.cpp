@@ -100,6 +100,11 @@ int choose_gpu(NodePlace place, int gpus) {
   return place.rank % gpus;
 }
 
+int ranks_before_on_gpu(NodePlace place, int gpus) {
+  invariant(gpus >= 1 && place.rank >= 0, "a rank has a place");
+  return place.rank / gpus;
+}
+
 void require_own_gpus(Communicator& world, const std::string& identity) {
   constexpr std::size_t width = 64;
   invariant(identity.size() <= width, "a GPU's identity is short");

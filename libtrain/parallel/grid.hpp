@@ -52,6 +52,8 @@ struct NodePlace {
 std::unique_ptr<Device> make_device(const GridOptions& options, NodePlace place);
 /// The GPU that the rank at this place takes, of as many as its process sees.
 int choose_gpu(NodePlace place, int gpus);
+/// How many ranks of the node have that GPU before this one. Those of one number have a GPU each.
+int ranks_before_on_gpu(NodePlace place, int gpus);
 /// Collective over all ranks of a job on GPUs, each of which passes its GPU's identity. Throws
 /// Error, on every rank, when two have the same.
 void require_own_gpus(Communicator& world, const std::string& identity);

@@ -14,6 +14,14 @@ TEST_CASE("a node's ranks take its GPUs in turn") {
   CHECK(choose_gpu({.rank = 3, .ranks = 4}, 1) == 0);
 }
 
+TEST_CASE("ranks that share GPUs are told apart by who came before, those that do not are not") {
+  for (int rank = 0; rank < 4; ++rank) {
+    CHECK(ranks_before_on_gpu({.rank = rank, .ranks = 4}, 4) == 0);
+    CHECK(ranks_before_on_gpu({.rank = rank, .ranks = 4}, 2) == rank / 2);
+    CHECK(ranks_before_on_gpu({.rank = rank, .ranks = 4}, 1) == rank);
+  }
+}
+
 TEST_CASE("ranks that would share a GPU are refused, with the way out, on every rank") {
   local::run(3, [](Communicator& world) {
     const std::string own[] = {"a", "b", "c"};
