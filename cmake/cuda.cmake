@@ -7,7 +7,7 @@
 set(TRAIN_HAS_CUDA OFF)
 set(TRAIN_HAS_NCCL OFF)
 set(TRAIN_HAS_CUDNN OFF)
-set(cuda_version_min 12)
+set(cuda_version_min 12.3)  # cudaFuncGetName
 set(nccl_version_min 2.19.1)  # as in collectives/nccl/gpu.cpp
 set(cudnn_version_min 9.12)  # as in libtrain/ops/cuda/cudnn/library.hpp
 
