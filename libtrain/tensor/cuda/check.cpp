@@ -20,6 +20,17 @@ const char* way_out(cudaError_t status) {
              "the driver, or use --device cpu";
     case cudaErrorNoKernelImageForDevice:
       return "the program holds no code for this GPU: build with its CMAKE_CUDA_ARCHITECTURES";
+    case cudaErrorSystemNotReady:
+      return "the GPUs of a node with NVSwitch need the service nvidia-fabricmanager, of the "
+             "driver's very version: see systemctl status nvidia-fabricmanager";
+    case cudaErrorSystemDriverMismatch:
+      return "the driver's libraries are of another version than the kernel's module, as after an "
+             "update: restart the machine";
+    case cudaErrorDevicesUnavailable:
+      return "another process has the GPU for itself: see nvidia-smi, and its compute mode "
+             "(nvidia-smi -c DEFAULT)";
+    case cudaErrorECCUncorrectable:
+      return "the GPU's memory is damaged: see nvidia-smi -q -d ECC, and take another GPU";
     default:
       return "run again under compute-sanitizer to find the kernel; where that is clean, look at "
              "the driver's messages (dmesg: Xid)";

@@ -3,6 +3,7 @@
 
 #include <numeric>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -237,4 +238,17 @@ TEST_CASE("work of another device than the current one is refused") {
   check(cudaSetDevice(0), "cudaSetDevice");
   CHECK(cudaEventRecord(event.get(), stream.get()) == cudaErrorInvalidResourceHandle);
   cudaGetLastError();
+}
+
+TEST_CASE("errors of a machine are told with their way out, not as a kernel's") {
+  const std::pair<cudaError_t, const char*> known[] = {
+      {cudaErrorSystemNotReady, "nvidia-fabricmanager"},
+      {cudaErrorSystemDriverMismatch, "restart the machine"},
+      {cudaErrorDevicesUnavailable, "compute mode"},
+      {cudaErrorECCUncorrectable, "take another GPU"},
+      {cudaErrorInvalidValue, "compute-sanitizer"},
+  };
+  for (const auto& [status, words] : known) {
+    CHECK_THROWS_WITH_AS(check(status, "a call"), doctest::Contains(words), train::Error);
+  }
 }
