@@ -75,8 +75,9 @@ TEST_CASE("rms norm") {
 }
 
 TEST_CASE("norms of rows that a GPU's block takes in several goes") {
-  // With sums of columns in registers, in shared memory, and in neither.
-  for (const std::int64_t width : {1600, 4096, 12296}) {
+  // With sums of columns in registers, in shared memory, just as many as are kept there (6144 for
+  // layer norm, 12288 for RMS norm), and in neither.
+  for (const std::int64_t width : {1600, 6144, 12288, 12296}) {
     CAPTURE(width);
     compare_with_reference([&](Bench& bench) {
       const std::int64_t m = 17;  // so many that one block has several

@@ -239,8 +239,8 @@ void run_grid(const void* kernel, dim3 grid, dim3 block, std::size_t shared_byte
               const std::function<void()>& body) {
   static thread_local Block runner;
   static thread_local std::uint64_t launches = 0;
-  if (block.x * block.y * block.z == 0 || block.x * block.y * block.z > 1024 ||
-      shared_bytes > shared_bytes_max || grid.y > 65535 || grid.z > 65535) {
+  if (block.x * block.y * block.z == 0 || block.x * block.y * block.z > 1024 || block.z > 64 ||
+      shared_bytes > shared_bytes_max || grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535) {
     std::fprintf(stderr, "emulated CUDA: launch of kernel %p: invalid configuration\n", kernel);
     std::abort();
   }
