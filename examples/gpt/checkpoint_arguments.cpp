@@ -21,10 +21,18 @@ std::string describe(const train::SaveEvent& event) {
   train::unreachable("unknown SaveEvent::Kind");
 }
 
-std::string goes_on(const TrainArguments& arguments, std::int64_t step) {
+// The checkpoints that a run goes on with, in words.
+std::string named(const TrainArguments& arguments, const train::ResumePoint& point) {
+  return point.checkpoint.empty() ? arguments.checkpoint : point.checkpoint.string();
+}
+
+std::string goes_on(const TrainArguments& arguments, const std::string& from, std::int64_t step) {
   const auto& trainer = arguments.trainer;
   const std::int64_t last = trainer.stop_at > 0 ? trainer.stop_at : trainer.steps;
-  std::string line = fmt::format("goes on after step {} of {}", step, arguments.checkpoint);
+  std::string line = fmt::format("goes on after step {} of {}", step, from);
+  if (from == arguments.checkpoint && !arguments.resume_from.empty()) {
+    line += fmt::format(", which began with --resume-from {}", arguments.resume_from);
+  }
   if (!arguments.init.empty()) line += fmt::format("; --init {} is not read", arguments.init);
   if (step < last || arguments.in_job()) return line;
   return line + fmt::format(": nothing to train, {} ends at step {}",
@@ -40,14 +48,32 @@ train::DataPlace place_of(const train::Rounds& rounds, std::int64_t context) {
 
 // Where a run that was loaded goes on in these data.
 train::DataPlace place_in(const std::string& data, const train::RunState& run,
-                          const TrainArguments& arguments) {
+                          const std::string& from, const TrainArguments& arguments) {
   if (run.data == data) return run.place;
   if (arguments.new_data) return {0, run.place.tokens};
   throw train::Error(fmt::format(
       "the run in {} reads {}, but --data and the flags beside it are {}: its place in the order "
       "of samples means nothing there. Give it the same data{}",
-      arguments.checkpoint, run.data, data,
+      from, run.data, data,
       arguments.in_job() ? "" : ", or add --new-data to go on at the beginning of these"));
+}
+
+// What would refuse the run comes first: afterwards later checkpoints are set aside.
+void go_on_from(const train::ResumePoint& point, const TrainArguments& arguments,
+                const train::Grid& grid, const std::string& data,
+                train::TrainingCheckpoints& checkpoints, train::Trainer& trainer, const Say& say) {
+  const std::string from = named(arguments, point);
+  if (point.checkpoint.empty()) {
+    const auto loaded = checkpoints.resume([&](const auto& what) { say("warning: " + what); });
+    if (loaded) trainer.resume_at(place_in(data, *loaded, from, arguments));
+    return;
+  }
+  trainer.resume_at(place_in(data, point.run, from, arguments));
+  const auto aside = checkpoints.resume_from(point);
+  if (grid.rank() == 0 && !aside.empty()) {
+    say(fmt::format("checkpoints of later steps than {} are in {} now", point.step,
+                    aside.string()));
+  }
 }
 
 }  // namespace
@@ -61,26 +87,28 @@ std::unique_ptr<train::CheckpointStore> open_store(const TrainArguments& argumen
                           .keep_every = arguments.keep_every});
 }
 
-std::optional<train::RunState> find_run(const train::CheckpointStore* store,
-                                        const TrainArguments& arguments,
-                                        train::Communicator& world) {
+std::optional<train::ResumePoint> find_run(const train::CheckpointStore* store,
+                                           const TrainArguments& arguments,
+                                           train::Communicator& world) {
   if (store == nullptr) return std::nullopt;
-  auto run = train::saved_run(*store, world);
-  if (run && !arguments.resume) {
+  auto point = train::find_resume_point(
+      *store, world, {.from = arguments.resume_from, .or_newest = arguments.resume});
+  if (point && !arguments.goes_on()) {
     throw train::Error(
         fmt::format("{} holds checkpoints of a run: add --resume to go on with it, or choose "
                     "another --checkpoint",
                     arguments.checkpoint));
   }
-  return run;
+  return point;
 }
 
-void go_on_with(const train::RunState& run, TrainArguments& arguments) {
+void go_on_with(const train::ResumePoint& point, TrainArguments& arguments) {
+  const train::RunState& run = point.run;
   if (arguments.seed_given && arguments.seed != run.seed) {
     throw train::Error(
         fmt::format("--seed {}: the run in {} was begun with --seed {}; its data "
                     "are read in that order",
-                    arguments.seed, arguments.checkpoint, run.seed));
+                    arguments.seed, named(arguments, point), run.seed));
   }
   arguments.seed = run.seed;
   if (!arguments.dropout_given) arguments.dropout = run.config.dropout;
@@ -96,7 +124,8 @@ train::CheckpointSaver::OnEvent checkpoint_log(const TrainArguments& arguments, 
 }
 
 std::unique_ptr<train::TrainingCheckpoints> attach_checkpoints(
-    const TrainArguments& arguments, train::CheckpointStore* store, const train::Grid& grid,
+    const TrainArguments& arguments, train::CheckpointStore* store,
+    const std::optional<train::ResumePoint>& point, const train::Grid& grid,
     train::ShardedOptimizer& optimizer, const train::RunState& run, train::Rounds* rounds,
     train::Trainer& trainer, const Say& say) {
   if (store == nullptr) return nullptr;
@@ -113,12 +142,9 @@ std::unique_ptr<train::TrainingCheckpoints> attach_checkpoints(
                             auto tensors) { rounds->resume(described, tensors); }});
   }
   trainer.set_checkpoints(*checkpoints);
-  if (!arguments.resume) return checkpoints;
-  const auto loaded = checkpoints->resume([&](const auto& what) { say("warning: " + what); });
-  if (!loaded) return checkpoints;
-  trainer.resume_at(place_in(run.data, *loaded, arguments));
-  if (grid.rank() == 0 && arguments.progress != "none") {
-    say(goes_on(arguments, optimizer.steps_done()));
+  if (point) go_on_from(*point, arguments, grid, run.data, *checkpoints, trainer, say);
+  if (point && grid.rank() == 0 && arguments.progress != "none") {
+    say(goes_on(arguments, named(arguments, *point), optimizer.steps_done()));
   }
   return checkpoints;
 }

@@ -55,10 +55,10 @@ train::GptConfig choose_config(const TrainArguments& arguments, const train::Tok
   saved.dropout = config.dropout;
   if (config != saved) {
     throw train::Error(
-        fmt::format("the run in {} trains another model than the flags (--model, --context, "
-                    "--vocab, --bias) and the tokenizer make: its {}; leave them out, or choose "
-                    "another --checkpoint",
-                    arguments.checkpoint, saved.difference_from(config)));
+        fmt::format("the run that goes on trains another model than the flags (--model, --context, "
+                    "--vocab, --bias) and the tokenizer make: its {}; leave them out, or begin "
+                    "another run in another --checkpoint",
+                    saved.difference_from(config)));
   }
   return config;
 }

@@ -158,15 +158,17 @@ void add_checkpoint_flags(CLI::App& app, TrainArguments& arguments) {
   add("--save-every", arguments.save_every, "Steps between checkpoints [after the last step only]")
       ->check(at_least(0))
       ->needs(checkpoint);
-  auto* resume =
-      app.add_flag("--resume", arguments.resume,
-                   "Go on with the newest whole checkpoint, if there is one, on any grid")
-          ->group(group)
-          ->needs(checkpoint);
+  app.add_flag("--resume", arguments.resume,
+               "Go on with the newest whole checkpoint, if there is one, on any grid")
+      ->group(group)
+      ->needs(checkpoint);
+  add("--resume-from", arguments.resume_from,
+      "Go back to this step, or begin with the checkpoint at this path; later ones of the same "
+      "directory are set aside. With --resume, once: started again, go on with the newest")
+      ->needs(checkpoint);
   app.add_flag("--new-data", arguments.new_data,
                "Go on with other data than the run has read, from their beginning")
       ->group(group)
-      ->needs(resume)
       ->excludes("--cluster");
   add("--keep", arguments.keep, "Newest checkpoints that stay; 0: all")
       ->needs(checkpoint)
@@ -251,6 +253,7 @@ void finish_job(TrainArguments& arguments) {
   job.leave_notice = std::chrono::seconds(arguments.leave_notice_s);
   job.patience = std::chrono::seconds(arguments.coordinator_timeout_s);
   job.hang_min = std::chrono::seconds(arguments.hang_timeout_s);
+  job.insists = !arguments.resume_from.empty() && !arguments.resume;
   for (const std::string& price : arguments.egress_prices) job.egress.add_price(price);
   if (arguments.egress_budget_usd > 0.0) job.egress.budget_usd = arguments.egress_budget_usd;
   if (job.egress.budget_usd && arguments.checkpoint.empty()) {
@@ -299,6 +302,9 @@ std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& 
   schedule.lr = arguments.adamw.lr;
   schedule.min_lr =
       arguments.min_lr >= 0.0 ? static_cast<float>(arguments.min_lr) : arguments.adamw.lr / 10.0f;
+  if (arguments.new_data && !arguments.goes_on()) {
+    throw train::Error("--new-data needs --resume or --resume-from");
+  }
   finish_job(arguments);
   return std::nullopt;
 }

@@ -51,6 +51,7 @@ struct TrainArguments {
   std::string checkpoint_layout = "sharded";
   std::int64_t save_every = 0;
   bool resume = false;
+  std::string resume_from;  ///< a step, or the path of a checkpoint; "": the newest
   bool new_data = false;
   int keep = train::StoreOptions{}.keep;
   std::int64_t keep_every = 0;
@@ -70,6 +71,7 @@ struct TrainArguments {
   int hang_timeout_s = 600;
 
   bool in_job() const { return !job.cluster.empty(); }
+  bool goes_on() const { return resume || !resume_from.empty(); }
 };
 
 /// Fills the arguments; returns the exit status when nothing is left to do.

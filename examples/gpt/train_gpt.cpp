@@ -46,10 +46,15 @@ train::OptimizerOptions optimizer_options(const TrainArguments& arguments) {
                      arguments.rounds.synchronisation == train::Synchronisation::rounds};
 }
 
-// The last step whose metrics a resumed run keeps. A cluster that comes back to its job does not
-// train again what it trained before.
-std::int64_t last_step_of(const train::ShardedOptimizer& optimizer, const train::Rounds* rounds) {
-  return rounds == nullptr ? optimizer.steps_done() : std::numeric_limits<std::int64_t>::max();
+// The last step whose metrics a run keeps that goes on. A cluster that comes back to its job does
+// not train again what it trained before; with a checkpoint that was named, the job goes back.
+std::optional<std::int64_t> last_step_of(const std::optional<train::ResumePoint>& point,
+                                         const train::ShardedOptimizer& optimizer,
+                                         const train::Rounds* rounds) {
+  if (!point) return std::nullopt;
+  if (rounds == nullptr) return optimizer.steps_done();
+  return point->checkpoint.empty() ? std::numeric_limits<std::int64_t>::max()
+                                   : rounds->steps_committed();
 }
 
 // A run must not find out at its end that its weights cannot be written.
@@ -113,8 +118,9 @@ int train_gpt(train::Job& job) {
   const train::Grid grid = job.grid(arguments.grid);
 
   const auto store = open_store(arguments);
-  const std::optional<train::RunState> run = find_run(store.get(), arguments, grid.world());
-  if (run) go_on_with(*run, arguments);
+  const auto point = find_run(store.get(), arguments, grid.world());
+  if (point) go_on_with(*point, arguments);
+  const auto run = point ? std::optional(point->run) : std::nullopt;
   std::optional<StartingWeights> start;
   if (!run && !arguments.init.empty()) start.emplace(arguments.init);
   train::TokenDataset data = open_dataset(arguments, saved_tokenizer(start, run));
@@ -136,7 +142,7 @@ int train_gpt(train::Job& job) {
   });
   const auto rounds =
       join_job(arguments, grid, optimizer, agreement_of(arguments, config, data), signal, say);
-  const auto checkpoints = attach_checkpoints(arguments, store.get(), grid, optimizer,
+  const auto checkpoints = attach_checkpoints(arguments, store.get(), point, grid, optimizer,
                                               {.config = config,
                                                .tokenizer = data.tokenizer(),
                                                .seed = arguments.seed,
@@ -146,9 +152,7 @@ int train_gpt(train::Job& job) {
   if (rounds) trainer.set_rounds(*rounds);
   if (job.is_root()) check_writable(arguments.save_weights);
   announce(job, arguments, model, data, grid.device());
-  add_metrics(arguments, grid,
-              run ? std::optional(last_step_of(optimizer, rounds.get())) : std::nullopt, say,
-              trainer);
+  add_metrics(arguments, grid, last_step_of(point, optimizer, rounds.get()), say, trainer);
   if (!arguments.trace.empty()) {
     trainer.add_trace(std::make_unique<train::Trace>(grid.world(), arguments.trace),
                       arguments.trace_steps);

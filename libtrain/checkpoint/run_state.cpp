@@ -17,6 +17,9 @@ std::string RunState::to_json() const {
                  {"tokens", place.tokens},
                  {"more", json::object()}};
   for (const auto& [key, text] : more) object["more"][key] = json::parse(text);
+  if (resumed_from) {
+    object["resumed_from"] = {{"step", resumed_from->step}, {"run", resumed_from->run}};
+  }
   // Long: last, for those who look at the manifest.
   if (tokenizer != nullptr) object["tokenizer"] = json::parse(tokenizer->to_json());
   return object.dump();
@@ -32,6 +35,10 @@ RunState RunState::from_json(const std::string& text, const std::filesystem::pat
     object.at("sequences").get_to(state.place.sequences);
     object.at("tokens").get_to(state.place.tokens);
     for (const auto& [key, value] : object.at("more").items()) state.more[key] = value.dump();
+    if (object.contains("resumed_from")) {
+      const json& from = object["resumed_from"];
+      state.resumed_from = {from.at("step").get<std::int64_t>(), from.at("run").get<std::string>()};
+    }
     if (object.contains("tokenizer")) {
       state.tokenizer = tokenizer_from_json(object["tokenizer"].dump());
     }

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "libtrain/data/tokenizer.hpp"
@@ -19,6 +20,14 @@ struct DataPlace {
   bool operator==(const DataPlace&) const = default;
 };
 
+/// The checkpoint that a run was told to go on from, in place of its newest.
+struct ResumedFrom {
+  std::int64_t step = 0;
+  std::string run = {};  ///< whose it is, as a path; "": the run's own
+
+  bool operator==(const ResumedFrom&) const = default;
+};
+
 /// What goes with the tensors of a training run: the JSON object of its checkpoints.
 struct RunState {
   GptConfig config;
@@ -26,6 +35,7 @@ struct RunState {
   std::uint64_t seed = 0;                      ///< of weights, dropout and sample order
   std::string data = {};                       ///< what is read: TokenDataset::identity()
   DataPlace place = {};
+  std::optional<ResumedFrom> resumed_from = {};  ///< the last time that it was told so
   /// JSON texts of whoever else has something to keep, by key.
   std::map<std::string, std::string> more = {};
 

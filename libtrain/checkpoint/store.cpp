@@ -25,20 +25,10 @@ std::string hidden(std::int64_t step, std::string_view suffix) {
   return fmt::format(".{}{}", checkpoint_name(step), suffix);
 }
 
-// "step-00001000" -> 1000.
-std::optional<std::int64_t> step_of(std::string_view name) {
-  if (!name.starts_with(prefix)) return std::nullopt;
-  name.remove_prefix(prefix.size());
-  std::int64_t step = 0;
-  const auto [stop, code] = std::from_chars(name.data(), name.data() + name.size(), step);
-  if (code != std::errc() || stop != name.data() + name.size()) return std::nullopt;
-  return checkpoint_name(step).substr(prefix.size()) == name ? std::optional(step) : std::nullopt;
-}
-
 // ".step-00001000.replaced" with the suffix ".replaced" -> 1000.
 std::optional<std::int64_t> step_of_hidden(std::string_view name, std::string_view suffix) {
   if (!name.starts_with('.') || !name.ends_with(suffix)) return std::nullopt;
-  return step_of(name.substr(1, name.size() - 1 - suffix.size()));
+  return step_of_checkpoint(name.substr(1, name.size() - 1 - suffix.size()));
 }
 
 [[noreturn]] void fail(const std::string& what, const std::error_code& code) {
@@ -105,6 +95,15 @@ void point_latest(const fs::path& directory, const std::string& name) {
   sync_directory(directory);
 }
 
+fs::path make_set_aside(const fs::path& directory) {
+  for (int number = 1;; ++number) {
+    fs::path made = directory / fmt::format("set-aside-{}", number);
+    std::error_code code;
+    if (fs::create_directory(made, code)) return made;
+    if (code) fail("create the directory " + made.string(), code);
+  }
+}
+
 void write_manifest(const fs::path& directory, const Manifest& manifest) {
   AtomicFile file(directory / Manifest::file_name);
   file.file().write(manifest.to_text());
@@ -133,6 +132,25 @@ std::vector<std::string> agreed_names(SaveGroup& group, const CheckpointStore& s
 
 std::string checkpoint_name(std::int64_t step) {
   return fmt::format("{}{:08}", prefix, step);
+}
+
+std::optional<std::int64_t> step_of_checkpoint(std::string_view name) {
+  if (!name.starts_with(prefix)) return std::nullopt;
+  name.remove_prefix(prefix.size());
+  std::int64_t step = 0;
+  const auto [stop, code] = std::from_chars(name.data(), name.data() + name.size(), step);
+  if (code != std::errc() || stop != name.data() + name.size()) return std::nullopt;
+  return checkpoint_name(step).substr(prefix.size()) == name ? std::optional(step) : std::nullopt;
+}
+
+std::string steps_of(const std::vector<CheckpointStore::Entry>& entries) {
+  constexpr std::size_t told_max = 20;
+  std::string text = entries.size() > told_max ? "…" : "";
+  for (std::size_t i = entries.size() - std::min(entries.size(), told_max); i < entries.size();
+       ++i) {
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", entries[i].step);
+  }
+  return text;
 }
 
 CheckpointStore::CheckpointStore(fs::path directory, StoreOptions options)
@@ -244,6 +262,7 @@ std::string CheckpointStore::remove_old(std::int64_t step) {
     entries.resize(entries.size() - kept);
     for (const Entry& entry : entries) {
       if (options_.keep_every > 0 && entry.step % options_.keep_every == 0) continue;
+      if (entry.step == held_) continue;
       // First the name, so that half a checkpoint never looks like one.
       const fs::path removing = directory_ / hidden(entry.step, removing_suffix);
       rename_path(entry.directory, removing);
@@ -261,7 +280,7 @@ std::vector<CheckpointStore::Entry> CheckpointStore::list() const {
   if (!fs::exists(directory_, code)) return entries;
   const auto names = names_in(directory_);
   for (const std::string& name : names) {
-    if (const auto step = step_of(name)) entries.push_back({*step, directory_ / name});
+    if (const auto step = step_of_checkpoint(name)) entries.push_back({*step, directory_ / name});
     // A save that was killed between two renames.
     const auto replaced = step_of_hidden(name, replaced_suffix);
     if (replaced && std::ranges::find(names, checkpoint_name(*replaced)) == names.end()) {
@@ -277,26 +296,60 @@ std::vector<CheckpointStore::Entry> CheckpointStore::newest_first() const {
   std::ranges::reverse(entries);
   std::error_code code;
   const fs::path target = fs::read_symlink(directory_ / latest_name, code);
-  const auto latest = code ? std::nullopt : step_of(target.filename().string());
+  const auto latest = code ? std::nullopt : step_of_checkpoint(target.filename().string());
   if (!latest) return entries;
   std::ranges::stable_partition(entries, [&](const Entry& entry) { return entry.step <= *latest; });
   return entries;
 }
 
-fs::path CheckpointStore::load_newest(Communicator& ranks,
-                                      const std::function<void(CheckpointReader&)>& load,
-                                      const LoadOptions& options) {
+CheckpointStore::Entry CheckpointStore::find(std::int64_t step) const {
+  const std::vector<Entry> entries = list();
+  const auto found = std::ranges::find(entries, step, &Entry::step);
+  if (found != entries.end()) return *found;
+  if (entries.empty()) {
+    throw Error(
+        fmt::format("{} holds no checkpoint of step {}, and no other", directory_.string(), step));
+  }
+  throw Error(fmt::format("{} holds no checkpoint of step {}; there are those of {}",
+                          directory_.string(), step, steps_of(entries)));
+}
+
+fs::path CheckpointStore::set_aside_after(Communicator& ranks, std::int64_t step) {
+  fs::path aside;
   SaveGroup group(ranks);
+  group.together([&] {
+    if (ranks.rank() != 0) return;
+    if (!lock_.held()) lock_ = StoreLock(directory_);
+    std::vector<Entry> later = list();
+    std::erase_if(later, [&](const Entry& entry) { return entry.step <= step; });
+    if (!later.empty()) aside = make_set_aside(directory_);
+    // Newest first: whoever ends here leaves what he would have left by going back less far.
+    for (; !later.empty(); later.pop_back()) {
+      rename_path(later.back().directory, aside / checkpoint_name(later.back().step));
+    }
+    if (!aside.empty()) sync_directory(aside);
+    point_latest(directory_, checkpoint_name(step));
+  });
+  return group.said_by(0, aside.string());
+}
+
+fs::path CheckpointStore::load(Communicator& ranks,
+                               const std::function<void(CheckpointReader&)>& load,
+                               const LoadOptions& options) {
+  SaveGroup group(ranks);
+  const auto load_from = [&](const fs::path& directory) {
+    group.together([&] {
+      CheckpointReader reader(directory);
+      load(reader);
+    });
+    return directory;
+  };
+  if (!options.only.empty()) return load_from(options.only);
   const std::vector<std::string> names = agreed_names(group, *this);
   std::string failures;
   for (std::size_t i = 0; i < names.size(); ++i) {
-    const fs::path directory = directory_ / names[i];
     try {
-      group.together([&] {
-        CheckpointReader reader(directory);
-        load(reader);
-      });
-      return directory;
+      return load_from(directory_ / names[i]);
     } catch (const Error& error) {
       if (!options.fall_back) throw;
       failures += fmt::format("{}{}", failures.empty() ? "" : "; ", error.what());

@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "collectives/communicator.hpp"
@@ -67,19 +69,32 @@ class CheckpointStore {
   /// steps, from the highest down, then the others.
   std::vector<Entry> newest_first() const;
 
+  /// That of a step. Throws Error with the steps that there are.
+  Entry find(std::int64_t step) const;
+
+  /// For a run that goes back to this step: checkpoints of later ones move, newest first, to
+  /// `set-aside-1` (or the next number) beside them, where nothing is counted or removed, and
+  /// `latest` names this step. Durable when it returns. Returns that directory; "" when there was
+  /// nothing to move. Collective; throws Error on every rank.
+  std::filesystem::path set_aside_after(Communicator& ranks, std::int64_t step);
+  /// From now on this one stays, whatever the options say.
+  void hold(std::int64_t step) { held_ = step; }
+
   struct LoadOptions {
+    /// Load this one and no other; "": the newest.
+    std::filesystem::path only = {};
     /// Try the one before when a checkpoint is damaged.
     bool fall_back = false;
     /// Called on rank 0 with what is wrong with each that was passed over.
-    std::function<void(const std::string&)> warn;
+    std::function<void(const std::string&)> warn = {};
   };
   /// Calls `load` on every rank with the newest checkpoint, opened. When it throws on any rank and
   /// falling back is allowed, again with the one before. Returns the directory that was loaded; ""
   /// when the store holds none. Throws Error when the newest does not load, or none does: nobody
   /// starts anew by mistake. Collective.
-  std::filesystem::path load_newest(Communicator& ranks,
-                                    const std::function<void(CheckpointReader&)>& load,
-                                    const LoadOptions& options);
+  std::filesystem::path load(Communicator& ranks,
+                             const std::function<void(CheckpointReader&)>& load,
+                             const LoadOptions& options);
 
  private:
   void begin(const std::filesystem::path& partial, std::uint64_t bytes);
@@ -90,10 +105,16 @@ class CheckpointStore {
 
   std::filesystem::path directory_;
   StoreOptions options_;
+  std::optional<std::int64_t> held_;
   StoreLock lock_;  // on rank 0
 };
 
+/// "1000, 2000, 3000"; of many, the last.
+std::string steps_of(const std::vector<CheckpointStore::Entry>& entries);
+
 /// "step-00001000"
 std::string checkpoint_name(std::int64_t step);
+/// And back; nothing where the name is no checkpoint's.
+std::optional<std::int64_t> step_of_checkpoint(std::string_view name);
 
 }  // namespace train

@@ -4,30 +4,6 @@
 
 namespace train {
 
-std::optional<RunState> saved_run(const CheckpointStore& store, Communicator& world) {
-  SaveGroup group(world);
-  std::string extra, failures, directory;
-  group.together([&] {
-    if (world.rank() != 0) return;
-    for (const auto& entry : store.newest_first()) {
-      try {
-        extra = CheckpointReader(entry.directory).extra();
-        directory = entry.directory.string();
-        return;
-      } catch (const Error& error) {
-        failures += fmt::format("{}{}", failures.empty() ? "" : "; ", error.what());
-      }
-    }
-    if (!failures.empty()) {
-      throw Error(
-          fmt::format("no checkpoint in {} can be read: {}", store.directory().string(), failures));
-    }
-  });
-  extra = group.said_by(0, extra);
-  if (extra.empty()) return std::nullopt;
-  return RunState::from_json(extra, group.said_by(0, directory));
-}
-
 TrainingCheckpoints::TrainingCheckpoints(CheckpointStore& store, Communicator& world,
                                          ShardedOptimizer& optimizer, RunState run,
                                          std::int64_t save_every, CheckpointSaver::OnEvent on_event)
@@ -40,19 +16,36 @@ TrainingCheckpoints::TrainingCheckpoints(CheckpointStore& store, Communicator& w
 
 std::optional<RunState> TrainingCheckpoints::resume(
     const std::function<void(const std::string&)>& warn) {
-  const CheckpointStore::LoadOptions options{.fall_back = true, .warn = warn};
+  auto run = load({.fall_back = true, .warn = warn});
+  if (!run) return std::nullopt;
+  run_.resumed_from = run->resumed_from;
+  if (run_.resumed_from && run_.resumed_from->run.empty()) store_.hold(run_.resumed_from->step);
+  return run;
+}
+
+std::filesystem::path TrainingCheckpoints::resume_from(const ResumePoint& point) {
+  // Under its name: a save that was killed may have left it under another.
+  const auto from = point.own ? store_.directory() / checkpoint_name(point.step) : point.checkpoint;
+  load({.only = from});
+  run_.resumed_from = {point.step, point.own ? "" : from.parent_path().string()};
+  if (!point.own) return {};
+  store_.hold(point.step);
+  return store_.set_aside_after(world_, point.step);
+}
+
+std::optional<RunState> TrainingCheckpoints::load(const CheckpointStore::LoadOptions& options) {
   const auto extra =
-      job_ ? resume_job(options) : resume_training(store_, world_, optimizer_, options);
+      job_ ? load_job(options) : resume_training(store_, world_, optimizer_, options);
   if (!extra) return std::nullopt;
   return RunState::from_json(*extra, store_.directory());
 }
 
-std::optional<std::string> TrainingCheckpoints::resume_job(
+std::optional<std::string> TrainingCheckpoints::load_job(
     const CheckpointStore::LoadOptions& options) {
   const std::vector<LogicalTensor> outer = job_->tensors();
   std::string extra;
   std::string described;
-  const auto loaded = store_.load_newest(
+  const auto loaded = store_.load(
       world_,
       [&](CheckpointReader& checkpoint) {
         extra = checkpoint.extra();

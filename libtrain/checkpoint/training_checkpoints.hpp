@@ -7,16 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "libtrain/checkpoint/run_state.hpp"
+#include "libtrain/checkpoint/resume_point.hpp"
 #include "libtrain/checkpoint/saver.hpp"
 #include "libtrain/checkpoint/training_state.hpp"
 
 namespace train {
-
-/// The state of a run that goes on, from the newest checkpoint of a store that can be read; nothing
-/// when there is none. Comes before the model is made. Collective; throws Error on every rank when
-/// checkpoints are there and none can be read.
-std::optional<RunState> saved_run(const CheckpointStore& store, Communicator& world);
 
 /// What a cluster of a job of several adds to its checkpoints, which are of the job's exchanges.
 /// Any one cluster's checkpoint restarts the whole job.
@@ -39,12 +34,16 @@ class TrainingCheckpoints {
   TrainingCheckpoints(CheckpointStore& store, Communicator& world, ShardedOptimizer& optimizer,
                       RunState run, std::int64_t save_every, CheckpointSaver::OnEvent on_event);
 
-  /// Before resume().
+  /// Before either of the next two.
   void set_job(JobState job) { job_ = std::move(job); }
   /// Goes on from the store's newest checkpoint that is whole; `warn` hears of those that are not
   /// (rank 0). Returns the run as it was then; nothing when the store holds none.
   /// Collective; throws Error on every rank when there are checkpoints and none loads.
   std::optional<RunState> resume(const std::function<void(const std::string&)>& warn);
+  /// Goes on from the checkpoint that a point names, and from no other. Of its own store's, it is
+  /// held from then on, and later ones are set aside: returns where, or "". Collective; throws
+  /// Error on every rank when it does not load, with the store as it was.
+  std::filesystem::path resume_from(const ResumePoint& point);
 
   /// Before parameters or the optimizer's state change.
   void before_update() { saver_.before_change(); }
@@ -54,7 +53,8 @@ class TrainingCheckpoints {
   void finish() { saver_.finish(); }
 
  private:
-  std::optional<std::string> resume_job(const CheckpointStore::LoadOptions& options);
+  std::optional<RunState> load(const CheckpointStore::LoadOptions& options);
+  std::optional<std::string> load_job(const CheckpointStore::LoadOptions& options);
   bool job_is_due(bool last) const;
 
   CheckpointStore& store_;

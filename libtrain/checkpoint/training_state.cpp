@@ -65,7 +65,7 @@ std::optional<std::string> resume_training(CheckpointStore& store, Communicator&
                                            const CheckpointStore::LoadOptions& options,
                                            LoadWhat what) {
   std::string extra;
-  const auto loaded = store.load_newest(
+  const auto loaded = store.load(
       world,
       [&](CheckpointReader& checkpoint) {
         load_training_state(checkpoint, optimizer, world.rank(), what);

@@ -65,6 +65,7 @@ struct JobOptions {
   std::function<bool()> leaves = {};                    ///< true once this rank was told to end
   std::function<void(const std::string&)> on_log = {};  ///< one readable line
   EgressOptions egress = {};
+  bool insists = false;        ///< on its own state: fails where the job begins with another
   std::string agreement = {};  ///< what else clusters must have in common: model, data, seed
 
   /// Throws Error that names the first value that cannot be.

@@ -14,6 +14,7 @@ std::optional<Turn> Rounds::carry_out(Order& order) {
     case Order::Kind::idle:
       break;
     case Order::Kind::train:
+      takes_part_ = true;
       return Turn{static_cast<std::int64_t>(order.number), std::move(order.samples)};
     case Order::Kind::end_round:
       end_round(order.number);
@@ -84,6 +85,7 @@ void Rounds::freeze(int fragment, std::span<float> values) {
 }
 
 void Rounds::run_exchange(const wide::Start& start) {
+  takes_part_ = true;
   exchange_ = start.id;
   result_hash_.reset();
   if (lane_ == nullptr) return;
@@ -189,6 +191,14 @@ void Rounds::spread_outer() {
 }
 
 void Rounds::fetch(const Order& order) {
+  if (job_.insists && !takes_part_) {
+    throw Error(fmt::format(
+        "cluster {} was to go on from the state of {} (--resume-from), but the job is at {}: a job "
+        "goes back as a whole. End all of its clusters, and start each from that checkpoint or "
+        "from "
+        "none, with a coordinator that has a new --journal; or leave --resume-from out",
+        job_.cluster, wide::to_string(state_.id), wide::to_string(order.state.id)));
+  }
   log(fmt::format("cluster {} fetches the state of {} from {}", job_.cluster,
                   wide::to_string(order.state.id), order.text));
   if (lane_) lane_->links->fetch(order.text, order.state.id, lane_->state->sizes());

@@ -133,6 +133,7 @@ class Rounds {
   wide::ExchangeId exchange_;                 // the last one that was run
   bool froze_ = false;                        // the lanes hold what this round changed
   bool has_trained_ = false;                  // a step since it froze last
+  bool takes_part_ = false;                   // since the job took it in
   std::uint64_t epoch_ = 0;
   std::int64_t clusters_ = 0;
   double mean_norm_ = 0.0, result_norm_ = 0.0;

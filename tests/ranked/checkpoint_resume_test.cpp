@@ -44,20 +44,20 @@ class RecordingSource final : public TokenSource {
   mutable std::vector<std::int64_t> begins_;
 };
 
-// Trains to `stop_at`, from the newest checkpoint if there is one, and saves every 5 steps.
+// Trains to `stop_at`, from what is asked for if there is any, and saves every 5 steps.
 struct Piece {
   Outcome outcome;
   std::vector<std::int64_t> begins;  // where this rank read
   std::vector<std::byte> state;      // what this rank holds at the end
 };
 
-Piece train_piece(Communicator& world, const Run& run, CheckpointStore& store,
-                  std::int64_t stop_at) {
+Piece train_piece(Communicator& world, const Run& run, CheckpointStore& store, std::int64_t stop_at,
+                  const ResumeRequest& from = {}) {
   Run part = run;
   part.trainer.stop_at = stop_at;
   const Grid grid(world, part.grid, make_cpu_device(1));
-  const auto saved = saved_run(store, world);
-  Gpt model(part.config, grid.device(), {part.type, saved ? saved->seed : 1, part.recompute});
+  const auto saved = find_resume_point(store, world, from);
+  Gpt model(part.config, grid.device(), {part.type, saved ? saved->run.seed : 1, part.recompute});
   parallelize(model, grid, megatron_plan(part.sequence_parallel));
   ShardedOptimizer optimizer(model, grid, part.adamw, part.optimizer);
   const auto source = std::make_shared<RecordingSource>(part.config.vocabulary);
@@ -66,7 +66,12 @@ Piece train_piece(Communicator& world, const Run& run, CheckpointStore& store,
   TrainingCheckpoints checkpoints(
       store, world, optimizer, {.config = part.config, .tokenizer = nullptr, .seed = 1, .more = {}},
       5, {});
-  if (saved) trainer.resume_at(checkpoints.resume({}).value().place);
+  if (saved && saved->checkpoint.empty()) {
+    trainer.resume_at(checkpoints.resume({}).value().place);
+  } else if (saved) {
+    checkpoints.resume_from(*saved);
+    trainer.resume_at(saved->run.place);
+  }
   trainer.set_checkpoints(checkpoints);
   Piece piece;
   if (world.rank() == 0) {
@@ -132,6 +137,103 @@ TEST_CASE("the same grid goes on bit for bit, with dropout and passes that add u
         }
       }
     }
+  });
+}
+
+TEST_CASE("from any step that was saved the run is the one that never ended, bit for bit") {
+  ranked([](Communicator& world) {
+    const SharedDirectory scratch(world);
+    int next = 0;
+    for (const DataType type : {DataType::f32, DataType::bf16}) {
+      Run run = run_with_everything(type);
+      run.grid = grids_of(world.size()).back();
+      run.optimizer.zero = Zero::stage1;
+      const auto directory = scratch / std::to_string(next++);
+      CheckpointStore store(directory, {.keep = 0});
+      const Piece through = train_piece(world, run, store, 20);
+      // Back, and then a run of its own from there, which leaves the other as it is.
+      const Piece again = train_piece(world, run, store, 20, {.from = "5"});
+      CHECK(again.state == through.state);
+      CHECK(store.list().size() == 4);
+      CHECK(CheckpointStore(directory / "set-aside-1").list().size() == 3);
+      CheckpointStore fork(scratch / std::to_string(next++));
+      const std::string ten = (directory / "step-00000010").string();
+      const Piece forked = train_piece(world, run, fork, 20, {.from = ten});
+      CHECK(forked.state == through.state);
+      CHECK(fork.list().size() == 2);
+      if (world.rank() != 0) continue;
+      REQUIRE(again.outcome.records.size() == 15);
+      CHECK(again.outcome.records[0].step == 6);
+      CHECK(again.outcome.records[0].loss == through.outcome.records[5].loss);
+      CHECK(again.outcome.records[14].tokens == through.outcome.records[19].tokens);
+    }
+  });
+}
+
+TEST_CASE("a run goes back once, and on from there when its command is started again") {
+  ranked([](Communicator& world) {
+    const SharedDirectory scratch(world);
+    const auto directory = scratch / "run";
+    CheckpointStore store(directory, {.keep = 1, .keep_every = 5});
+    const Run run = training::run_of(training::tiny_gpt2(), 30, 12);
+    const auto point = [&](const std::string& from, bool or_newest) {
+      return find_resume_point(store, world, {.from = from, .or_newest = or_newest}).value();
+    };
+    train_piece(world, run, store, 15);
+    const std::string by_path = (directory / "step-00000010").string();
+    for (const std::string& from : {std::string("10"), by_path}) {
+      CHECK(point(from, true).checkpoint.filename() == "step-00000010");
+      CHECK(point(from, true).own);
+    }
+    CHECK(point("", true).checkpoint.empty());
+    train_piece(world, run, store, 12, {.from = "10", .or_newest = true});
+    CHECK(point("10", true).checkpoint.empty());
+    CHECK(point(by_path, true).checkpoint.empty());
+    CHECK(point("10", true).run.resumed_from == ResumedFrom{10, ""});
+    // Whoever does not go on with the newest, goes back again; and so does who names another.
+    CHECK(point("10", false).step == 10);
+    CHECK(point("5", true).step == 5);
+    // The lives that follow know it, too.
+    train_piece(world, run, store, 20, {.from = "10", .or_newest = true});
+    CHECK(point("10", true).checkpoint.empty());
+    CHECK(CheckpointStore(directory / "set-aside-1").list().size() == 1);
+
+    CheckpointStore fork(scratch / "fork");
+    const std::string latest = (directory / "latest").string();
+    train_piece(world, run, fork, 22, {.from = latest, .or_newest = true});
+    const auto again = find_resume_point(fork, world, {.from = latest, .or_newest = true});
+    CHECK(again.value().checkpoint.empty());
+    CHECK(again->run.resumed_from == ResumedFrom{20, directory.string()});
+    CHECK_THROWS_AS(find_resume_point(fork, world, {.from = latest}), Error);
+  });
+}
+
+TEST_CASE("a checkpoint that is asked for is loaded, or nothing is") {
+  ranked([](Communicator& world) {
+    const SharedDirectory scratch(world);
+    const auto directory = scratch / "run";
+    CheckpointStore store(directory);
+    const Run run = training::run_of(training::tiny_gpt2(), 30, 12);
+    train_piece(world, run, store, 15);
+    if (world.rank() == 0) {
+      for (const auto& entry : std::filesystem::directory_iterator(directory / "step-00000010")) {
+        if (entry.path().extension() == ".h5") std::filesystem::resize_file(entry.path(), 100);
+      }
+    }
+    world.barrier().wait();
+    const auto complaint = [&](const ResumeRequest& from) {
+      return test::message_of<Error>([&] { train_piece(world, run, store, 20, from); });
+    };
+    CHECK(complaint({.from = "10"}).find("step-00000010") != std::string::npos);
+    CHECK(complaint({.from = "12"}).find("there are those of 5, 10, 15") != std::string::npos);
+    CHECK(complaint({.from = directory.string()}).find("step-00000015") != std::string::npos);
+    CHECK(complaint({.from = (scratch / "nothing").string()}).find("nothing") != std::string::npos);
+    if (world.size() > 1) {
+      CHECK(complaint({.from = world.rank() == 0 ? "5" : "10"}).find("not given the same") !=
+            std::string::npos);
+    }
+    CHECK(store.list().size() == 3);
+    CHECK(!std::filesystem::exists(directory / "set-aside-1"));
   });
 }
 

@@ -89,8 +89,8 @@ void check_refused(const Patient& patient, const std::string& file, const std::s
   local::run(1, [&](Communicator& world) {
     CheckpointStore store(patient.store());
     const auto load = [&](CheckpointReader& reader) { whole = small_checkpoints::loads(reader); };
-    CHECK_THROWS_AS(store.load_newest(world, load, {}), Error);
-    const auto directory = store.load_newest(
+    CHECK_THROWS_AS(store.load(world, load, {}), Error);
+    const auto directory = store.load(
         world, load, {.fall_back = true, .warn = [&](const auto& text) { warning = text; }});
     CHECK(directory.filename() == "step-00000001");
   });
@@ -236,12 +236,11 @@ TEST_CASE("when no checkpoint is whole, nobody starts anew") {
   }
   local::run(1, [&](Communicator& world) {
     CheckpointStore store(patient.store());
-    const std::string message = message_of<Error>([&] {
-      store.load_newest(world, [](CheckpointReader&) {}, {.fall_back = true, .warn = {}});
-    });
+    const std::string message = message_of<Error>(
+        [&] { store.load(world, [](CheckpointReader&) {}, {.fall_back = true, .warn = {}}); });
     CHECK(has(message, "step-00000001"));
     CHECK(has(message, "step-00000002"));
     CheckpointStore empty(patient.store() / "nothing");
-    CHECK(empty.load_newest(world, [](CheckpointReader&) {}, {}).empty());
+    CHECK(empty.load(world, [](CheckpointReader&) {}, {}).empty());
   });
 }

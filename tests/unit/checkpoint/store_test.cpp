@@ -105,6 +105,55 @@ TEST_CASE("a run that was rewound replaces what it comes by, and leaves what lie
   CHECK(newest(scratch.path()) == "step-00000030");
 }
 
+TEST_CASE("a run that goes back sets aside what lies ahead, and holds what it went back to") {
+  const ScratchDirectory scratch;
+  save(scratch.path(), {10, 20, 30, 40}, {.keep = 0});
+  fs::create_directory(scratch / "set-aside-1");
+  local::run(2, [&](Communicator& world) {
+    CheckpointStore store(scratch.path(), {.keep = 1});
+    CHECK(store.set_aside_after(world, 20) == scratch / "set-aside-2");
+    CHECK(store.set_aside_after(world, 20).empty());
+    store.hold(20);
+    const auto device = make_cpu_device(1);
+    for (const std::int64_t step : {25, 30}) {
+      store.save(world, small_checkpoints::contents_of(world.rank(), 2, step, *device));
+    }
+  });
+  CHECK(steps_in(scratch.path()) == std::vector<std::int64_t>{20, 30});
+  CHECK(newest(scratch.path()) == "step-00000030");
+  CHECK(steps_in(scratch / "set-aside-2") == std::vector<std::int64_t>{30, 40});
+  CHECK(loads(scratch / "set-aside-2/step-00000030"));
+  CHECK(loads(scratch / "set-aside-2/step-00000040"));
+  CHECK(fs::is_empty(scratch / "set-aside-1"));
+}
+
+TEST_CASE("a kill while checkpoints are set aside leaves a store that goes on") {
+  const ScratchDirectory scratch;
+  save(scratch.path(), {10, 20, 30, 40}, {.keep = 0});
+  fs::create_directory(scratch / "set-aside-1");
+  fs::rename(scratch / "step-00000040", scratch / "set-aside-1/step-00000040");
+  CHECK(newest(scratch.path()) == "step-00000030");
+  local::run(1, [&](Communicator& world) {
+    CheckpointStore store(scratch.path());
+    CHECK(store.set_aside_after(world, 10) == scratch / "set-aside-2");
+  });
+  CHECK(newest(scratch.path()) == "step-00000010");
+  CHECK(fs::read_symlink(scratch / "latest") == "step-00000010");
+}
+
+TEST_CASE("a checkpoint is found by its step, or those that there are are told") {
+  const ScratchDirectory scratch;
+  CHECK(message_of<Error>([&] { CheckpointStore(scratch.path()).find(10); }).find("no other") !=
+        std::string::npos);
+  save(scratch.path(), {10, 20});
+  const CheckpointStore store(scratch.path());
+  CHECK(store.find(10).directory == scratch / "step-00000010");
+  CHECK(message_of<Error>([&] { store.find(15); }).find("step 15; there are those of 10, 20") !=
+        std::string::npos);
+  CHECK(!step_of_checkpoint("step-10"));
+  CHECK(step_of_checkpoint("step-00000010") == 10);
+}
+
 TEST_CASE("what a killed save leaves is no checkpoint, and the next save removes it") {
   const ScratchDirectory scratch;
   save(scratch.path(), {1, 2});
