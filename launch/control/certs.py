@@ -1,14 +1,14 @@
 """trainctl certs: certificates by which the clusters of a job know each other."""
 import argparse
-import datetime
 import os
 import pathlib
 import re
 import shutil
-import subprocess
 import tempfile
 
+from . import revocation
 from .failure import Failure
+from .openssl import date_in, date_of_begin, run, seconds_left
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 COORDINATOR = "coordinator"
@@ -19,7 +19,12 @@ Makes the certificates by which the clusters of a job know each other.
 DIR/authority.key signs them: keep it where only you can read it; no cluster needs it.
 DIR/NAME/ is all that cluster NAME needs; DIR/coordinator/ is for the coordinator. Called again
 with the same DIR, it adds clusters to the job. It never overwrites a certificate: to renew one,
-remove its directory first."""
+remove its directory first.
+
+--revoke NAME shuts out every certificate that was ever made for NAME. DIR/revoked.pem lists them;
+copy it into the directory of certificates of each end that remains. Programs that run there read
+it within seconds, take no new connection of a revoked certificate, and drop those that are open.
+--cluster NAME makes a new one for that name."""
 
 CONFIG = """\
 [ca]
@@ -46,15 +51,6 @@ subjectKeyIdentifier = hash
 """
 
 
-def run(*words, **options):
-    try:
-        return subprocess.run(words, check=True, capture_output=True, text=True, **options).stdout
-    except FileNotFoundError:
-        raise Failure(f"{words[0]} is not installed (Debian package {words[0]})") from None
-    except subprocess.CalledProcessError as error:
-        raise Failure(f"{' '.join(map(str, words[:2]))} failed: {error.stderr.strip()}") from None
-
-
 def new_key(path):
     """An Ed25519 key, readable by its owner alone from the first moment."""
     text = run("openssl", "genpkey", "-algorithm", "ed25519")
@@ -70,21 +66,17 @@ def sign(key, certificate, common_name, days, authority=None, uri=None):
         config.write_text(CONFIG.format(
             scratch=scratch, common_name=common_name,
             constraints="CA:FALSE" if authority else "CA:TRUE,pathlen:0",
-            usage="digitalSignature" if authority else "keyCertSign",
+            usage="digitalSignature" if authority else "keyCertSign,cRLSign",
             more=f"extendedKeyUsage = serverAuth,clientAuth\nsubjectAltName = URI:{uri}"
             if authority else ""))
         request = f"{scratch}/request"
         run("openssl", "req", "-new", "-config", config, "-key", key, "-out", request)
-        # The clocks of clusters differ: valid since an hour ago.
-        now = datetime.datetime.now(datetime.timezone.utc)
-        dates = [(now + offset).strftime("%Y%m%d%H%M%SZ")
-                 for offset in (datetime.timedelta(hours=-1), datetime.timedelta(days=days))]
         signer = (["-cert", authority / "authority.pem", "-keyfile", authority / "authority.key"]
                   if authority else ["-selfsign", "-keyfile", key])
         made = f"{scratch}/certificate"
         run("openssl", "ca", "-batch", "-config", config, "-extensions", "extensions",
-            "-in", request, "-out", made, "-notext", "-startdate", dates[0],
-            "-enddate", dates[1], *signer)
+            "-in", request, "-out", made, "-notext", "-startdate", date_of_begin(),
+            "-enddate", date_in(days * 86400), *signer)
         shutil.copyfile(made, certificate)
 
 
@@ -95,13 +87,6 @@ def job_of(authority):
     if not found:
         raise Failure(f"{authority} is not the authority of a libtrain job")
     return found.group(1)
-
-
-def seconds_left(certificate):
-    date = run("openssl", "x509", "-in", certificate, "-noout", "-enddate").strip().split("=")[1]
-    end = datetime.datetime.strptime(date, "%b %d %H:%M:%S %Y %Z")
-    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
-    return (end - now).total_seconds()
 
 
 def authority_for(directory, job, days):
@@ -142,6 +127,8 @@ def certify(directory, job, name, days):
         sign(made / "key.pem", made / "certificate.pem", name, days, directory,
              f"libtrain://{job}/{kind}")
         shutil.copyfile(directory / "authority.pem", made / "authority.pem")
+        revocation.give_list(directory, made)
+        revocation.record(directory, name, made / "certificate.pem")
         made.rename(directory / name)
     finally:
         if made.exists():
@@ -182,8 +169,25 @@ def make(directory, job, clusters, days=365):
     return is_new, names
 
 
+def revoke(options):
+    check_names(options.revoke)
+    remaining = revocation.revoke(options.directory, options.revoke)
+    written = options.directory / revocation.LIST
+    print(f"revoked: {', '.join(options.revoke)}")
+    print(f"  {written}  copy into the directory of certificates of: {', '.join(remaining)}; "
+          "programs that run there read it within seconds")
+
+
 def command(options):
-    directory, job, days = options.directory, options.job, options.days
+    directory, days = options.directory, options.days
+    if options.revoke:
+        revoke(options)
+        if not options.cluster:
+            return
+    authority = directory / "authority.pem"
+    job = options.job or (job_of(authority) if authority.exists() else None)
+    if job is None:
+        raise Failure("a new authority needs the job's name: --job")
     is_new, names = make(directory, job, options.cluster, days)
     print(f"job {job}: {'a new' if is_new else 'the'} authority in {directory}")
     print(f"  {directory / 'authority.key'}  signs for this job: keep it here, copy it nowhere")
@@ -198,9 +202,12 @@ def add_to(commands):
                                  description=HELP,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", metavar="DIR", type=pathlib.Path)
-    parser.add_argument("--job", required=True, metavar="NAME", help="the job's name")
+    parser.add_argument("--job", metavar="NAME", help="the job's name; DIR knows it afterwards")
     parser.add_argument("--cluster", action="append", default=[], metavar="NAME",
                         help="a cluster's name, as in train_gpt --cluster; may be repeated")
+    parser.add_argument("--revoke", action="append", default=[], metavar="NAME",
+                        help="a cluster whose certificates are taken no more, or coordinator; may "
+                        "be repeated")
     parser.add_argument("--days", type=int, default=365,
                         help="how long the certificates are valid (default: 365)")
     parser.set_defaults(run=command)

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include <asio/steady_timer.hpp>
 
@@ -21,6 +22,12 @@ class Node::Impl {
   explicit Impl(NodeOptions options)
       : services_(std::move(options)), timer_(services_.loops.home()) {
     tick();
+    if (services_.tls) {
+      watch_.emplace(*services_.tls_impl()->trust, [this](const std::string& line) {
+        services_.log(line);
+        for (const auto& link : open_links()) link->check_trust();
+      });
+    }
   }
   ~Impl();
 
@@ -42,9 +49,11 @@ class Node::Impl {
   std::vector<std::weak_ptr<Link::Impl>> replaced_;  // closed, perhaps still saying goodbye
   std::vector<std::shared_ptr<Listener>> listeners_;
   Refusals refusals_;
+  std::optional<TrustWatch> watch_;
 };
 
 Node::Impl::~Impl() {
+  watch_.reset();
   const auto links = open_links();
   {
     const std::lock_guard lock(mutex_);

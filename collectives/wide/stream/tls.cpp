@@ -100,27 +100,11 @@ void allow_only_what_is_needed(SSL_CTX* context) {
   SSL_CTX_set_default_read_buffer_len(context, 128 << 10);
 }
 
-void check_own(SSL_CTX* context, const TlsFiles& files) {
-  struct FreeStoreContext {
-    void operator()(X509_STORE_CTX* store) const { X509_STORE_CTX_free(store); }
-  };
-  const std::unique_ptr<X509_STORE_CTX, FreeStoreContext> check(X509_STORE_CTX_new());
-  if (!check || X509_STORE_CTX_init(check.get(), SSL_CTX_get_cert_store(context),
-                                    SSL_CTX_get0_certificate(context), nullptr) != 1) {
-    fail(files.certificate, "cannot be checked");
-  }
-  if (X509_verify_cert(check.get()) != 1) {
-    throw Error("TLS: " + files.certificate.string() + " is not valid under " +
-                files.authority.string() + ": " +
-                X509_verify_cert_error_string(X509_STORE_CTX_get_error(check.get())) +
-                "; make a new one with launch/trainctl certs");
-  }
-}
-
 }  // namespace
 
 TlsFiles TlsFiles::in(const std::filesystem::path& directory) {
-  return {directory / "authority.pem", directory / "certificate.pem", directory / "key.pem"};
+  return {directory / "authority.pem", directory / "certificate.pem", directory / "key.pem",
+          directory / "revoked.pem"};
 }
 
 TlsContext::TlsContext(const TlsFiles& files) : impl_(std::make_unique<Impl>()) {
@@ -133,9 +117,6 @@ TlsContext::TlsContext(const TlsFiles& files) : impl_(std::make_unique<Impl>()) 
     throw Error("TLS: OpenSSL cannot start: " + detail::take_openssl_errors());
   }
   allow_only_what_is_needed(context);
-  if (SSL_CTX_load_verify_file(context, files.authority.c_str()) != 1) {
-    fail(files.authority, "is no certificate");
-  }
   if (SSL_CTX_use_certificate_file(context, files.certificate.c_str(), SSL_FILETYPE_PEM) != 1) {
     fail(files.certificate, "is no certificate");
   }
@@ -143,7 +124,7 @@ TlsContext::TlsContext(const TlsFiles& files) : impl_(std::make_unique<Impl>()) 
       SSL_CTX_check_private_key(context) != 1) {
     fail(files.key, "is not the key of " + files.certificate.string());
   }
-  check_own(context, files);
+  impl_->trust = std::make_unique<detail::Trust>(files, SSL_CTX_get0_certificate(context));
   const auto identity = detail::identity_of(SSL_CTX_get0_certificate(context));
   if (!identity) {
     throw Error("TLS: " + files.certificate.string() +

@@ -18,19 +18,23 @@ struct CertificateName {
 /// PEM files that `launch/trainctl certs` makes.
 struct TlsFiles {
   std::filesystem::path authority, certificate, key;
+  /// The list of certificates that the authority has revoked; it may be missing.
+  std::filesystem::path revoked = {};
 
-  /// The three files of one cluster's directory: authority.pem, certificate.pem, key.pem.
+  /// The files of one cluster's directory: authority.pem, certificate.pem, key.pem, revoked.pem.
   static TlsFiles in(const std::filesystem::path& directory);
 };
 
 /// The keys of one end, ready for TLS 1.3 with certificates on both sides. Trusts the job's own
-/// authority and nothing else; no session resumption, so that each stream proves who it is.
+/// authority and nothing else, and none that it has revoked; no session resumption, so that each
+/// stream proves who it is.
 class TlsContext {
  public:
   class Impl;
 
   /// Throws Error that names the file when one is missing, unreadable or damaged, when key and
-  /// certificate differ, or the certificate is expired or not of this authority.
+  /// certificate differ, the certificate is expired, revoked or not of this authority, or the list
+  /// of revoked ones is damaged, expired or another authority's.
   explicit TlsContext(const TlsFiles& files);
   ~TlsContext();
 

@@ -252,5 +252,25 @@ TEST_CASE("those who connect and say nothing, or say it slowly, keep nobody out"
   CHECK(siege.process.lines.count("too many connections") > 0);
 }
 
+TEST_CASE("a cluster whose certificate is revoked is shut out, and comes back with a new one") {
+  Siege siege;
+  const auto certs = [&](const char* words) {
+    REQUIRE(trainctl_certs(siege.certificates.directory(), words).status == 0);
+  };
+  certs("--revoke lambda");
+  const auto& lines = siege.process.lines;
+  CHECK(eventually([&] { return lines.count("certificates that are revoked: 1") == 1; }, 20));
+  // The stream that it had, and those that it dials since.
+  CHECK(eventually([&] { return lines.count("its certificate, of \"lambda\", is revoked") > 1; },
+                   20));
+  CHECK(eventually([&] { return lines.count("refused 127.0.0.1") > 0; }, 20));
+  siege.job.clusters.pop_back();
+  certs("--cluster lambda");
+  TestCluster& again = siege.job.start_cluster("lambda");
+  CHECK(eventually([&] { return again.in_epoch(); }));
+  CHECK(siege.job.reaches(siege.job.plane.rounds() + 3));
+  CHECK(siege.process.running());
+}
+
 }  // namespace
 }  // namespace train::wide::test

@@ -49,7 +49,19 @@ TlsFiles Certificates::forge(const std::string& uri, int days) const {
   must(run("openssl x509 -req -in " + at("forged.csr") + " -CA " + at("authority.pem") +
            " -CAkey " + at("authority.key") + " -set_serial 7 -days " + std::to_string(days) +
            " -extfile " + at("forged.ext") + " -out " + at("forged.pem")));
-  return {scratch_ / "authority.pem", scratch_ / "forged.pem", scratch_ / "forged.key"};
+  return {scratch_ / "authority.pem", scratch_ / "forged.pem", scratch_ / "forged.key",
+          scratch_ / "revoked.pem"};
+}
+
+void Certificates::write_list(const std::filesystem::path& to, const std::string& until) const {
+  const std::string memory = (scratch_ / ".revoked").string();
+  train::test::write_file(scratch_ / "list.conf",
+                          "[ca]\ndefault_ca = job\n[job]\ndatabase = " + memory +
+                              "/index\ncrlnumber = " + memory + "/number\ndefault_md = default\n");
+  must(run("openssl ca -config " + quoted(scratch_ / "list.conf") + " -cert " +
+           quoted(scratch_ / "authority.pem") + " -keyfile " + quoted(scratch_ / "authority.key") +
+           " -gencrl -crl_lastupdate 20200101000000Z -crl_nextupdate " + until + " -out " +
+           quoted(to)));
 }
 
 }  // namespace train::wide::test

@@ -24,6 +24,8 @@ class Certificates {
   /// The files of another certificate of this authority, valid until `days` days from now, even if
   /// that is past, with any name in it.
   TlsFiles forge(const std::string& uri, int days) const;
+  /// After trainctl certs --revoke: its list anew, from 2020 until a date as 20250101000000Z.
+  void write_list(const std::filesystem::path& to, const std::string& until) const;
 
  private:
   train::test::ScratchDirectory scratch_;

@@ -54,6 +54,8 @@ class Link::Impl final : public detail::StreamOwner, public std::enable_shared_f
                      const std::string& address, bool dialled);
   /// Some 20 times a second: deadlines, dialling, the count of streams.
   void tick(Clock::time_point now);
+  /// The list of revoked certificates has changed: streams of such close.
+  void check_trust();
   void on_closed(detail::Stream& stream, const std::string& reason) override;
 
   // link_frames.cpp: what streams carry.

@@ -164,6 +164,11 @@ void Link::Impl::tick(Clock::time_point now) {
   }
 }
 
+void Link::Impl::check_trust() {
+  const std::lock_guard lock(mutex_);
+  for (auto& [id, open] : open_) open.stream->check_trust();
+}
+
 // What is under way on it goes over the others, as when it is lost.
 void Link::Impl::close_surplus(const Slot& slot) {
   const auto surplus = open_.find(slot.open);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <asio/dispatch.hpp>
 #include <asio/post.hpp>
 
 namespace train::wide::detail {
@@ -28,6 +29,8 @@ void Stream::start(std::shared_ptr<StreamOwner> owner) {
   asio::post(loop_, [self = shared_from_this(), owner = std::move(owner)]() mutable {
     if (self->closed_) return;
     self->owner_ = std::move(owner);
+    // It may have been revoked while this stream was between its handshake and its link.
+    self->check_trust();
     self->read_turn();
     self->write_turn();
   });
@@ -43,6 +46,13 @@ void Stream::wake() {
 
 void Stream::close(std::string reason) {
   asio::post(loop_, [self = shared_from_this(), reason = std::move(reason)] { self->end(reason); });
+}
+
+void Stream::check_trust() {
+  asio::dispatch(loop_, [self = shared_from_this()] {
+    if (self->closed_) return;
+    if (const auto why = self->transport_->why_revoked(); !why.empty()) self->end(why);
+  });
 }
 
 void Stream::end(const std::string& reason) {

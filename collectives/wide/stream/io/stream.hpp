@@ -65,6 +65,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   /// There may be something to send.
   void wake();
   void close(std::string reason);
+  /// Closes if the peer's certificate has been revoked since the handshake.
+  void check_trust();
 
   /// Unique in its link, never 0.
   std::uint64_t id() const { return id_; }

@@ -9,6 +9,7 @@
 #include <openssl/ssl.h>
 
 #include "collectives/wide/stream/io/transport.hpp"
+#include "collectives/wide/stream/io/trust.hpp"
 #include "collectives/wide/stream/tls.hpp"
 
 namespace train::wide {
@@ -26,6 +27,7 @@ class TlsContext::Impl {
   /// How OpenSSL reaches a Transport's socket.
   std::unique_ptr<BIO_METHOD, FreeBioMethod> socket_method;
   CertificateName identity;
+  std::unique_ptr<detail::Trust> trust;
 };
 
 namespace detail {

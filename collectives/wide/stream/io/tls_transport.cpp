@@ -23,6 +23,7 @@ class TlsTransport final : public Transport {
   TlsTransport(int socket, TlsContext::Impl& tls, Role role, std::uint64_t key_bytes)
       : Transport(socket),
         job_(tls.identity.job),
+        trust_(*tls.trust),
         ssl_(SSL_new(tls.context.get())),
         key_bytes_max_(key_bytes) {
     BIO* bio = BIO_new(tls.socket_method.get());
@@ -30,6 +31,11 @@ class TlsTransport final : public Transport {
     BIO_set_data(bio, this);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl_.get(), bio, bio);
+    auto [store, trouble] = trust_.view();
+    error_ = std::move(trouble);
+    if (SSL_set1_verify_cert_store(ssl_.get(), store.get()) != 1) throw std::bad_alloc();
+    SSL_set_app_data(ssl_.get(), this);
+    SSL_set_verify(ssl_.get(), SSL_get_verify_mode(ssl_.get()), note_owner);
     if (role == Role::dials) {
       SSL_set_connect_state(ssl_.get());
     } else {
@@ -39,6 +45,7 @@ class TlsTransport final : public Transport {
   }
 
   IoStatus handshake() override {
+    if (!error_.empty()) return IoStatus::failed;
     ERR_clear_error();
     const auto status = status_of(SSL_do_handshake(ssl_.get()));
     // What OpenSSL has to say goes out before waiting for the answer; an alert is sent too.
@@ -82,6 +89,12 @@ class TlsTransport final : public Transport {
 
   std::string certified_name() const override { return name_; }
 
+  std::string why_revoked() const override {
+    X509* certificate = SSL_get0_peer_certificate(ssl_.get());
+    const bool revoked = verify(trust_.view().store.get(), certificate) == X509_V_ERR_CERT_REVOKED;
+    return revoked ? "its certificate, of \"" + name_ + "\", is revoked" : "";
+  }
+
   // What OpenSSL calls.
   int bio_read(BIO* bio, std::span<std::byte> bytes) {
     BIO_clear_retry_flags(bio);
@@ -120,13 +133,30 @@ class TlsTransport final : public Transport {
     }
     if (ended_) return IoStatus::closed;
     const auto verified = SSL_get_verify_result(ssl_.get());
-    if (verified != X509_V_OK) {
+    const unsigned long reason = ERR_peek_error();
+    if (verified == X509_V_ERR_CERT_REVOKED) {
+      error_ = "its certificate, of \"" + name_ + "\", is revoked";
+    } else if (ERR_GET_LIB(reason) == ERR_LIB_SSL &&
+               ERR_GET_REASON(reason) == SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED) {
+      error_ = "it says that this end's certificate is revoked";
+    } else if (verified != X509_V_OK) {
       error_ = std::string("its certificate: ") + X509_verify_cert_error_string(verified);
-    } else if (ERR_peek_error() != 0 || error_.empty()) {
+    } else if (reason != 0 || error_.empty()) {
       error_ = take_openssl_errors();
     }
     ERR_clear_error();
     return IoStatus::failed;
+  }
+
+  // Of a certificate that is not good, its owner's name is all that is left to tell.
+  static int note_owner(int good, X509_STORE_CTX* check) {
+    const auto* ssl = static_cast<const SSL*>(
+        X509_STORE_CTX_get_ex_data(check, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    const X509* certificate = X509_STORE_CTX_get_current_cert(check);
+    if (good == 1 || ssl == nullptr || certificate == nullptr) return good;
+    const auto identity = identity_of(certificate);
+    static_cast<TlsTransport*>(SSL_get_app_data(ssl))->name_ = identity ? identity->name : "?";
+    return good;
   }
 
   IoStatus check_name() {
@@ -145,6 +175,7 @@ class TlsTransport final : public Transport {
   }
 
   std::string job_, name_;
+  const Trust& trust_;
   std::unique_ptr<SSL, FreeSsl> ssl_;
   std::vector<std::byte> held_;
   std::size_t held_sent_ = 0;

@@ -42,6 +42,8 @@ class Transport {
 
   /// The name in the peer's certificate, after the handshake; empty if plaintext.
   virtual std::string certified_name() const { return {}; }
+  /// Why the peer, which was good at the handshake, is to be trusted no more; empty if it is.
+  virtual std::string why_revoked() const { return {}; }
   /// Why the last call failed.
   const std::string& error() const { return error_; }
 

@@ -1,0 +1,142 @@
+#include "collectives/wide/stream/io/trust.hpp"
+
+#include <chrono>
+#include <condition_variable>
+#include <new>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509_vfy.h>
+#include <sys/stat.h>
+
+#include "collectives/error.hpp"
+#include "collectives/wide/stream/io/tls_context.hpp"
+
+namespace train::wide::detail {
+namespace {
+
+struct FreeStoreContext {
+  void operator()(X509_STORE_CTX* context) const { X509_STORE_CTX_free(context); }
+};
+struct FreeBio {
+  void operator()(BIO* bio) const { BIO_free(bio); }
+};
+struct FreeList {
+  void operator()(X509_CRL* list) const { X509_CRL_free(list); }
+};
+
+X509* copy_of(const X509* certificate) {
+  X509* copy = X509_dup(certificate);
+  if (copy == nullptr) throw std::bad_alloc();
+  return copy;
+}
+
+// Puts the list into the store; returns how many it revokes.
+int add_list(X509_STORE* store, const std::filesystem::path& file) {
+  const std::unique_ptr<BIO, FreeBio> bio(BIO_new_file(file.c_str(), "r"));
+  const std::unique_ptr<X509_CRL, FreeList> list(
+      bio ? PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr) : nullptr);
+  if (!list || X509_STORE_add_crl(store, list.get()) != 1) {
+    throw Error("TLS: " + file.string() + ": is no list of revoked certificates (" +
+                take_openssl_errors() + "); copy the one of launch/trainctl certs --revoke");
+  }
+  X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
+  const auto* entries = X509_CRL_get_REVOKED(list.get());
+  return entries != nullptr ? sk_X509_REVOKED_num(entries) : 0;
+}
+
+}  // namespace
+
+int verify(X509_STORE* store, X509* certificate) {
+  const std::unique_ptr<X509_STORE_CTX, FreeStoreContext> check(X509_STORE_CTX_new());
+  if (!check || X509_STORE_CTX_init(check.get(), store, certificate, nullptr) != 1) {
+    throw std::bad_alloc();
+  }
+  return X509_verify_cert(check.get()) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(check.get());
+}
+
+Trust::Trust(TlsFiles files, const X509* own)
+    : files_(std::move(files)), own_(copy_of(own)), seen_(stamp()) {
+  int revoked = 0;
+  view_.store = load(&revoked);
+}
+
+Trust::View Trust::view() const {
+  const std::lock_guard lock(mutex_);
+  return view_;
+}
+
+Trust::Stamp Trust::stamp() const {
+  struct stat status = {};
+  if (files_.revoked.empty() || ::stat(files_.revoked.c_str(), &status) != 0) return {};
+  return {status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec,
+          status.st_mtim.tv_nsec};
+}
+
+// A list that says nothing about this end's own certificate is of no use for others either: then
+// it is not its authority's.
+std::shared_ptr<X509_STORE> Trust::load(int* revoked) const {
+  ERR_clear_error();
+  std::shared_ptr<X509_STORE> store(X509_STORE_new(), FreeStore());
+  if (!store) throw std::bad_alloc();
+  if (X509_STORE_load_file(store.get(), files_.authority.c_str()) != 1) {
+    throw Error("TLS: " + files_.authority.string() + ": is no certificate (" +
+                take_openssl_errors() + "); make certificates with launch/trainctl certs");
+  }
+  std::error_code none;
+  // Also where a link leads nowhere: who put it there wants a list.
+  const bool has_list =
+      !files_.revoked.empty() &&
+      std::filesystem::exists(std::filesystem::symlink_status(files_.revoked, none));
+  if (has_list) *revoked = add_list(store.get(), files_.revoked);
+  const int found = verify(store.get(), own_.get());
+  if (found == X509_V_OK) return store;
+  const bool of_list =
+      has_list &&
+      (found == X509_V_ERR_UNABLE_TO_GET_CRL || found == X509_V_ERR_CRL_SIGNATURE_FAILURE ||
+       found == X509_V_ERR_CRL_HAS_EXPIRED || found == X509_V_ERR_CRL_NOT_YET_VALID);
+  if (of_list) {
+    throw Error("TLS: " + files_.revoked.string() + " is no good list of " +
+                files_.authority.string() + ": " + X509_verify_cert_error_string(found) +
+                "; copy the one of launch/trainctl certs --revoke");
+  }
+  throw Error("TLS: " + files_.certificate.string() + " is not valid under " +
+              files_.authority.string() + (has_list ? " and " + files_.revoked.string() : "") +
+              ": " + X509_verify_cert_error_string(found) +
+              "; make a new one with launch/trainctl certs");
+}
+
+std::string Trust::refresh() {
+  const Stamp now = stamp();
+  if (now == seen_) return {};
+  seen_ = now;
+  if (now == Stamp()) {
+    return "TLS: " + files_.revoked.string() +
+           " is gone: what it said last holds until this process ends";
+  }
+  int revoked = 0;
+  try {
+    auto store = load(&revoked);
+    const std::lock_guard lock(mutex_);
+    view_ = {std::move(store), {}};
+  } catch (const Error& error) {
+    const std::lock_guard lock(mutex_);
+    view_.trouble = error.what();
+    return view_.trouble + "; until then nobody new is let in";
+  }
+  return "TLS: " + files_.revoked.string() +
+         " is read: certificates that are revoked: " + std::to_string(revoked);
+}
+
+TrustWatch::TrustWatch(Trust& trust, std::function<void(const std::string& line)> changed)
+    : thread_([&trust, changed = std::move(changed)](const std::stop_token& stop) {
+        std::mutex mutex;
+        std::condition_variable_any stopped;
+        std::unique_lock lock(mutex);
+        while (!stopped.wait_for(lock, stop, std::chrono::seconds(1),
+                                 [&] { return stop.stop_requested(); })) {
+          if (const std::string line = trust.refresh(); !line.empty()) changed(line);
+        }
+      }) {}
+
+}  // namespace train::wide::detail
