@@ -105,6 +105,11 @@ void Trainer::set_rounds(Rounds& rounds) {
                 .schedule = options_.schedule});
 }
 
+void Trainer::sample_every(std::int64_t steps, std::function<void(std::int64_t step)> sample) {
+  sample_every_ = steps;
+  sample_ = std::move(sample);
+}
+
 // Alone, the steps of the schedule, each with the next batch of the order.
 std::optional<Turn> Trainer::next_turn() {
   if (rounds_ != nullptr) return rounds_->next();
@@ -134,8 +139,10 @@ void Trainer::run() {
     record.comm_s = seconds_waited() - waited_before;
     if (++steps_run >= trace_steps_ || !turn) finish_trace();
     finish_record(record, !turn);
-    if (grid_.rank() != 0) continue;
-    for (const auto& sink : sinks_) sink->write(record);
+    if (grid_.rank() == 0) {
+      for (const auto& sink : sinks_) sink->write(record);
+    }
+    if (sample_ && is_due(sample_every_, record.step, !turn)) sample_(record.step);
   }
   finish_trace();
   for (const auto& sink : sinks_) sink->finish();
@@ -199,11 +206,16 @@ void Trainer::finish_record(StepRecord& record, bool last) {
                            static_cast<std::int64_t>(rounds_->epoch()), rounds_->clusters(),
                            rounds_->hash()};
   }
-  const bool scheduled = options_.eval_every > 0 && record.step % options_.eval_every == 0;
-  const bool left = stopped_ || (rounds_ != nullptr && last && !rounds_->finished());
-  if ((!scheduled && !last) || left) return;
+  if (!is_due(options_.eval_every, record.step, last)) return;
   record.val_loss = evaluate();
   if (choices_) record.choice_accuracy = choices_->measure(model_, grid_, options_.micro_batch);
+}
+
+// Every so many steps and at the end, unless this run goes because it has to.
+bool Trainer::is_due(std::int64_t every, std::int64_t step, bool last) const {
+  const bool scheduled = every > 0 && step % every == 0;
+  const bool left = stopped_ || (rounds_ != nullptr && last && !rounds_->finished());
+  return (scheduled || last) && !left;
 }
 
 std::vector<Loss> Trainer::run_passes(const Turn& turn) {

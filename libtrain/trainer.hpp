@@ -62,6 +62,9 @@ class Trainer {
   /// Asked on every rank after each step: where it is true on any, that step is the last one. What
   /// is due after a last step is saved, and nothing is evaluated. Alone, without set_rounds().
   void stop_when(std::function<bool()> stop) { stop_ = std::move(stop); }
+  /// Calls sample(step) on every rank after each so many steps, and after the last one, behind its
+  /// evaluation: it may run the model, and must change nothing.
+  void sample_every(std::int64_t steps, std::function<void(std::int64_t step)> sample);
   /// Whether run() ended because of stop_when().
   bool stopped() const { return stopped_; }
 
@@ -82,6 +85,7 @@ class Trainer {
   bool stop_wanted();
   StepRecord train_step(const Turn& turn);
   void finish_record(StepRecord& record, bool last);
+  bool is_due(std::int64_t every, std::int64_t step, bool last) const;
   void finish_trace();
   double seconds_waited() const;
   std::vector<Loss> run_passes(const Turn& turn);
@@ -110,6 +114,8 @@ class Trainer {
   std::uint64_t first_sequence_ = 0;  // of this run
   std::optional<DataPlace> resumed_at_;
   std::function<bool()> stop_;
+  std::int64_t sample_every_ = 0;
+  std::function<void(std::int64_t)> sample_;
   bool stopped_ = false;
   Batch batch_;  // the last one that was loaded
   Rounds* rounds_ = nullptr;

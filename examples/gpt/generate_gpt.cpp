@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "examples/gpt/arguments.hpp"
+#include "examples/gpt/sample_text.hpp"
 #include "examples/gpt/starting_weights.hpp"
 #include "libtrain/train.hpp"
 
@@ -83,16 +84,6 @@ void print_raw(const std::string& text) {
     return;
   }
   throw train::Error(fmt::format("the text cannot be written: {}", std::strerror(errno)));
-}
-
-// What the model reads first: one token at least.
-std::vector<std::int32_t> prompt_tokens(const train::Tokenizer& tokenizer,
-                                        const std::string& text) {
-  std::vector<std::int32_t> tokens = tokenizer.frame().before;
-  const auto encoded = tokenizer.encode(text);
-  tokens.insert(tokens.end(), encoded.begin(), encoded.end());
-  if (tokens.empty()) tokens.push_back(tokenizer.end_of_text().value_or(0));
-  return tokens;
 }
 
 int generate_gpt(train::Job& job) {

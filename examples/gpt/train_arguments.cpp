@@ -132,6 +132,13 @@ void add_output_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--eval-questions", arguments.eval_questions, "Of those, so many [all]")
       ->check(at_least(0))
       ->needs(choices);
+  app.add_option("--sample-every", arguments.sample_every,
+                 "Steps between texts that the model writes; one at the end [none]")
+      ->check(at_least(0));
+  app.add_option("--sample-prompt", arguments.sample_prompt, "What these texts begin with");
+  app.add_option("--sample-tokens", arguments.sample_tokens, "Tokens that the model adds to it")
+      ->check(at_least(1))
+      ->capture_default_str();
   app.add_option("--metrics", arguments.metrics, "JSON lines, one per step");
   app.add_option("--tensorboard", arguments.tensorboard, "Directory for TensorBoard event files");
   app.add_flag("--report-memory", arguments.report_memory,

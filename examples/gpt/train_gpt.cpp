@@ -14,6 +14,7 @@
 #include "examples/gpt/arguments.hpp"
 #include "examples/gpt/checkpoint_arguments.hpp"
 #include "examples/gpt/model_choice.hpp"
+#include "examples/gpt/sample_text.hpp"
 #include "examples/gpt/starting_weights.hpp"
 #include "examples/gpt/train_arguments.hpp"
 #include "examples/gpt/train_reports.hpp"
@@ -153,6 +154,7 @@ int train_gpt(train::Job& job) {
   if (job.is_root()) check_writable(arguments.save_weights);
   announce(job, arguments, model, data, grid.device());
   add_metrics(arguments, grid, last_step_of(point, optimizer, rounds.get()), say, trainer);
+  add_samples(arguments, grid, model, data, say, trainer);
   if (!arguments.trace.empty()) {
     trainer.add_trace(std::make_unique<train::Trace>(grid.world(), arguments.trace),
                       arguments.trace_steps);

@@ -87,6 +87,7 @@ Gpt::Gpt(GptConfig config, Device& device, Options options)
 
 void Gpt::set_execution(std::shared_ptr<const Execution> execution) {
   execution_ = std::move(execution);
+  whole_rows_ = execution_->with_whole_rows();
 }
 
 std::vector<ModelUnit> Gpt::units() const {
@@ -143,13 +144,11 @@ RowLosses Gpt::head_loss(Tape& tape, const Batch& batch, float scale) {
 
 Tensor Gpt::logits(const Batch& batch) {
   Tape tape(device_, Tape::Mode::inference);
-  return head_logits(tape, hidden(tape, batch), batch.sequences * batch.context);
+  return head_logits(*execution_, tape, hidden(tape, batch), batch.sequences * batch.context);
 }
 
 Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
-  if (execution_->splits_rows()) {
-    throw Error("generation needs a plan without sequence parallelism");
-  }
+  const Execution& execution = whole_rows_ ? *whole_rows_ : *execution_;
   const std::int64_t sequences = cache.sequences();
   const auto count = static_cast<std::int64_t>(tokens.size()) / sequences;
   invariant(count * sequences == static_cast<std::int64_t>(tokens.size()) && count > 0,
@@ -157,10 +156,10 @@ Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
   invariant(cache.length() + count <= cache.capacity(), "the cache has room for the new tokens");
   check_tokens(tokens, "input");
   Tape tape(device_, Tape::Mode::inference);
-  const ForwardContext context = forward_context(sequences, count);
+  const ForwardContext context = forward_context(execution, sequences, count);
   Residual stream;
   stream.x = in_unit(tape, 0, [&] {
-    return execution_->embedding(tape, embedding_, tokens, count, cache.length());
+    return execution.embedding(tape, embedding_, tokens, count, cache.length());
   });
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     stream = in_unit(tape, i + 1, [&] {
@@ -175,7 +174,7 @@ Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
                           last.rows(i, i + 1));
   }
   x = in_unit(tape, norm_unit(), [&] { return final_norm_.forward(tape, Value(last)); });
-  return head_logits(tape, x, sequences);
+  return head_logits(execution, tape, x, sequences);
 }
 
 KeyValueCache Gpt::new_cache(std::int64_t sequences, std::int64_t capacity) const {
@@ -187,7 +186,7 @@ Value Gpt::hidden(Tape& tape, const Batch& batch) const {
   invariant(static_cast<std::int64_t>(batch.inputs.size()) == batch.sequences * batch.context,
             "a batch holds sequences x context tokens");
   check_tokens(batch.inputs, "input");
-  ForwardContext context = forward_context(batch.sequences, batch.context);
+  ForwardContext context = forward_context(*execution_, batch.sequences, batch.context);
   context.step = static_cast<std::uint64_t>(batch.step);
   context.first_sequence = batch.first_sequence;
   Residual stream;
@@ -204,8 +203,9 @@ Value Gpt::hidden(Tape& tape, const Batch& batch) const {
   return in_unit(tape, norm_unit(), [&] { return final_norm_.forward(tape, stream); });
 }
 
-Tensor Gpt::head_logits(Tape& tape, const Value& x, std::int64_t rows) const {
-  return in_unit(tape, head_unit(), [&] { return execution_->logits(tape, head_, x, rows); });
+Tensor Gpt::head_logits(const Execution& execution, Tape& tape, const Value& x,
+                        std::int64_t rows) const {
+  return in_unit(tape, head_unit(), [&] { return execution.logits(tape, head_, x, rows); });
 }
 
 std::string Gpt::first_output_not_finite(const Batch& batch) {
@@ -214,7 +214,8 @@ std::string Gpt::first_output_not_finite(const Batch& batch) {
   tape.on_output([&](const Parameter& parameter, const Tensor& output) {
     if (name.empty() && !device_.ops().all_finite(output)) name = parameter.name();
   });
-  const Tensor logits = head_logits(tape, hidden(tape, batch), batch.sequences * batch.context);
+  const Tensor logits =
+      head_logits(*execution_, tape, hidden(tape, batch), batch.sequences * batch.context);
   if (name.empty() && !device_.ops().all_finite(logits)) name = head_.weight->name();
   return name;
 }
@@ -235,14 +236,15 @@ HeadRange Gpt::local_heads() const {
   return execution_->heads({0, config_.heads, 0, config_.kv_heads});
 }
 
-ForwardContext Gpt::forward_context(std::int64_t sequences, std::int64_t context) const {
+ForwardContext Gpt::forward_context(const Execution& execution, std::int64_t sequences,
+                                    std::int64_t context) const {
   const HeadRange heads = local_heads();
   ForwardContext place;
-  place.execution = execution_.get();
+  place.execution = &execution;
   place.attention = {sequences,          context,      heads.heads, heads.kv_heads,
                      config_.head_width, config_.heads};
   place.first_head = heads.first_head;
-  place.first_row = execution_->first_row(sequences * context);
+  place.first_row = execution.first_row(sequences * context);
   place.seed = options_.seed;
   place.recompute = options_.recompute;
   return place;

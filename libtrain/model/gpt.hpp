@@ -78,8 +78,8 @@ class Gpt {
   /// Logits f32 [sequences · context, vocabulary] of all positions.
   Tensor logits(const Batch& batch);
   /// Generation: `tokens` holds the same count of new tokens for each of the cache's sequences.
-  /// Returns the logits [sequences, vocabulary] after the last one. Throws Error when the
-  /// execution splits rows: new tokens are too few to share.
+  /// Returns the logits [sequences, vocabulary] after the last one. Every rank that shares the
+  /// model holds all rows: new tokens are too few to share.
   Tensor extend(std::span<const std::int32_t> tokens, KeyValueCache& cache);
 
   /// For generation of so many sequences at once, of up to `capacity` tokens: all of the context
@@ -97,10 +97,12 @@ class Gpt {
  private:
   Value hidden(Tape& tape, const Batch& batch) const;
   RowLosses head_loss(Tape& tape, const Batch& batch, float scale);
-  Tensor head_logits(Tape& tape, const Value& x, std::int64_t rows) const;
+  Tensor head_logits(const Execution& execution, Tape& tape, const Value& x,
+                     std::int64_t rows) const;
   void check_tokens(std::span<const std::int32_t> tokens, const char* what) const;
   HeadRange local_heads() const;
-  ForwardContext forward_context(std::int64_t sequences, std::int64_t context) const;
+  ForwardContext forward_context(const Execution& execution, std::int64_t sequences,
+                                 std::int64_t context) const;
   template <typename Forward>
   auto in_unit(Tape& tape, std::size_t unit, Forward forward) const;
   std::size_t norm_unit() const { return blocks_.size() + 1; }
@@ -110,6 +112,7 @@ class Gpt {
   Options options_;
   Device& device_;
   std::shared_ptr<const Execution> execution_;
+  std::shared_ptr<const Execution> whole_rows_;  // of generation, if execution_ splits rows
   ParameterSet parameters_;
   Layer& embedding_;
   std::deque<TransformerBlock> blocks_;  // which stay where they are

@@ -48,6 +48,17 @@ TensorParallel::TensorParallel(Gpt& model, const ModelSplit& split, Communicator
   }
 }
 
+TensorParallel::TensorParallel(const TensorParallel& from, WholeRows)
+    : split_(from.split_),
+      group_(from.group_.ranks(), /*split_rows=*/false),
+      heads_are_split_(from.heads_are_split_),
+      head_width_(from.head_width_) {}
+
+std::shared_ptr<const Execution> TensorParallel::with_whole_rows() const {
+  if (!splits_rows()) return nullptr;
+  return std::shared_ptr<const Execution>(new TensorParallel(*this, WholeRows{}));
+}
+
 void TensorParallel::sum_norm_gradients(const Layer& layer) const {
   for (Parameter* parameter : {layer.weight, layer.bias}) {
     if (parameter == nullptr) continue;

@@ -32,12 +32,16 @@ class TensorParallel final : public Execution {
   HeadRange heads(const HeadRange& all) const override;
   std::int64_t first_row(std::int64_t rows) const override { return group_.own_rows(rows).begin; }
   bool splits_rows() const override { return group_.split_rows(); }
+  std::shared_ptr<const Execution> with_whole_rows() const override;
   double seconds_waited() const override { return group_.waits().seconds(); }
   void observe_waits(WaitObserver observer) const override {
     group_.waits().observe(std::move(observer));
   }
 
  private:
+  struct WholeRows {};
+  TensorParallel(const TensorParallel& from, WholeRows);
+
   Value reader(Tape& tape, const Layer& layer, const Value& x, std::int64_t rows,
                Activation activation) const;
   Value writer(Tape& tape, const Layer& layer, const Value& x, std::int64_t rows) const;

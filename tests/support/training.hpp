@@ -66,7 +66,8 @@ struct Run {
   train::Recompute recompute = train::Recompute::none;
   int threads = 1;
   std::uint64_t data_tokens = 4000;
-  std::function<std::unique_ptr<train::Device>()> device;  // the CPU's with `threads` otherwise
+  std::function<void(train::Gpt&, std::int64_t step)> sample;  // every four steps, if there is one
+  std::function<std::unique_ptr<train::Device>()> device;      // the CPU's with `threads` otherwise
 };
 
 inline train::GptConfig tiny_gpt2() {
@@ -114,6 +115,7 @@ inline Outcome train_on(train::Communicator& world, const Run& run) {
   if (grid.rank() == 0) {
     trainer.add_sink(std::make_unique<CollectingSink>(outcome.records));
   }
+  if (run.sample) trainer.sample_every(4, [&](auto step) { run.sample(model, step); });
   trainer.run();
   // Whole ones only: others are gathered by those who ask.
   if (run.type != train::DataType::f32 || grid.tensor().size() > 1 ||
