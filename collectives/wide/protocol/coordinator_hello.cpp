@@ -35,7 +35,8 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
   if (newer && !state_.gave_up(hello.committed.id)) {
     return refuse(
         fmt::format("it has the state of {}, the journal ends with {}: restore the "
-                    "journal, or begin an empty one to go on from that state",
+                    "journal, or begin an empty one to go on from that state; where the job has "
+                    "gone back, start this cluster with an empty --checkpoint",
                     to_string(hello.committed.id), to_string(state_.committed->id)));
   }
   if (replaced(hello.self)) return refuse(replaced_text);

@@ -83,11 +83,11 @@ std::shared_ptr<X509_STORE> Trust::load(int* revoked) const {
     throw Error("TLS: " + files_.authority.string() + ": is no certificate (" +
                 take_openssl_errors() + "); make certificates with launch/trainctl certs");
   }
-  std::error_code none;
-  // Also where a link leads nowhere: who put it there wants a list.
+  std::error_code ignored;
+  // Also where a link leads nowhere, or nobody can tell: only no file at all is no list.
   const bool has_list =
-      !files_.revoked.empty() &&
-      std::filesystem::exists(std::filesystem::symlink_status(files_.revoked, none));
+      !files_.revoked.empty() && std::filesystem::symlink_status(files_.revoked, ignored).type() !=
+                                     std::filesystem::file_type::not_found;
   if (has_list) *revoked = add_list(store.get(), files_.revoked);
   const int found = verify(store.get(), own_.get());
   if (found == X509_V_OK) return store;
