@@ -80,7 +80,7 @@ void Trainer::require_same_run() const {
                    fmt::format("evaluation every {} steps", options_.eval_every),
                    fmt::format("evaluation of {} sequences", options_.eval_sequences),
                    fmt::format("data of {}", data_.identity()),
-                   fmt::format("{} tokens held out", data_.validation_tokens())});
+                   fmt::format("{} tokens held out", data_.held_out())});
 }
 
 void Trainer::add_trace(std::unique_ptr<Trace> trace, std::int64_t steps) {
@@ -207,7 +207,10 @@ void Trainer::finish_record(StepRecord& record, bool last) {
                            rounds_->hash()};
   }
   if (!is_due(options_.eval_every, record.step, last)) return;
-  record.val_loss = evaluate();
+  if (const auto evaluation = evaluate()) {
+    record.val_loss = evaluation->loss;
+    record.val_losses = evaluation->sources;
+  }
   if (choices_) record.choice_accuracy = choices_->measure(model_, grid_, options_.micro_batch);
 }
 
@@ -299,11 +302,26 @@ double Trainer::sum_over_ranks(double value) {
   return value;
 }
 
-std::optional<double> Trainer::evaluate() {
-  const auto available = static_cast<std::int64_t>(data_.validation_samples());
-  if (available == 0) return std::nullopt;
-  const std::int64_t wanted =
-      options_.eval_sequences > 0 ? std::min(options_.eval_sequences, available) : available;
+std::optional<Evaluation> Trainer::evaluate() {
+  if (data_.validation_samples() == 0) return std::nullopt;
+  const auto sources = data_.validation();
+  Evaluation evaluation;
+  std::uint64_t first = 0;
+  for (const TokenDataset::Source& source : sources) {
+    const double asked_for = source.share * static_cast<double>(options_.eval_sequences);
+    const auto some = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(asked_for + 0.5));
+    const std::uint64_t wanted =
+        options_.eval_sequences > 0 ? std::min(some, source.samples) : source.samples;
+    const double loss = mean_loss(first, source.samples, static_cast<std::int64_t>(wanted));
+    evaluation.loss += source.share * loss;
+    if (sources.size() > 1) evaluation.sources.push_back({source.name, loss});
+    first += source.samples;
+  }
+  return evaluation;
+}
+
+// Of so many of the `available` held-out sequences from `begin` on.
+double Trainer::mean_loss(std::uint64_t begin, std::uint64_t available, std::int64_t wanted) {
   const std::int64_t ranks = grid_.data().size();
   const auto width = static_cast<std::size_t>(context_);
   const std::int64_t chunks = (wanted + options_.micro_batch - 1) / options_.micro_batch;
@@ -316,7 +334,8 @@ std::optional<double> Trainer::evaluate() {
     const std::int64_t count = std::min(options_.micro_batch, wanted - first);
     for (std::int64_t i = 0; i < count; ++i) {
       // Evenly over the held-out part, so that fewer sequences still see all of it.
-      const auto sample = static_cast<std::uint64_t>((first + i) * available / wanted);
+      const auto sample = begin + static_cast<std::uint64_t>(first + i) * available /
+                                      static_cast<std::uint64_t>(wanted);
       const auto place = static_cast<std::size_t>(i) * width;
       data_.validation_batch(sample, 1, std::span(inputs_).subspan(place, width),
                              std::span(targets_).subspan(place, width));

@@ -30,6 +30,12 @@ struct TrainerOptions {
   bool measure_mfu = true;          ///< measure the processor's peak once, at the start
 };
 
+/// Losses on held-out sequences.
+struct Evaluation {
+  double loss = 0.0;
+  std::vector<SourceLoss> sources;  ///< of a mixture
+};
+
 /// The loop: batches, backward passes, steps, evaluation, metrics. The same data, losses and
 /// parameters on any count of ranks, up to rounding.
 class Trainer {
@@ -76,8 +82,10 @@ class Trainer {
   /// wrong.
   void run();
 
-  /// Mean loss over the held-out sequences; nothing when there are none. Collective.
-  std::optional<double> evaluate();
+  /// Mean loss over the held-out sequences; nothing when there are none. Of a mixture each source's
+  /// mean, and theirs by weight (see TokenDataset::validation); eval_sequences are shared out by
+  /// weight, too, and each source gets at least one. Collective.
+  std::optional<Evaluation> evaluate();
 
  private:
   void require_same_run() const;
@@ -91,6 +99,7 @@ class Trainer {
   std::vector<Loss> run_passes(const Turn& turn);
   Loss run_forward(const Batch& batch);
   double step_optimizer(float lr);
+  double mean_loss(std::uint64_t begin, std::uint64_t available, std::int64_t wanted);
   Batch load(std::span<const std::uint64_t> positions, std::int64_t first);
   std::int64_t tokens_so_far() const;
   double sum_over_ranks(double value);

@@ -18,13 +18,15 @@ constexpr const char* footer =
 
 void add_data_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--data", arguments.data,
-                 "Text files, directories, globs, llm.c or Megatron token shards")
+                 "Text files, directories, globs, llm.c or Megatron token shards; weight=0.7 or "
+                 "weight=0.7,name=web before files makes them a source of a mixture")
       ->required()
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--val-data", arguments.validation_data, "Held-out data of their own")
+  app.add_option("--val-data", arguments.validation_data,
+                 "Held-out data of their own, weighted in the same way")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--val-fraction", arguments.validation_fraction,
-                 "Share of the data's end that is held out [0.1 of text, none of shards]")
+                 "Share of each source's end that is held out [0.1 of text, none of shards]")
       ->check(at_least(0));
   app.add_option("--tokenizer", arguments.tokenizer,
                  "bytes | chars | gpt2:FILE | hf:tokenizer.json [bytes]");

@@ -74,7 +74,7 @@ std::string agreement_of(const TrainArguments& arguments, train::GptConfig confi
                          const train::TokenDataset& data) {
   config.dropout = 0.0f;
   return fmt::format("{} seed {} data {}, {} held out", config.to_json(), arguments.seed,
-                     data.identity(), data.validation_tokens());
+                     data.identity(), data.held_out());
 }
 
 // This cluster's part in a job of several; it lives as long as the trainer runs.

@@ -24,6 +24,33 @@ void warn_of_memory(const train::Job& job, const TrainArguments& arguments,
       static_cast<double>(needed) / gib, static_cast<double>(*available) / gib));
 }
 
+namespace {
+
+// What each source of a mixture gives, and how often a run reads it.
+void announce_mixture(const TrainArguments& arguments, const train::TokenDataset& data) {
+  const auto sources = data.training();
+  const auto held_out = data.validation();
+  const auto& trainer = arguments.trainer;
+  for (std::size_t i = 0; sources.size() > 1 && i < sources.size(); ++i) {
+    const auto samples =
+        static_cast<std::uint64_t>(trainer.steps) * static_cast<std::uint64_t>(trainer.batch);
+    fmt::print("  {}: {:.4g} of the samples, {} tokens, {:.3g} epochs in {} steps{}\n",
+               sources[i].name, sources[i].share, sources[i].tokens, data.epochs_of(i, samples),
+               trainer.steps, arguments.in_job() ? " of this cluster" : "");
+  }
+  for (std::size_t i = 0; held_out.size() > 1 && i < held_out.size(); ++i) {
+    fmt::print("  held out of {}: {:.4g} of the loss, {} tokens\n", held_out[i].name,
+               held_out[i].share, held_out[i].tokens);
+  }
+  const bool of_all = held_out.empty() || held_out.size() == sources.size();
+  if (of_all || !arguments.validation_data.empty()) return;
+  fmt::print(
+      "note: some sources hold nothing out, and val_loss is that of the others: "
+      "--val-fraction or --val-data change that\n");
+}
+
+}  // namespace
+
 void announce(const train::Job& job, const TrainArguments& arguments, const train::Gpt& model,
               const train::TokenDataset& data, const train::Device& device) {
   if (!job.is_root() || arguments.progress == "none") return;
@@ -35,6 +62,7 @@ void announce(const train::Job& job, const TrainArguments& arguments, const trai
       config.heads, config.vocabulary, data.context(), arguments.dtype);
   fmt::print("data: {} tokens to train on, {} held out\n", data.train_tokens(),
              data.validation_tokens());
+  announce_mixture(arguments, data);
   if (data.unmarked_texts() > 0) {
     fmt::print("note: {} texts follow each other without a mark: the tokenizer {} has none\n",
                data.unmarked_texts(), data.tokenizer()->name());

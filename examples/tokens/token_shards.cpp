@@ -8,12 +8,15 @@
 
 #include "libtrain/data/token_shards.hpp"
 
+#include <algorithm>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "collectives/error.hpp"
 #include "collectives/standard_streams.hpp"
 #include "libtrain/data/file_patterns.hpp"
+#include "libtrain/data/source_patterns.hpp"
 
 namespace {
 
@@ -28,6 +31,15 @@ void warn_of_missing_ends(const train::Tokenizer& tokenizer, std::size_t texts) 
   train::log_line(
       fmt::format("warning: {} texts follow each other without a mark: the tokenizer {} has none",
                   texts, tokenizer.name()));
+}
+
+void refuse_weights(const std::vector<std::string>& data) {
+  const auto weight = std::ranges::find_if(data, train::is_weight);
+  if (weight == data.end()) return;
+  throw train::Error(
+      fmt::format("'{}': shards are made of one source at a time, each into its own "
+                  "--out; weights are given to train_gpt, with the shards",
+                  *weight));
 }
 
 int token_shards(int argc, char** argv) {
@@ -50,6 +62,7 @@ int token_shards(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     throw train::Error(fmt::format("{} (token_shards --help lists the flags)", error.what()));
   }
+  refuse_weights(arguments.data);
   const auto tokenizer = train::make_tokenizer(arguments.tokenizer);
   warn_of_missing_ends(*tokenizer, train::find_files(arguments.data).size());
   std::uint64_t tokens = 0;

@@ -1,6 +1,7 @@
 #include "libtrain/data/token_dataset.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <utility>
 
@@ -8,13 +9,41 @@
 #include <xxhash.h>
 
 #include "collectives/error.hpp"
-#include "libtrain/data/sample_order.hpp"
+#include "libtrain/data/token_probe.hpp"
 
 namespace train {
 namespace {
 
-/// Keeps the draw of offsets apart from the draw of orders.
-constexpr std::uint64_t kOffsetStream = 0x6f66667365747321u;
+/// Sources of a mixture draw their orders apart; the first one draws as it does alone.
+std::uint64_t seed_of(std::uint64_t seed, std::size_t source) {
+  return seed + source * 0x9e3779b97f4a7c15u;
+}
+
+std::vector<double> weights_of(const std::vector<DataSource>& sources) {
+  std::vector<double> weights;
+  for (const DataSource& source : sources) weights.push_back(source.weight);
+  return weights;
+}
+
+/// What parts of a data set give, each with its weight's part of the sum.
+template <typename Parts>
+std::vector<TokenDataset::Source> describe(const Parts& parts, std::size_t context) {
+  double sum = 0.0;
+  for (const auto& part : parts) sum += part.weight;
+  std::vector<TokenDataset::Source> sources;
+  for (const auto& part : parts) {
+    const std::uint64_t windows = context > 0 && part.tokens > 0 ? (part.tokens - 1) / context : 0;
+    sources.push_back({part.name, part.weight / sum, part.tokens, windows});
+  }
+  return sources;
+}
+
+template <typename Parts>
+std::uint64_t tokens_in(const Parts& parts) {
+  std::uint64_t tokens = 0;
+  for (const auto& part : parts) tokens += part.tokens;
+  return tokens;
+}
 
 }  // namespace
 
@@ -25,43 +54,57 @@ TokenDataset::TokenDataset(const std::vector<std::string>& patterns, const Optio
     : TokenDataset(open_data(patterns, options.tokenizer), options) {}
 
 TokenDataset::TokenDataset(std::shared_ptr<const TokenSource> source, const Options& options)
-    : TokenDataset(Data{std::move(source), nullptr, DataKind::llmc_shards, 0}, options) {}
+    : TokenDataset(Data{{{std::move(source), DataKind::llmc_shards}}, nullptr, 0}, options) {}
 
 TokenDataset::TokenDataset(Data data, const Options& options)
     : tokenizer_(std::move(data.tokenizer)),
       unmarked_texts_(data.unmarked_texts),
-      train_{data.source, 0, data.source->size()},
       seed_(options.seed),
-      vocabulary_(std::numeric_limits<std::int32_t>::max()) {
-  hold_out(data.kind, options);
+      vocabulary_(std::numeric_limits<std::int32_t>::max()),
+      pattern_(weights_of(data.sources)) {
+  for (const DataSource& source : data.sources) {
+    train_.push_back({source.tokens, 0, source.tokens->size(), source.name, source.weight});
+  }
+  if (options.validation.empty()) {
+    hold_out_share(data.sources, options);
+  } else {
+    hold_out_files(data.sources, options);
+  }
   if (options.context > 0) set_context(options.context);
 }
 
-void TokenDataset::hold_out(DataKind kind, const Options& options) {
-  if (!options.validation.empty()) {
-    if (options.validation_fraction.value_or(0) != 0) {
-      throw Error("files to validate with and a share of the data to validate with: give one");
-    }
-    auto data = open_data(options.validation, tokenizer_);
-    if ((data.kind == DataKind::text) != (kind == DataKind::text)) {
+void TokenDataset::hold_out_files(const std::vector<DataSource>& sources, const Options& options) {
+  if (options.validation_fraction.value_or(0) != 0) {
+    throw Error("files to validate with and a share of the data to validate with: give one");
+  }
+  const auto is_text = [](const DataSource& source) { return source.kind == DataKind::text; };
+  for (const DataSource& held : open_data(options.validation, tokenizer_).sources) {
+    if (std::ranges::count(sources, is_text(held), is_text) == 0) {
       throw Error(
           fmt::format("{} is to train with, {} to validate with: text and token files "
                       "cannot be compared",
-                      train_.source->name(), data.source->name()));
+                      sources.front().tokens->name(), held.tokens->name()));
     }
-    validation_ = {data.source, 0, data.source->size()};
-    return;
+    validation_.push_back({held.tokens, 0, held.tokens->size(), held.name, held.weight});
   }
+}
+
+void TokenDataset::hold_out_share(const std::vector<DataSource>& sources, const Options& options) {
   validation_is_optional_ = !options.validation_fraction;
-  const double share = options.validation_fraction.value_or(kind == DataKind::text ? 0.1 : 0.0);
-  if (!(share >= 0 && share < 1)) {
-    throw Error(
-        fmt::format("the share to validate with is {}, expected at least 0 and below 1", share));
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const bool is_text = sources[i].kind == DataKind::text;
+    const double share = options.validation_fraction.value_or(is_text ? 0.1 : 0.0);
+    if (!(share >= 0 && share < 1)) {
+      throw Error(
+          fmt::format("the share to validate with is {}, expected at least 0 and below 1", share));
+    }
+    const std::uint64_t total = train_[i].tokens;
+    train_[i].tokens = static_cast<std::uint64_t>(static_cast<double>(total) * (1 - share));
+    if (share == 0) train_[i].tokens = total;  // beyond 2^53 the product rounds
+    validation_.push_back(train_[i]);
+    validation_.back().begin = train_[i].tokens;
+    validation_.back().tokens = total - train_[i].tokens;
   }
-  const std::uint64_t total = train_.tokens;
-  train_.tokens = static_cast<std::uint64_t>(static_cast<double>(total) * (1 - share));
-  if (share == 0) train_.tokens = total;  // beyond 2^53 the product rounds
-  validation_ = {train_.source, train_.tokens, total - train_.tokens};
 }
 
 void TokenDataset::fit_model(std::size_t context, std::int32_t vocabulary) {
@@ -84,12 +127,17 @@ void TokenDataset::fit_model(std::size_t context, std::int32_t vocabulary) {
 void TokenDataset::set_context(std::size_t context) {
   invariant(context > 0, "a sample has tokens");
   context_ = context;
-  if (validation_is_optional_ && validation_.tokens <= context) {
-    train_.tokens += validation_.tokens;
-    validation_.tokens = 0;
+  for (std::size_t i = 0; validation_is_optional_ && i < train_.size(); ++i) {
+    if (validation_[i].tokens > context) continue;
+    train_[i].tokens += validation_[i].tokens;
+    validation_[i].tokens = 0;
   }
-  require_sample(train_, "train");
-  if (validation_.tokens > 0) require_sample(validation_, "validate");
+  std::erase_if(validation_, [](const Part& part) { return part.tokens == 0; });
+  for (const Part& part : train_) require_sample(part, "train");
+  for (const Part& part : validation_) require_sample(part, "validate");
+  for (std::size_t i = 0; i < train_.size(); ++i) {
+    windows_.emplace_back(train_[i].tokens, context, seed_of(seed_, i));
+  }
   identity_ = identify();
 }
 
@@ -101,35 +149,37 @@ void TokenDataset::require_sample(const Part& part, const char* purpose) const {
       part.source->name(), part.tokens, purpose, context_, context_ + 1));
 }
 
-/// How many offsets there are to begin at: less than a window, and leaving room for one.
-std::uint64_t TokenDataset::offsets() const {
-  return std::min<std::uint64_t>(context_, train_.tokens - context_);
+std::uint64_t TokenDataset::train_tokens() const {
+  return tokens_in(train_);
 }
 
-/// Blocks of offsets() epochs use each offset once, in a drawn order. So all blocks have equally
-/// many samples, and locate() need not walk through the epochs before.
-TokenDataset::Windows TokenDataset::windows_of(std::uint64_t epoch) const {
-  const SampleOrder order(offsets(), seed_ ^ kOffsetStream, epoch / offsets());
-  const std::uint64_t offset = order(epoch % offsets());
-  return {offset, (train_.tokens - 1 - offset) / context_};
+std::uint64_t TokenDataset::validation_tokens() const {
+  return tokens_in(validation_);
 }
 
-std::uint64_t TokenDataset::samples_per_epoch(std::uint64_t epoch) const {
+std::vector<TokenDataset::Source> TokenDataset::training() const {
+  return describe(train_, context_);
+}
+
+std::vector<TokenDataset::Source> TokenDataset::validation() const {
+  return describe(validation_, context_);
+}
+
+std::uint64_t TokenDataset::samples_per_epoch(std::uint64_t epoch, std::size_t source) const {
   invariant(context_ > 0, "the context is known");
-  return windows_of(epoch).count;
+  return windows_[source].samples_per_epoch(epoch);
 }
 
-TokenDataset::EpochPosition TokenDataset::locate(std::uint64_t position) const {
+TokenDataset::Place TokenDataset::locate(std::uint64_t position) const {
   invariant(context_ > 0, "the context is known");
-  const std::uint64_t most = (train_.tokens - 1) / context_;
-  const std::uint64_t spare = (train_.tokens - 1) % context_;
-  const std::uint64_t short_epochs = offsets() > spare + 1 ? offsets() - spare - 1 : 0;
-  const std::uint64_t block = offsets() * most - short_epochs;
-  EpochPosition at{position / block * offsets(), position % block};
-  for (std::uint64_t count; at.index >= (count = windows_of(at.epoch).count); ++at.epoch) {
-    at.index -= count;
-  }
-  return at;
+  const auto [source, sample] = pattern_.at(position);
+  const auto [epoch, index] = windows_[source].locate(sample);
+  return {source, epoch, index};
+}
+
+double TokenDataset::epochs_of(std::size_t source, std::uint64_t end) const {
+  invariant(context_ > 0, "the context is known");
+  return windows_[source].epochs_in(pattern_.count(source, end));
 }
 
 void TokenDataset::batch(std::uint64_t first, std::size_t count, std::span<std::int32_t> inputs,
@@ -137,34 +187,48 @@ void TokenDataset::batch(std::uint64_t first, std::size_t count, std::span<std::
   invariant(inputs.size() == count * context_ && targets.size() == inputs.size(),
             "inputs and targets are [count, context]");
   std::vector<std::int32_t> window(context_ + 1);
-  EpochPosition at = locate(first);
-  for (std::size_t sample = 0; sample < count; ++at.epoch, at.index = 0) {
-    const Windows windows = windows_of(at.epoch);
-    const SampleOrder order(windows.count, seed_, at.epoch);
-    for (; sample < count && at.index < windows.count; ++sample, ++at.index) {
-      read_sample(train_, windows.offset + order(at.index) * context_, window,
-                  inputs.subspan(sample * context_, context_),
-                  targets.subspan(sample * context_, context_));
-    }
+  // Of each source, what lies in the batch follows each other in its order.
+  std::vector<std::optional<SampleWindows::Walk>> walks(train_.size());
+  for (std::size_t sample = 0; sample < count; ++sample) {
+    const auto [source, index] = pattern_.at(first + sample);
+    if (!walks[source]) walks[source].emplace(windows_[source], index);
+    read_sample(train_[source], walks[source]->next(), window,
+                inputs.subspan(sample * context_, context_),
+                targets.subspan(sample * context_, context_));
   }
 }
 
 std::string TokenDataset::identify() const {
-  constexpr std::uint64_t stretches = 64, stretch = 64;
-  std::vector<std::int32_t> tokens(std::min(train_.tokens, stretch));
   XXH64_hash_t hash = seed_;
-  for (std::uint64_t i = 0; i < stretches; ++i) {
-    // Evenly from the first token to the last.
-    const std::uint64_t room = train_.tokens - tokens.size();
-    train_.source->read(train_.begin + room * i / (stretches - 1), tokens);
-    hash = XXH3_64bits_withSeed(tokens.data(), tokens.size() * sizeof(std::int32_t), hash);
+  const auto add = [&](const auto& values) {
+    const auto bytes = std::as_bytes(std::span(values));
+    hash = XXH3_64bits_withSeed(bytes.data(), bytes.size(), hash);
+  };
+  for (std::size_t i = 0; i < train_.size(); ++i) {
+    if (train_.size() > 1) add(std::array{pattern_.share(i), train_[i].tokens});
+    probe_tokens(*train_[i].source, train_[i].begin, train_[i].tokens,
+                 [&](std::uint64_t, auto ids) { add(ids); });
   }
-  return fmt::format("{} tokens in samples of {}, hash {:016x}", train_.tokens, context_, hash);
+  const std::string sources =
+      train_.size() > 1 ? fmt::format(" of {} sources", train_.size()) : std::string();
+  return fmt::format("{} tokens{} in samples of {}, hash {:016x}", train_tokens(), sources,
+                     context_, hash);
+}
+
+std::string TokenDataset::held_out() const {
+  std::string text = fmt::format("{}", validation_tokens());
+  if (validation_.size() < 2) return text;
+  for (const Source& source : validation()) {
+    text += fmt::format("; {} of weight {}", source.tokens, source.share);
+  }
+  return text;
 }
 
 std::uint64_t TokenDataset::validation_samples() const {
   invariant(context_ > 0, "the context is known");
-  return validation_.tokens > 0 ? (validation_.tokens - 1) / context_ : 0;
+  std::uint64_t samples = 0;
+  for (const Part& part : validation_) samples += windows_in(part);
+  return samples;
 }
 
 void TokenDataset::validation_batch(std::uint64_t first, std::size_t count,
@@ -175,9 +239,10 @@ void TokenDataset::validation_batch(std::uint64_t first, std::size_t count,
   invariant(first <= validation_samples() && count <= validation_samples() - first,
             "validation samples exist");
   std::vector<std::int32_t> window(context_ + 1);
-  for (std::size_t sample = 0; sample < count; ++sample) {
-    read_sample(validation_, (first + sample) * context_, window,
-                inputs.subspan(sample * context_, context_),
+  auto part = validation_.begin();
+  for (std::size_t sample = 0; sample < count; ++sample, ++first) {
+    for (; first >= windows_in(*part); ++part) first -= windows_in(*part);
+    read_sample(*part, first * context_, window, inputs.subspan(sample * context_, context_),
                 targets.subspan(sample * context_, context_));
   }
 }

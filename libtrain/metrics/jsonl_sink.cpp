@@ -74,7 +74,7 @@ File open(const std::filesystem::path& path, std::optional<std::int64_t> resumed
 
 std::string to_json(const StepRecord& record) {
   std::string line = fmt::format(R"({{"step":{},"tokens":{})", record.step, record.tokens);
-  auto add = [&](const char* key, double value) {
+  auto add = [&](const std::string& key, double value) {
     fmt::format_to(std::back_inserter(line), R"(,"{}":{})", key, json_number(value));
   };
   add("loss", record.loss);
@@ -93,6 +93,7 @@ std::string to_json(const StepRecord& record) {
         record.job->round, record.job->epoch, record.job->clusters, record.job->state_hash);
   }
   if (record.val_loss) add("val_loss", *record.val_loss);
+  for (const auto& [source, loss] : record.val_losses) add("val_loss_" + source, loss);
   if (record.choice_accuracy) add("choice_accuracy", *record.choice_accuracy);
   line += '}';
   return line;

@@ -11,8 +11,9 @@
 namespace train {
 
 /// One record as a JSON object without a line end. Keys are the members' names; val_loss is there
-/// only where the record has one. Numbers carry the 24 bits that a float has, in the fewest digits
-/// that read back the same; NaN and infinities, which JSON lacks, are null.
+/// only where the record has one, and val_loss_NAME for each source of a mixture. Numbers carry the
+/// 24 bits that a float has, in the fewest digits that read back the same; NaN and infinities,
+/// which JSON lacks, are null.
 std::string to_json(const StepRecord& record);
 
 /// A file with one JSON object per step, whole on disk (for other processes) after each write().

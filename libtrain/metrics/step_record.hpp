@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace train {
 
@@ -11,6 +13,12 @@ struct JobRecord {
   std::int64_t epoch = 0;        ///< grows when a cluster joins, leaves or is lost
   std::int64_t clusters = 0;     ///< in the epoch
   std::uint64_t state_hash = 0;  ///< of the outer state; the same in all clusters after a round
+};
+
+/// The held-out loss of one source of a mixture.
+struct SourceLoss {
+  std::string source;
+  double loss;
 };
 
 /// What one optimizer step did, for the whole job: one line of metrics.
@@ -30,6 +38,7 @@ struct StepRecord {
   std::optional<double> egress_usd = std::nullopt;  ///< what sending so much has cost, if known
   std::optional<JobRecord> job = std::nullopt;      ///< in a job of several clusters
   std::optional<double> val_loss = std::nullopt;    ///< set by steps that ended with an evaluation
+  std::vector<SourceLoss> val_losses = {};          ///< beside it, where the data are a mixture
   std::optional<double> choice_accuracy = std::nullopt;  ///< likewise; see ChoiceAccuracy
 };
 

@@ -116,6 +116,9 @@ void TensorBoardSink::write(const StepRecord& record) {
   std::string summary;
   append_scalar(summary, "loss", record.loss);
   if (record.val_loss) append_scalar(summary, "val_loss", *record.val_loss);
+  for (const auto& [source, loss] : record.val_losses) {
+    append_scalar(summary, "val_loss_" + source, loss);
+  }
   if (record.choice_accuracy) append_scalar(summary, "choice_accuracy", *record.choice_accuracy);
   append_scalar(summary, "lr", record.lr);
   append_scalar(summary, "grad_norm", record.grad_norm);

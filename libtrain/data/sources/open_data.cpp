@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <utility>
 
 #include <fmt/format.h>
@@ -10,8 +11,10 @@
 #include "libtrain/data/file_patterns.hpp"
 #include "libtrain/data/llmc_shard.hpp"
 #include "libtrain/data/megatron_source.hpp"
+#include "libtrain/data/source_patterns.hpp"
 #include "libtrain/data/sources/concatenated_source.hpp"
 #include "libtrain/data/sources/text_source.hpp"
+#include "libtrain/data/token_probe.hpp"
 
 namespace train {
 namespace {
@@ -19,9 +22,12 @@ namespace {
 namespace fs = std::filesystem;
 using Sources = std::vector<std::shared_ptr<const TokenSource>>;
 
+/// A source that was found, and is not open yet.
 struct Files {
+  SourcePatterns said;
   DataKind kind = DataKind::text;
   std::vector<std::string> paths;  // of a Megatron pair: the .idx
+  std::vector<MappedFile> texts;   // of text: the same files
 };
 
 const char* name_of(DataKind kind) {
@@ -47,10 +53,18 @@ std::pair<DataKind, std::string> classify(const std::string& path) {
   return {DataKind::llmc_shards, path};  // whose reader says what is wrong with it
 }
 
-Files find_data(const std::vector<std::string>& patterns) {
-  if (patterns.empty()) throw Error("no data: give a file, a folder or a pattern with --data");
+std::vector<MappedFile> map_texts(const std::vector<std::string>& paths) {
+  std::vector<MappedFile> texts;
+  for (const std::string& path : paths) {
+    texts.emplace_back(path);
+    if (texts.back().bytes().empty()) throw Error(fmt::format("'{}' is empty", path));
+  }
+  return texts;
+}
+
+Files find_source(SourcePatterns said) {
   Files files;
-  for (const std::string& found : find_files(patterns)) {
+  for (const std::string& found : find_files(said.patterns)) {
     const auto [kind, path] = classify(found);
     if (files.paths.empty()) files.kind = kind;
     if (kind != files.kind) {
@@ -61,16 +75,36 @@ Files find_data(const std::vector<std::string>& patterns) {
     const bool known = kind == DataKind::megatron && std::ranges::count(files.paths, path) > 0;
     if (!known) files.paths.push_back(path);
   }
+  files.said = std::move(said);
   return files;
 }
 
-std::vector<MappedFile> map_texts(const std::vector<std::string>& paths) {
-  std::vector<MappedFile> texts;
-  for (const std::string& path : paths) {
-    texts.emplace_back(path);
-    if (texts.back().bytes().empty()) throw Error(fmt::format("'{}' is empty", path));
+/// What one source holds out, the other would train on.
+void refuse_shared_files(const std::vector<Files>& sources) {
+  std::map<fs::path, std::string> owners;
+  for (const Files& source : sources) {
+    for (const std::string& path : source.paths) {
+      const auto [owner, is_new] =
+          owners.emplace(fs::path(path).lexically_normal(), source.said.name);
+      if (is_new) continue;
+      throw Error(fmt::format(
+          "'{}' is in the sources {} and {} of a mixture: leave it to one, and raise its weight",
+          path, owner->second, source.said.name));
+    }
   }
-  return texts;
+}
+
+std::vector<Files> find_data(const std::vector<std::string>& patterns) {
+  if (patterns.empty()) throw Error("no data: give a file, a folder or a pattern with --data");
+  std::vector<Files> sources;
+  for (SourcePatterns& said : split_sources(patterns)) {
+    sources.push_back(find_source(std::move(said)));
+  }
+  refuse_shared_files(sources);
+  for (Files& source : sources) {
+    if (source.kind == DataKind::text) source.texts = map_texts(source.paths);
+  }
+  return sources;
 }
 
 Sources tokenize(std::vector<MappedFile> texts, const Tokenizer& tokenizer) {
@@ -86,9 +120,9 @@ Sources tokenize(std::vector<MappedFile> texts, const Tokenizer& tokenizer) {
 }
 
 /// The characters of all texts.
-std::shared_ptr<const Tokenizer> make_char_tokenizer_of(const std::vector<MappedFile>& texts) {
+std::shared_ptr<const Tokenizer> make_char_tokenizer_of(const std::vector<Files>& sources) {
   std::string characters;
-  for (const MappedFile& text : texts) {
+  const auto add = [&](const MappedFile& text) {
     try {
       const std::shared_ptr<const Tokenizer> one = make_char_tokenizer(text.text());
       for (std::int32_t id = 0; id < one->vocabulary_size(); ++id) {
@@ -97,49 +131,102 @@ std::shared_ptr<const Tokenizer> make_char_tokenizer_of(const std::vector<Mapped
     } catch (const Error& error) {
       throw Error(fmt::format("'{}': {}", text.path(), error.what()));
     }
-  }
+  };
+  for (const Files& source : sources) std::ranges::for_each(source.texts, add);
   return make_char_tokenizer(characters);
 }
 
-Data open_tokens(const Files& files, std::shared_ptr<const Tokenizer> tokenizer) {
+std::shared_ptr<const Tokenizer> choose_tokenizer(const std::vector<Files>& sources,
+                                                  std::string_view asked_for) {
+  const auto is_text = [](const Files& source) { return source.kind == DataKind::text; };
+  const auto text = std::ranges::find_if(sources, is_text);
+  const auto tokens = std::ranges::find_if_not(sources, is_text);
+  const bool has_text = text != sources.end();
+  const bool has_tokens = tokens != sources.end();
+  if (asked_for == "chars" && has_tokens) {
+    throw Error(fmt::format("--tokenizer chars needs text, but '{}' is {}", tokens->paths.front(),
+                            name_of(tokens->kind)));
+  }
+  if (asked_for.empty() && has_text && has_tokens) {
+    throw Error(
+        fmt::format("the mixture's '{}' is text, '{}' is {}: name the tokenizer that the "
+                    "tokens were made with (--tokenizer), for the text",
+                    text->paths.front(), tokens->paths.front(), name_of(tokens->kind)));
+  }
+  if (asked_for == "chars") return make_char_tokenizer_of(sources);
+  if (!asked_for.empty()) return make_tokenizer(asked_for);
+  return has_text ? make_tokenizer("bytes") : nullptr;
+}
+
+std::shared_ptr<const TokenSource> open_tokens(const Files& files) {
   Sources sources;
   for (const std::string& path : files.paths) {
     sources.push_back(files.kind == DataKind::megatron ? open_megatron(path)
                                                        : open_llmc_shard(path));
   }
-  return {detail::concatenate(std::move(sources)), std::move(tokenizer), files.kind};
+  return detail::concatenate(std::move(sources));
 }
 
-Data open_texts(std::vector<MappedFile> texts, std::shared_ptr<const Tokenizer> tokenizer) {
-  const std::size_t unmarked = texts.size() > 1 && !marks_documents(*tokenizer) ? texts.size() : 0;
-  auto source = detail::concatenate(tokenize(std::move(texts), *tokenizer));
-  return {std::move(source), std::move(tokenizer), DataKind::text, unmarked};
+/// What there is to tell that tokens are not the tokenizer's.
+void check_ids(const TokenSource& source, const Tokenizer& tokenizer) {
+  probe_tokens(source, 0, source.size(), [&](std::uint64_t begin, auto ids) {
+    const auto largest = std::ranges::max_element(ids);
+    if (*largest < tokenizer.vocabulary_size()) return;
+    const auto place = begin + static_cast<std::uint64_t>(largest - ids.begin());
+    throw Error(
+        fmt::format("{}: found id {}, but the tokenizer '{}' has {} ids, and is that of "
+                    "the whole mixture; make the tokens again with it, or give theirs with "
+                    "--tokenizer",
+                    source.place(place), *largest, tokenizer.name(), tokenizer.vocabulary_size()));
+  });
+}
+
+/// Without a tokenizer, only llm.c's formats say whose tokens they hold.
+void check_formats(const std::vector<DataSource>& sources) {
+  const DataSource* first = nullptr;
+  for (const DataSource& source : sources) {
+    if (source.kind != DataKind::llmc_shards) continue;
+    if (first == nullptr) first = &source;
+    if (source.tokens->vocabulary_bound() == first->tokens->vocabulary_bound()) continue;
+    const bool is_gpt2 = source.tokens->vocabulary_bound() < first->tokens->vocabulary_bound();
+    throw Error(fmt::format(
+        "{} holds token ids of 16 bits (GPT-2's format), {} of 32 (Llama-3's): a mixture needs the "
+        "tokens of one tokenizer; make them again with one, or name it with --tokenizer to have "
+        "their ids compared with it",
+        (is_gpt2 ? source : *first).tokens->name(), (is_gpt2 ? *first : source).tokens->name()));
+  }
+}
+
+Data open(std::vector<Files> found, std::shared_ptr<const Tokenizer> tokenizer) {
+  Data data;
+  for (Files& files : found) {
+    const std::size_t texts = files.texts.size();
+    if (texts > 1 && !marks_documents(*tokenizer)) data.unmarked_texts += texts;
+    auto tokens = files.kind == DataKind::text
+                      ? detail::concatenate(tokenize(std::move(files.texts), *tokenizer))
+                      : open_tokens(files);
+    const bool mixed = found.size() > 1 && files.kind != DataKind::text;
+    if (mixed && tokenizer != nullptr) check_ids(*tokens, *tokenizer);
+    data.sources.push_back(
+        {std::move(tokens), files.kind, std::move(files.said.name), files.said.weight});
+  }
+  if (tokenizer == nullptr) check_formats(data.sources);
+  data.tokenizer = std::move(tokenizer);
+  return data;
 }
 
 }  // namespace
 
 Data open_data(const std::vector<std::string>& patterns, std::string_view tokenizer) {
-  const Files files = find_data(patterns);
-  if (files.kind == DataKind::text) {
-    auto texts = map_texts(files.paths);
-    auto made = tokenizer == "chars"
-                    ? make_char_tokenizer_of(texts)
-                    : make_tokenizer(tokenizer.empty() ? std::string_view("bytes") : tokenizer);
-    return open_texts(std::move(texts), std::move(made));
-  }
-  if (tokenizer == "chars") {
-    throw Error(fmt::format("--tokenizer chars needs text, but '{}' is {}", files.paths.front(),
-                            name_of(files.kind)));
-  }
-  return open_tokens(files, tokenizer.empty() ? nullptr : make_tokenizer(tokenizer));
+  auto found = find_data(patterns);
+  auto chosen = choose_tokenizer(found, tokenizer);
+  return open(std::move(found), std::move(chosen));
 }
 
 Data open_data(const std::vector<std::string>& patterns,
                std::shared_ptr<const Tokenizer> tokenizer) {
   if (!tokenizer) return open_data(patterns);
-  const Files files = find_data(patterns);
-  if (files.kind != DataKind::text) return open_tokens(files, std::move(tokenizer));
-  return open_texts(map_texts(files.paths), std::move(tokenizer));
+  return open(find_data(patterns), std::move(tokenizer));
 }
 
 }  // namespace train

@@ -75,8 +75,8 @@ TEST_CASE("damaged token files are read or refused") {
   const auto path = (scratch / "a.bin").string();
   for (const auto format : {LlmcFormat::gpt2, LlmcFormat::llama3}) {
     write_llmc_shard(path, counting(40), format);
-    const int accepted =
-        accepted_of(path, read_file(path), 600, [&] { read_all(*open_data({path}).source); });
+    const int accepted = accepted_of(path, read_file(path), 600,
+                                     [&] { read_all(*open_data({path}).sources.front().tokens); });
     CHECK(accepted > 0);  // some damage is to tokens, and those are read
   }
   const auto index = (scratch / "m.idx").string();

@@ -165,7 +165,7 @@ TEST_CASE("texts are separated by the end-of-text id") {
   write_file(scratch / "texts/b.txt", "b");
   const auto data =
       open_data({(scratch / "texts").string()}, "gpt2:" + (scratch / "tokenizer.bin").string());
-  CHECK(read_all(*data.source) == Ids{'a' - '!', 856, 'b' - '!'});
+  CHECK(read_all(*data.sources.front().tokens) == Ids{'a' - '!', 856, 'b' - '!'});
 }
 
 TEST_CASE("damaged vocabularies are refused by name") {

@@ -147,7 +147,7 @@ TEST_CASE("documents are separated once, and only where there is an end of text"
   const auto joined = [&] {
     folder.read();
     const std::string text = (folder.path() / "*.txt").string();
-    return read_all(*open_data({text}, "hf:" + folder.path().string()).source);
+    return read_all(*open_data({text}, "hf:" + folder.path().string()).sources.front().tokens);
   };
   const std::int32_t a = folder.document["model"]["vocab"]["a"];
   const std::int32_t b = folder.document["model"]["vocab"]["b"];

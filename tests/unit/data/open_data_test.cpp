@@ -24,13 +24,13 @@ TEST_CASE("shards are one sequence in the order of their names") {
   write_llmc_shard((scratch / "s_1.bin").string(), Tokens{1, 2, 3});
   write_llmc_shard((scratch / "s_3.bin").string(), Tokens{100000}, LlmcFormat::llama3);
   const Data data = open_data({(scratch / "s_*.bin").string()});
-  CHECK(data.kind == DataKind::llmc_shards);
+  CHECK(data.sources.front().kind == DataKind::llmc_shards);
   CHECK(data.tokenizer == nullptr);
-  CHECK(read_all(*data.source) == Tokens{1, 2, 3, 4, 5, 100000});
+  CHECK(read_all(*data.sources.front().tokens) == Tokens{1, 2, 3, 4, 5, 100000});
   Tokens across(4);
-  data.source->read(2, across);
+  data.sources.front().tokens->read(2, across);
   CHECK(across == Tokens{3, 4, 5, 100000});
-  CHECK(contains(data.source->place(4), "s_2.bin', token 1"));
+  CHECK(contains(data.sources.front().tokens->place(4), "s_2.bin', token 1"));
 }
 
 TEST_CASE("a Megatron pair is opened by either name, once") {
@@ -40,8 +40,8 @@ TEST_CASE("a Megatron pair is opened by either name, once") {
   for (const char* pattern : {"m.idx", "m.bin", "m.*", ""}) {
     CAPTURE(pattern);
     const Data data = open_data({(scratch / pattern).string()});
-    CHECK(data.kind == DataKind::megatron);
-    CHECK(read_all(*data.source) == Tokens{8, 9});
+    CHECK(data.sources.front().kind == DataKind::megatron);
+    CHECK(read_all(*data.sources.front().tokens) == Tokens{8, 9});
   }
 }
 
@@ -50,13 +50,13 @@ TEST_CASE("text is read as bytes, or as characters of all its files") {
   write_file(scratch / "a.txt", "ba");
   write_file(scratch / "b.txt", "é");
   const Data bytes = open_data({scratch.path().string()});
-  CHECK(bytes.kind == DataKind::text);
+  CHECK(bytes.sources.front().kind == DataKind::text);
   CHECK(bytes.tokenizer->name() == "bytes");
-  CHECK(read_all(*bytes.source) == Tokens{'b', 'a', 0xc3, 0xa9});
+  CHECK(read_all(*bytes.sources.front().tokens) == Tokens{'b', 'a', 0xc3, 0xa9});
   const Data chars = open_data({scratch.path().string()}, "chars");
   CHECK(chars.tokenizer->vocabulary_size() == 3);
-  CHECK(read_all(*chars.source) == Tokens{1, 0, 2});
-  CHECK(chars.tokenizer->decode(read_all(*chars.source)) == "baé");
+  CHECK(read_all(*chars.sources.front().tokens) == Tokens{1, 0, 2});
+  CHECK(chars.tokenizer->decode(read_all(*chars.sources.front().tokens)) == "baé");
   CHECK(bytes.unmarked_texts == 2);
   CHECK(chars.unmarked_texts == 2);
   CHECK(TokenDataset(bytes, {.context = 1}).unmarked_texts() == 2);
@@ -69,8 +69,9 @@ TEST_CASE("another text is read with the first one's characters") {
   write_file(scratch / "b.txt", "cab");
   write_file(scratch / "c.txt", "bad");
   const Data data = open_data({(scratch / "a.txt").string()}, "chars");
-  CHECK(read_all(*open_data({(scratch / "b.txt").string()}, data.tokenizer).source) ==
-        Tokens{2, 0, 1});
+  CHECK(
+      read_all(*open_data({(scratch / "b.txt").string()}, data.tokenizer).sources.front().tokens) ==
+      Tokens{2, 0, 1});
   const auto message =
       message_of<Error>([&] { open_data({(scratch / "c.txt").string()}, data.tokenizer); });
   CHECK(contains(message, "c.txt'"));

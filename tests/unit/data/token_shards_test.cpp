@@ -37,7 +37,7 @@ class Corpus {
   std::string text() const { return (scratch_ / "*.txt").string(); }
   std::filesystem::path operator/(const char* name) const { return scratch_ / name; }
   Tokens read(const char* shards) const {
-    return read_all(*open_data({(scratch_ / shards).string()}).source);
+    return read_all(*open_data({(scratch_ / shards).string()}).sources.front().tokens);
   }
 
  private:
@@ -53,7 +53,7 @@ std::shared_ptr<const Tokenizer> golden_tokenizer() {
 TEST_CASE("shards hold the tokens of the texts, each with its end") {
   const Corpus corpus;
   const auto tokenizer = golden_tokenizer();
-  Tokens expected = read_all(*open_data({corpus.text()}, tokenizer).source);
+  Tokens expected = read_all(*open_data({corpus.text()}, tokenizer).sources.front().tokens);
   expected.push_back(856);
   const auto shards = corpus.write(*tokenizer);
   REQUIRE(shards.size() == 1);

@@ -32,8 +32,11 @@ TEST_CASE("A record's line holds exactly the documented keys") {
   CHECK(to_json(record) == line + R"(,"val_loss":2.75})");
   record.egress_usd = 0.125;
   CHECK(to_json(record) == line + R"(,"egress_usd":0.125,"val_loss":2.75})");
+  record.val_losses = {{"web", 2.5}, {"2", 3}};
   record.choice_accuracy = 0.5;
-  CHECK(to_json(record) == line + R"(,"egress_usd":0.125,"val_loss":2.75,"choice_accuracy":0.5})");
+  CHECK(to_json(record) ==
+        line + R"(,"egress_usd":0.125,"val_loss":2.75,"val_loss_web":2.5,"val_loss_2":3,)"
+               R"("choice_accuracy":0.5})");
 }
 
 TEST_CASE("What is not finite becomes null, and the line stays JSON") {

@@ -104,7 +104,10 @@ TEST_CASE("Event files read back by an independent decoder") {
   train::TensorBoardSink sink(scratch / "logs/run");
   CHECK(sink.path().filename().string().find("tfevents") != std::string::npos);
   sink.write({.step = 1, .tokens = 512, .loss = 2.5, .lr = 1e-3});
-  sink.write({.step = 300'000, .loss = std::numeric_limits<double>::quiet_NaN(), .val_loss = 3});
+  sink.write({.step = 300'000,
+              .loss = std::numeric_limits<double>::quiet_NaN(),
+              .val_loss = 3,
+              .val_losses = {{"web", 4}}});
 
   const auto records = records_of(train::test::read_file(sink.path()));
   REQUIRE(records.size() == 3);
@@ -123,6 +126,7 @@ TEST_CASE("Event files read back by an independent decoder") {
   CHECK(second.numbers.find(2)->second == 300'000);
   CHECK(std::isnan(scalars_of(second).at("loss")));
   CHECK(scalars_of(second).at("val_loss") == 3.0f);
+  CHECK(scalars_of(second).at("val_loss_web") == 4.0f);
 }
 
 TEST_CASE("A resumed run says from which step on earlier files do not count") {

@@ -1,5 +1,7 @@
 #include "libtrain/trainer.hpp"
 
+#include <tuple>
+
 #include <doctest/doctest.h>
 
 #include "collectives/local/world.hpp"
@@ -83,6 +85,46 @@ TEST_CASE("evaluation happens when it is due, on as many sequences as asked") {
       CHECK(record.val_loss.has_value() == (record.step % 3 == 0 || record.step == 7));
     }
   });
+}
+
+TEST_CASE("a mixture trains and validates alike on any ranks, its loss the weighted mean") {
+  std::vector<StepRecord> alone;
+  for (const int ranks : {1, 2, 3}) {
+    CAPTURE(ranks);
+    std::vector<StepRecord> records;
+    local::run(ranks, [&](Communicator& world) {
+      training::Run run = training::run_of(training::tiny_gpt2(), 4, 6);
+      run.trainer.eval_every = 2;
+      run.trainer.eval_sequences = ranks == 3 ? 1000 : 0;  // more than there are, and all
+      const Grid grid(world, {}, make_cpu_device(1));
+      Gpt model(run.config, grid.device());
+      ShardedOptimizer optimizer(model, grid, run.adamw);
+      Data sources;
+      for (const auto& [name, weight, tokens] :
+           {std::tuple{"web", 3.0, 900}, std::tuple{"code", 1.0, 4000}}) {
+        const auto size = static_cast<std::uint64_t>(tokens);
+        sources.sources.push_back(
+            {std::make_shared<training::PatternSource>(size, run.config.vocabulary),
+             DataKind::llmc_shards, name, weight});
+      }
+      TokenDataset data(std::move(sources), {.validation_fraction = 0.1});
+      Trainer trainer(grid, model, optimizer, data, run.trainer);
+      if (grid.rank() == 0) trainer.add_sink(std::make_unique<training::CollectingSink>(records));
+      trainer.run();
+    });
+    REQUIRE(records.size() == 4);
+    const StepRecord& last = records.back();
+    REQUIRE(last.val_losses.size() == 2);
+    CHECK(last.val_losses[0].source == "web");
+    CHECK(*last.val_loss ==
+          doctest::Approx(0.75 * last.val_losses[0].loss + 0.25 * last.val_losses[1].loss));
+    if (ranks == 1) alone = records;
+    for (std::size_t i = 0; i < 4; ++i) {
+      CHECK(records[i].loss == doctest::Approx(alone[i].loss).epsilon(1e-5));
+      CHECK(records[i].val_loss.has_value() == (i % 2 == 1));
+    }
+    CHECK(*last.val_loss == doctest::Approx(*alone.back().val_loss).epsilon(1e-5));
+  }
 }
 
 TEST_CASE("the lowest of the ranks that fail alike prints") {
