@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <xxhash.h>
 
 #include "collectives/error.hpp"
@@ -28,12 +29,13 @@ std::vector<double> weights_of(const std::vector<DataSource>& sources) {
 /// What parts of a data set give, each with its weight's part of the sum.
 template <typename Parts>
 std::vector<TokenDataset::Source> describe(const Parts& parts, std::size_t context) {
-  double sum = 0.0;
-  for (const auto& part : parts) sum += part.weight;
+  double largest = 0.0, sum = 0.0;  // a sum of parts of the largest cannot overflow
+  for (const auto& part : parts) largest = std::max(largest, part.weight);
+  for (const auto& part : parts) sum += part.weight / largest;
   std::vector<TokenDataset::Source> sources;
   for (const auto& part : parts) {
     const std::uint64_t windows = context > 0 && part.tokens > 0 ? (part.tokens - 1) / context : 0;
-    sources.push_back({part.name, part.weight / sum, part.tokens, windows});
+    sources.push_back({part.name, part.weight / largest / sum, part.tokens, windows});
   }
   return sources;
 }
@@ -209,8 +211,12 @@ std::string TokenDataset::identify() const {
     probe_tokens(*train_[i].source, train_[i].begin, train_[i].tokens,
                  [&](std::uint64_t, auto ids) { add(ids); });
   }
-  const std::string sources =
-      train_.size() > 1 ? fmt::format(" of {} sources", train_.size()) : std::string();
+  std::string sources;
+  if (train_.size() > 1) {
+    std::vector<double> shares;
+    for (const Source& source : training()) shares.push_back(source.share);
+    sources = fmt::format(" of {} sources ({:.4g})", train_.size(), fmt::join(shares, ", "));
+  }
   return fmt::format("{} tokens{} in samples of {}, hash {:016x}", train_tokens(), sources,
                      context_, hash);
 }

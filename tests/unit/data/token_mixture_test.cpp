@@ -127,7 +127,7 @@ TEST_CASE("a mixture of one source is that source, whatever its weight") {
 TEST_CASE("weights, sources and their order are part of what data are") {
   const auto identity = [](const Mix& mix) { return mix.open({.context = 8}).identity(); };
   const std::string own = identity({{0.7, 0.3}, {500, 900}});
-  CHECK(contains(own, "1400 tokens of 2 sources in samples of 8"));
+  CHECK(contains(own, "1400 tokens of 2 sources (0.7, 0.3) in samples of 8"));
   CHECK(own == identity({{7, 3}, {500, 900}}));
   CHECK(own != identity({{0.71, 0.3}, {500, 900}}));
   CHECK(own != identity({{0.3, 0.7}, {500, 900}}));
@@ -155,6 +155,13 @@ TEST_CASE("every source holds out its own end, and weighs as it does in training
   data.validation_batch(10, 1, one, next);
   CHECK(one[0] == kApart + 370);
   CHECK(std::ranges::max(begins_of(data, 0, 500)) < kApart + 360);
+}
+
+TEST_CASE("shares of weights as large as numbers are") {
+  const TokenDataset data =
+      Mix{{1.5e308, 0.5e308}, {500, 500}}.open({.context = 8, .validation_fraction = 0.1});
+  CHECK(data.training()[1].share == doctest::Approx(0.25));
+  CHECK(data.validation()[0].share == doctest::Approx(0.75));
 }
 
 TEST_CASE("files to validate with have weights of their own") {
