@@ -46,7 +46,7 @@ struct TrainArguments {
   std::string save_weights;
   std::string eval_choices;
   std::int64_t eval_questions = 0;  // 0: all
-  std::int64_t sample_every = 0;  ///< 0: never
+  std::int64_t sample_every = 0;    ///< 0: never
   std::string sample_prompt;
   std::int64_t sample_tokens = 64;
   std::string init;
