@@ -11,7 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-// A state, and how its rounds were made.
+// A state, and how its rounds were made: zeros where the checkpoint, an earlier one, does not say.
 struct Saved {
   wide::StateInfo state;
   std::int64_t steps = 0;  // of the schedule
@@ -55,6 +55,7 @@ Saved saved_from(const std::string& text) {
       }
       state.position.holes.add(hole);
     }
+    if (!from.contains("steps")) return saved;
     saved.steps = from.at("steps").get<std::int64_t>();
     saved.inner_steps = from.at("inner_steps").get<std::int64_t>();
     saved.fragments = from.at("fragments").get<int>();
@@ -111,7 +112,9 @@ void Rounds::resume(const std::string& outer_state, std::span<const LogicalTenso
   const Saved saved = saved_from(outer_state);
   const std::uint64_t round = saved.state.id.round;
   // A round's number says which steps are over; the last round of a run may have been short.
-  if (saved.steps <= calendar_.first_step(round) || saved.steps > calendar_.first_step(round + 1)) {
+  const bool fits =
+      calendar_.first_step(round) < saved.steps && saved.steps <= calendar_.first_step(round + 1);
+  if (saved.lanes > 0 && !fits) {
     throw Error(fmt::format(
         "the checkpoint's job has exchanged {} times in {} steps, with --inner-steps {} "
         "--fragments {}: go on with these, not with {} and {}, or begin a new job with its "
@@ -136,7 +139,8 @@ void Rounds::resume(const std::string& outer_state, std::span<const LogicalTenso
   }
   const std::uint64_t hash = combined_hash(lane_ ? loaded->hash() : 0);
   // Lanes and fragments that are cut otherwise hash otherwise.
-  const bool same_cuts = saved.lanes == options_.lanes && saved.fragments == options_.fragments;
+  const bool same_cuts =
+      saved.lanes == 0 || (saved.lanes == options_.lanes && saved.fragments == options_.fragments);
   if (same_cuts && hash != saved.state.hash) {
     throw Error(fmt::format(
         "the outer state of {} in the checkpoint has hash {:016x}, not the {:016x} that it was "
