@@ -142,10 +142,4 @@ std::optional<ResumePoint> find_resume_point(const CheckpointStore& store, Commu
   return point;
 }
 
-std::optional<RunState> saved_run(const CheckpointStore& store, Communicator& world) {
-  auto point = find_resume_point(store, world, {});
-  if (!point) return std::nullopt;
-  return std::move(point->run);
-}
-
 }  // namespace train

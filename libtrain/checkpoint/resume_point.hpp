@@ -38,7 +38,4 @@ struct ResumePoint {
 std::optional<ResumePoint> find_resume_point(const CheckpointStore& store, Communicator& world,
                                              const ResumeRequest& request);
 
-/// The same for the newest.
-std::optional<RunState> saved_run(const CheckpointStore& store, Communicator& world);
-
 }  // namespace train

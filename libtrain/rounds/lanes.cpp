@@ -48,11 +48,9 @@ class HostParts {
 
 }  // namespace
 
-Lanes::Lanes(const Grid& grid, std::span<const LogicalTensor> tensors, Fragments fragments,
+Lanes::Lanes(const Grid& grid, std::span<const LogicalTensor> tensors, const Fragments& fragments,
              int lanes)
-    : grid_(grid),
-      fragments_(std::move(fragments)),
-      layout_(tensors, fragments_, grid.world().size(), lanes) {}
+    : grid_(grid), fragments_(fragments), layout_(tensors, fragments, grid.world().size(), lanes) {}
 
 void Lanes::collect(std::span<const LogicalTensor> tensors, int fragment,
                     std::span<float> lane) const {

@@ -13,11 +13,12 @@ namespace train {
 /// lane takes part with nothing.
 class Lanes {
  public:
-  /// Collective in effect. `grid` must outlive it. `tensors` are f32, in the order of `fragments`.
-  Lanes(const Grid& grid, std::span<const LogicalTensor> tensors, Fragments fragments, int lanes);
+  /// Collective in effect. `grid` and `fragments` must outlive it. `tensors` are f32, in the order
+  /// of `fragments`.
+  Lanes(const Grid& grid, std::span<const LogicalTensor> tensors, const Fragments& fragments,
+        int lanes);
 
   const LaneLayout& layout() const { return layout_; }
-  const Fragments& fragments() const { return fragments_; }
   /// This rank's lane, or -1; and how many values of a fragment it has.
   int lane() const { return layout_.lane_of(grid_.rank()); }
   std::size_t count(int fragment) const { return lane() < 0 ? 0 : layout_.count(fragment, lane()); }
@@ -31,7 +32,7 @@ class Lanes {
 
  private:
   const Grid& grid_;
-  Fragments fragments_;
+  const Fragments& fragments_;
   LaneLayout layout_;
 };
 

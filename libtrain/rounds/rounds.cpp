@@ -34,9 +34,9 @@ Rounds::Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions optio
       options_(options.checked()),
       job_(job.checked()),
       calendar_(options_, plan_.last_step),
-      fragments_(optimizer.full_precision(), options_.fragments),
-      parameters_(fragments_.in_order(optimizer.full_precision())),
-      exchanged_(steps_parameters() ? optimizer.gradients() : parameters_),
+      parameters_(optimizer.full_precision()),
+      fragments_(parameters_, options_.fragments),
+      exchanged_(steps_parameters() ? optimizer.gradients() : fragments_.in_order(parameters_)),
       lanes_(grid, exchanged_, fragments_, options_.lanes) {
   for (const LogicalTensor& tensor : exchanged_) {
     if (tensor.type == DataType::f32) continue;
@@ -44,6 +44,7 @@ Rounds::Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions optio
                             steps_parameters() ? "gradients" : "parameters", tensor.name,
                             name_of(tensor.type)));
   }
+  parameters_ = fragments_.in_order(parameters_);
   if (lanes_.lane() >= 0) make_lane();
   auto state = std::make_shared<OuterState>();
   for (int i = 0; i < fragments_.count(); ++i) {
@@ -60,8 +61,7 @@ void Rounds::make_lane() {
   std::vector<std::size_t> counts;
   for (int i = 0; i < fragments_.count(); ++i) counts.push_back(lanes_.count(i));
   lane_ = std::make_unique<Lane>(
-      std::move(counts),
-      LaneExchange::Options{.codec = options_.codec, .transfer_max = job_.transfer_max},
+      counts, LaneExchange::Options{.codec = options_.codec, .transfer_max = job_.transfer_max},
       outer_optimizer());
 }
 

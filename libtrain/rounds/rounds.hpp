@@ -122,9 +122,9 @@ class Rounds {
   JobOptions job_;
   RoundPlan plan_{.last_step = std::numeric_limits<std::int64_t>::max()};
   RoundCalendar calendar_;
-  Fragments fragments_;
   std::vector<LogicalTensor> parameters_;  // in full precision, in the order of fragments
-  std::vector<LogicalTensor> exchanged_;   // parameters, or gradients; likewise
+  Fragments fragments_;
+  std::vector<LogicalTensor> exchanged_;  // parameters, or gradients; likewise
   Lanes lanes_;
   std::unique_ptr<Lane> lane_;      // on ranks that carry one
   std::unique_ptr<Leader> leader_;  // on the first rank

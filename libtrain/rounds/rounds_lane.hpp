@@ -11,11 +11,10 @@ namespace train {
 
 /// What a rank that carries a lane has.
 struct Rounds::Lane {
-  Lane(std::vector<std::size_t> of_fragments, const LaneExchange::Options& options,
+  Lane(std::span<const std::size_t> counts, const LaneExchange::Options& options,
        std::unique_ptr<OuterOptimizer> o)
-      : counts(std::move(of_fragments)), outer(std::move(o)), exchange(options, counts) {}
+      : outer(std::move(o)), exchange(options, counts) {}
 
-  std::vector<std::size_t> counts;  // parameters of each fragment
   std::unique_ptr<OuterOptimizer> outer;
   LaneExchange exchange;
   OuterStateVersion state;
@@ -24,8 +23,8 @@ struct Rounds::Lane {
   std::unique_ptr<LaneLinks> links;             // from begin() on; goes first
 
   std::span<const float> parameters(int fragment) const {
-    const auto place = static_cast<std::size_t>(fragment);
-    return std::span(state->fragments[place]->values()).first(counts[place]);
+    const auto& values = state->fragments[static_cast<std::size_t>(fragment)]->values();
+    return std::span(values).first(values.size() / static_cast<std::size_t>(1 + outer->kept()));
   }
 };
 

@@ -27,7 +27,7 @@ void train_piece(Communicator& world, Run run, MakeDevice make, CheckpointStore&
                  std::int64_t stop_at, Outcome& outcome) {
   run.trainer.stop_at = stop_at;
   const Grid grid(world, run.grid, make(world.rank()));
-  const auto saved = saved_run(store, world);
+  const auto saved = find_resume_point(store, world, {});
   Gpt model(run.config, grid.device(), {run.type, 1, run.recompute});
   parallelize(model, grid, megatron_plan());
   ShardedOptimizer optimizer(model, grid, run.adamw, run.optimizer);

@@ -10,15 +10,6 @@
 namespace train::test {
 namespace {
 
-std::string header(std::int32_t magic, std::int32_t version, std::int32_t count) {
-  std::vector<std::int32_t> words(256);
-  words[0] = magic;
-  words[1] = version;
-  words[2] = count;
-  words[3] = 40;  // the longest, in bytes
-  return packed(words);
-}
-
 // Two questions: 11 · 2 + 9 · 2 bytes and more, as their second words say.
 const std::vector<std::uint16_t> first{65535, 30, 0, 1, 2, 3, 10, 11, 12, 2, 20, 21, 3, 30, 31};
 const std::vector<std::uint16_t> first_end{32};
@@ -37,7 +28,7 @@ std::string questions() {
 TEST_CASE("questions are read as llm.c lays them out") {
   const ScratchDirectory scratch;
   const auto path = (scratch / "q.bin").string();
-  write_file(path, header(20240522, 1, 2) + questions());
+  write_file(path, llmc_header(20240522, 1, 2) + questions());
   const std::vector<ChoiceQuestion> read = read_choice_questions(path);
   REQUIRE(read.size() == 2);
   CHECK(read[0].context == std::vector<std::int32_t>{10, 11, 12});
@@ -58,17 +49,18 @@ TEST_CASE("a damaged file of questions is named with what is wrong") {
     return text;
   };
   const std::string good = questions();
-  const std::string head = header(20240522, 1, 2);
+  const std::string head = llmc_header(20240522, 1, 2);
   const auto changed = [&](std::size_t word, std::uint16_t value) {
     std::string bytes = good;
     bytes.replace(2 * word, 2, packed<std::uint16_t>({value}));
     return head + bytes;
   };
   CHECK(contains(message("short"), "holds no multiple-choice questions"));
-  CHECK(contains(message(header(20240520, 1, 2) + good), "begin with 20240522"));
-  CHECK(contains(message(header(20240522, 2, 2) + good), "version 1"));
-  CHECK(contains(message(header(20240522, 1, 3) + good), "2 questions, but its header promises 3"));
-  CHECK(contains(message(header(20240522, 1, 0)), "0 questions"));
+  CHECK(contains(message(llmc_header(20240520, 1, 2) + good), "begin with 20240522"));
+  CHECK(contains(message(llmc_header(20240522, 2, 2) + good), "version 1"));
+  CHECK(contains(message(llmc_header(20240522, 1, 3) + good),
+                 "2 questions, but its header promises 3"));
+  CHECK(contains(message(llmc_header(20240522, 1, 0)), "0 questions"));
   CHECK(contains(message(changed(0, 7)), "question 0 does not begin with 65535"));
   CHECK(contains(message(changed(1, 8)), "question 0 is not as long as it says"));
   CHECK(contains(message(changed(3, 2)), "question 0 has no right ending"));
@@ -80,7 +72,7 @@ TEST_CASE("a damaged file of questions is named with what is wrong") {
 TEST_CASE("whatever is damaged, reading ends with questions or an error") {
   const ScratchDirectory scratch;
   const auto path = (scratch / "q.bin").string();
-  const std::string good = header(20240522, 1, 2) + questions();
+  const std::string good = llmc_header(20240522, 1, 2) + questions();
   std::mt19937 random(3);
   int whole = 0, damaged = 0;
   for (int turn = 0; turn < 300; ++turn) {

@@ -16,6 +16,15 @@ std::string packed(const std::vector<T>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
 }
 
+/// What llm.c's files begin with.
+inline std::string llmc_header(std::int32_t magic, std::int32_t version, std::int32_t count) {
+  std::vector<std::int32_t> words(256);
+  words[0] = magic;
+  words[1] = version;
+  words[2] = count;
+  return packed(words);
+}
+
 inline std::vector<std::int32_t> read_all(const TokenSource& source) {
   std::vector<std::int32_t> tokens(source.size());
   source.read(0, tokens);

@@ -10,25 +10,14 @@
 #include "tests/unit/data/data_files.hpp"
 
 namespace train::test {
-namespace {
-
-std::string header(std::int32_t magic, std::int32_t version, std::int32_t count) {
-  std::vector<std::int32_t> words(256);
-  words[0] = magic;
-  words[1] = version;
-  words[2] = count;
-  return packed(words);
-}
-
-}  // namespace
 
 TEST_CASE("a shard is read as llm.c lays it out") {
   const ScratchDirectory scratch;
   const auto path = (scratch / "a.bin").string();
-  write_file(path, header(20240520, 1, 3) + packed<std::uint16_t>({1, 50256, 65535}));
+  write_file(path, llmc_header(20240520, 1, 3) + packed<std::uint16_t>({1, 50256, 65535}));
   CHECK(read_all(*open_llmc_shard(path)) == std::vector<std::int32_t>{1, 50256, 65535});
   CHECK(open_llmc_shard(path)->vocabulary_bound() == 65536);
-  write_file(path, header(20240801, 7, 2) + packed<std::uint32_t>({128255, 7}));
+  write_file(path, llmc_header(20240801, 7, 2) + packed<std::uint32_t>({128255, 7}));
   CHECK(read_all(*open_llmc_shard(path)) == std::vector<std::int32_t>{128255, 7});
 }
 
@@ -39,9 +28,9 @@ TEST_CASE("what is written is read back, byte for byte as llm.c expects") {
   write_llmc_shard(path, tokens);
   CHECK(read_all(*open_llmc_shard(path)) == tokens);
   write_llmc_shard(path, std::vector<std::int32_t>{5, 6});
-  CHECK(read_file(path) == header(20240520, 1, 2) + packed<std::uint16_t>({5, 6}));
+  CHECK(read_file(path) == llmc_header(20240520, 1, 2) + packed<std::uint16_t>({5, 6}));
   write_llmc_shard(path, std::vector<std::int32_t>{100000}, LlmcFormat::llama3);
-  CHECK(read_file(path) == header(20240801, 7, 1) + packed<std::uint32_t>({100000}));
+  CHECK(read_file(path) == llmc_header(20240801, 7, 1) + packed<std::uint32_t>({100000}));
   CHECK_FALSE(std::filesystem::exists(path + ".partial"));
 }
 
@@ -70,17 +59,17 @@ TEST_CASE("a damaged shard is named with what was found and expected") {
     return text;
   };
   const std::string tokens = packed<std::uint16_t>({1, 2, 3});
-  const std::string good = header(20240520, 1, 3) + tokens;
+  const std::string good = llmc_header(20240520, 1, 3) + tokens;
   const auto truncated = message(good.substr(0, good.size() - 1));
   CHECK(contains(truncated, "1029 bytes"));
   CHECK(contains(truncated, "1030 bytes"));
   CHECK(contains(message(good + "x"), "1031 bytes"));
-  CHECK(contains(message(header(20240521, 1, 3) + tokens), "20240521, expected 20240520"));
-  CHECK(contains(message(header(20240326, 3, 3) + tokens), "weights"));
-  CHECK(contains(message(header(20240520, 2, 3) + tokens), "version 2, expected 1"));
-  CHECK(contains(message(header(20240801, 1, 3) + tokens), "version 1, expected 7"));
-  CHECK(contains(message(header(20240520, 1, -1) + tokens), "promises 4294967295 tokens"));
-  CHECK(contains(message(header(20240520, 1, 0)), "without tokens"));
+  CHECK(contains(message(llmc_header(20240521, 1, 3) + tokens), "20240521, expected 20240520"));
+  CHECK(contains(message(llmc_header(20240326, 3, 3) + tokens), "weights"));
+  CHECK(contains(message(llmc_header(20240520, 2, 3) + tokens), "version 2, expected 1"));
+  CHECK(contains(message(llmc_header(20240801, 1, 3) + tokens), "version 1, expected 7"));
+  CHECK(contains(message(llmc_header(20240520, 1, -1) + tokens), "promises 4294967295 tokens"));
+  CHECK(contains(message(llmc_header(20240520, 1, 0)), "without tokens"));
   CHECK(contains(message(good.substr(0, 1023)), "1023 bytes"));
   CHECK(contains(message(""), "0 bytes"));
 }
@@ -88,7 +77,7 @@ TEST_CASE("a damaged shard is named with what was found and expected") {
 TEST_CASE("a 32-bit value that is no id is named with its position") {
   const ScratchDirectory scratch;
   const auto path = (scratch / "a.bin").string();
-  write_file(path, header(20240801, 7, 3) + packed<std::uint32_t>({1, 2, 0xfffffffeu}));
+  write_file(path, llmc_header(20240801, 7, 3) + packed<std::uint32_t>({1, 2, 0xfffffffeu}));
   const auto source = open_llmc_shard(path);
   std::vector<std::int32_t> tokens(2);
   source->read(0, tokens);
@@ -100,7 +89,7 @@ TEST_CASE("a shard larger than 2 GiB is read at its end") {
   const ScratchDirectory scratch;
   const auto path = (scratch / "large.bin").string();
   constexpr std::int64_t kTokens = 1'200'000'000;  // a sparse file of 2.4 GB
-  write_file(path, header(20240520, 1, static_cast<std::int32_t>(kTokens)));
+  write_file(path, llmc_header(20240520, 1, static_cast<std::int32_t>(kTokens)));
   if (::truncate(path.c_str(), 1024 + 2 * kTokens) != 0) {
     MESSAGE("skipped: the file system refuses sparse files");
     return;
