@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "libtrain/shared_passes.hpp"
+
 namespace train {
 namespace {
 
@@ -48,20 +50,15 @@ ChoiceAccuracy::ChoiceAccuracy(std::vector<ChoiceQuestion> questions, const GptC
 }
 
 double ChoiceAccuracy::measure(Gpt& model, const Grid& grid, std::int64_t micro_batch) const {
-  const std::size_t chunk = static_cast<std::size_t>(micro_batch);
-  const std::size_t chunks = (rows_.size() + chunk - 1) / chunk;
-  const auto ranks = static_cast<std::size_t>(grid.data().size());
-  const auto rank = static_cast<std::size_t>(grid.data().rank());
   std::vector<double> all(rows_.size(), 0.0);
-  // Every rank makes as many passes, the last one for nothing if need be.
-  for (std::size_t turn = 0; turn < (chunks + ranks - 1) / ranks; ++turn) {
-    const std::size_t mine = turn * ranks + rank;
-    const std::size_t begin = std::min(mine, chunks - 1) * chunk;
-    const std::size_t count = std::min(chunk, rows_.size() - begin);
-    const std::vector<double> means = losses(model, std::span(rows_).subspan(begin, count));
-    if (mine < chunks) std::ranges::copy(means, all.begin() + static_cast<std::ptrdiff_t>(begin));
+  const auto rows = static_cast<std::int64_t>(rows_.size());
+  for (const auto& [begin, count, counts] : shared_passes(grid, rows, micro_batch)) {
+    const auto pass =
+        std::span(rows_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
+    const std::vector<double> means = losses(model, pass);
+    if (counts) std::ranges::copy(means, all.begin() + begin);
   }
-  if (ranks > 1) {
+  if (grid.data().size() > 1) {
     const std::span<double> span = all;
     grid.data().all_reduce(span, span, ReduceOp::sum).wait();
   }

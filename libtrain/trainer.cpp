@@ -8,6 +8,7 @@
 
 #include "libtrain/agreement.hpp"
 #include "libtrain/metrics/flops.hpp"
+#include "libtrain/shared_passes.hpp"
 
 namespace train {
 namespace {
@@ -322,16 +323,9 @@ std::optional<Evaluation> Trainer::evaluate() {
 
 // Of so many of the `available` held-out sequences from `begin` on.
 double Trainer::mean_loss(std::uint64_t begin, std::uint64_t available, std::int64_t wanted) {
-  const std::int64_t ranks = grid_.data().size();
   const auto width = static_cast<std::size_t>(context_);
-  const std::int64_t chunks = (wanted + options_.micro_batch - 1) / options_.micro_batch;
   double sum = 0.0;
-  // Every rank makes as many passes, the last one for nothing if need be: ranks that share the
-  // parameters' memory pass through the model together.
-  for (std::int64_t turn = 0; turn < (chunks + ranks - 1) / ranks; ++turn) {
-    const std::int64_t chunk = turn * ranks + grid_.data().rank();
-    const std::int64_t first = std::min(chunk, chunks - 1) * options_.micro_batch;
-    const std::int64_t count = std::min(options_.micro_batch, wanted - first);
+  for (const auto& [first, count, counts] : shared_passes(grid_, wanted, options_.micro_batch)) {
     for (std::int64_t i = 0; i < count; ++i) {
       // Evenly over the held-out part, so that fewer sequences still see all of it.
       const auto sample = begin + static_cast<std::uint64_t>(first + i) * available /
@@ -347,7 +341,7 @@ double Trainer::mean_loss(std::uint64_t begin, std::uint64_t available, std::int
     batch.sequences = count;
     batch.context = context_;
     const double loss = model_.evaluate(batch);
-    if (chunk < chunks) sum += loss * static_cast<double>(count);
+    if (counts) sum += loss * static_cast<double>(count);
   }
   return sum_over_ranks(sum) / static_cast<double>(wanted);
 }
