@@ -2,12 +2,13 @@
 
 /// Everything that a training program uses.
 #include "collectives/standard_streams.hpp"
+#include "libtrain/available_memory.hpp"
 #include "libtrain/checkpoint/training_checkpoints.hpp"
 #include "libtrain/checkpoint/weights.hpp"
 #include "libtrain/choice_accuracy.hpp"
 #include "libtrain/data/token_dataset.hpp"
+#include "libtrain/forecast/memory_forecast.hpp"
 #include "libtrain/job.hpp"
-#include "libtrain/memory_forecast.hpp"
 #include "libtrain/memory_report.hpp"
 #include "libtrain/metrics/console_sink.hpp"
 #include "libtrain/metrics/jsonl_sink.hpp"
@@ -18,5 +19,6 @@
 #include "libtrain/optimizer/sharded_optimizer.hpp"
 #include "libtrain/parallel/plan.hpp"
 #include "libtrain/rounds/rounds.hpp"
+#include "libtrain/step_passes.hpp"
 #include "libtrain/stop_signal.hpp"
 #include "libtrain/trainer.hpp"

@@ -9,6 +9,7 @@
 #include "libtrain/agreement.hpp"
 #include "libtrain/metrics/flops.hpp"
 #include "libtrain/shared_passes.hpp"
+#include "libtrain/step_passes.hpp"
 
 namespace train {
 namespace {
@@ -17,22 +18,14 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::int64_t divided_up(std::int64_t value, std::int64_t by) {
-  return (value + by - 1) / by;
-}
-
 TrainerOptions resolved(TrainerOptions options, int data_ranks) {
-  const std::int64_t ranks = data_ranks;
   if (options.batch < 1) {
     throw Error(fmt::format("--batch is {}; it must be at least 1", options.batch));
   }
   if (options.micro_batch < 0) {
     throw Error(fmt::format("--micro-batch is {}; it must be at least 1", options.micro_batch));
   }
-  // As many passes as the limit asks for, and as small as so many can be.
-  const std::int64_t most = divided_up(options.batch, ranks);
-  if (options.micro_batch == 0) options.micro_batch = most;
-  options.micro_batch = divided_up(most, divided_up(most, options.micro_batch));
+  options.micro_batch = StepPasses::of(options.batch, data_ranks, options.micro_batch).sequences;
   if (options.stop_at < 0 || options.stop_at > options.steps) {
     throw Error(fmt::format("--stop-at is {}; it must lie between 1 and --steps {}",
                             options.stop_at, options.steps));
@@ -60,7 +53,7 @@ Trainer::Trainer(const Grid& grid, Gpt& model, ShardedOptimizer& optimizer, Toke
   data_.fit_model(static_cast<std::size_t>(model_.config().context),
                   static_cast<std::int32_t>(model_.config().vocabulary));
   context_ = static_cast<std::int64_t>(data_.context());
-  passes_ = divided_up(divided_up(options_.batch, grid.data().size()), options_.micro_batch);
+  passes_ = StepPasses::of(options_.batch, grid.data().size(), options_.micro_batch).count;
   require_same_run();
   const auto tokens = static_cast<std::size_t>(options_.micro_batch * context_);
   inputs_.resize(tokens);

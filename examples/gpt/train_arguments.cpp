@@ -3,9 +3,9 @@
 #include <memory>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "examples/gpt/arguments.hpp"
+#include "examples/gpt/shape_arguments.hpp"
 #include "examples/gpt/toml_config.hpp"
 
 namespace {
@@ -32,63 +32,16 @@ void add_data_flags(CLI::App& app, TrainArguments& arguments) {
                  "bytes | chars | gpt2:FILE | hf:tokenizer.json [bytes]");
 }
 
-void add_model_flags(CLI::App& app, TrainArguments& arguments) {
-  app.add_option("--model", arguments.model,
-                 fmt::format("{}, or sizes such as layers=6,heads=6,width=384 or "
-                             "llama,layers=4,heads=4,kv_heads=2,width=128",
-                             fmt::join(train::model_names(), " | ")))
-      ->capture_default_str();
-  app.add_option("--context", arguments.context, "Tokens in a sequence [the model's]")
-      ->check(at_least(1));
-  app.add_option("--vocab", arguments.vocabulary, "Vocabulary [the tokenizer's, or the model's]")
-      ->check(at_least(1));
-  app.add_option("--dropout", arguments.dropout, "On embeddings, attention and both branches")
-      ->capture_default_str();
-  app.add_option("--bias", arguments.bias, "Biases in linear layers and layer norms [true]");
-  app.add_option("--dtype", arguments.dtype, "f32 | bf16 (with f32 master weights)")
-      ->capture_default_str();
+void add_training_flags(CLI::App& app, TrainArguments& arguments) {
+  auto& trainer = arguments.trainer;
   app.add_option("--init", arguments.init,
                  "Start from the weights of this safetensors file, or checkpoint");
   app.add_option("--seed", arguments.seed, "Of weights, dropout and sample order")
       ->check(at_least(0))
       ->capture_default_str();
-}
-
-void add_parallel_flags(CLI::App& app, TrainArguments& arguments) {
-  app.add_option("--data-parallel", arguments.grid.data, "Data-parallel ranks [all]");
-  app.add_option("--tensor-parallel", arguments.grid.tensor,
-                 "Ranks that share each copy of the model; neighbours")
-      ->capture_default_str();
-  app.add_option("--sequence-parallel", arguments.sequence_parallel,
-                 "Tensor-parallel ranks share the rows between split layers too")
-      ->capture_default_str();
-  app.add_option("--zero", arguments.zero,
-                 "ZeRO stage: data-parallel ranks share 1: optimizer state, 2: and gradients, 3: "
-                 "and parameters")
-      ->capture_default_str();
-  app.add_option("--zero3-resident", arguments.resident_elements,
-                 "At stage 3, parameters of up to so many elements stay on every rank")
-      ->capture_default_str();
-  app.add_option("--grad-dtype", arguments.gradient_dtype, "f32 | bf16, of sums over ranks")
-      ->capture_default_str();
-  app.add_option("--recompute", arguments.recompute,
-                 "none | attention | block: activations computed again in the backward pass")
-      ->capture_default_str();
-  app.add_option("--device", arguments.grid.device, "cpu | cuda: a GPU for each rank")
-      ->capture_default_str();
-  app.add_flag("--share-gpu", arguments.grid.share_gpu, "Let several ranks have one GPU (slower)");
-  app.add_option("--threads", arguments.grid.threads,
-                 "Threads of a rank [the node's cores / its ranks]");
-  app.add_option("--bucket-mib", arguments.bucket_mib,
-                 "Gradients reduced together, MiB [25, at most a tenth of all]")
-      ->check(at_least(1));
   app.add_option("--timeout", arguments.timeout_s, "Seconds that ranks wait for each other")
       ->check(at_least(1))
       ->capture_default_str();
-}
-
-void add_training_flags(CLI::App& app, TrainArguments& arguments) {
-  auto& trainer = arguments.trainer;
   app.add_option("--steps", trainer.steps, "Of the whole schedule")
       ->check(at_least(1))
       ->capture_default_str();
@@ -100,10 +53,6 @@ void add_training_flags(CLI::App& app, TrainArguments& arguments) {
                  "Exit status of a run that ends early, as it was asked to")
       ->check(CLI::Range(0, 125))
       ->capture_default_str();
-  app.add_option("--batch", trainer.batch, "Sequences per step over all ranks")
-      ->capture_default_str();
-  app.add_option("--micro-batch", trainer.micro_batch,
-                 "Most sequences per rank and pass; gradients add up [batch / ranks]");
   app.add_option("--schedule", arguments.schedule, "constant | cosine | wsd")
       ->capture_default_str();
   app.add_option("--lr", arguments.adamw.lr, "Highest learning rate")->capture_default_str();
@@ -296,6 +245,7 @@ std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& 
   add_data_flags(app, arguments);
   add_model_flags(app, arguments);
   add_parallel_flags(app, arguments);
+  add_batch_flags(app, arguments);
   add_training_flags(app, arguments);
   add_output_flags(app, arguments);
   add_job_flags(app, arguments);

@@ -15,6 +15,7 @@
 #include "examples/gpt/checkpoint_arguments.hpp"
 #include "examples/gpt/model_choice.hpp"
 #include "examples/gpt/sample_text.hpp"
+#include "examples/gpt/shape_arguments.hpp"
 #include "examples/gpt/starting_weights.hpp"
 #include "examples/gpt/train_arguments.hpp"
 #include "examples/gpt/train_reports.hpp"
@@ -36,15 +37,6 @@ train::TokenDataset open_dataset(const TrainArguments& arguments,
     return train::TokenDataset(train::open_data(arguments.data, saved), options);
   }
   return train::TokenDataset(arguments.data, options);
-}
-
-train::OptimizerOptions optimizer_options(const TrainArguments& arguments) {
-  return {.zero = train::zero_from(arguments.zero),
-          .bucket_bytes = arguments.bucket_mib << 20,
-          .gradient_type = parse_dtype(arguments.gradient_dtype, "--grad-dtype"),
-          .resident_elements = arguments.resident_elements,
-          .moments = !arguments.in_job() ||
-                     arguments.rounds.synchronisation == train::Synchronisation::rounds};
 }
 
 // The last step whose metrics a run keeps that goes on. A cluster that comes back to its job does
@@ -126,7 +118,7 @@ int train_gpt(train::Job& job) {
   if (!run && !arguments.init.empty()) start.emplace(arguments.init);
   train::TokenDataset data = open_dataset(arguments, saved_tokenizer(start, run));
   const train::GptConfig config = choose_config(arguments, data, start, run);
-  warn_of_memory(job, arguments, config, optimizer_options(arguments), grid);
+  warn_of_memory(job, arguments, config, grid);
 
   train::Gpt model(
       config, grid.device(),

@@ -5,23 +5,25 @@
 
 #include <fmt/format.h>
 
-#include "examples/gpt/arguments.hpp"
+#include "examples/gpt/shape_arguments.hpp"
 
 void warn_of_memory(const train::Job& job, const TrainArguments& arguments,
-                    const train::GptConfig& config, const train::OptimizerOptions& optimizer,
-                    const train::Grid& grid) {
+                    const train::GptConfig& config, const train::Grid& grid) {
   if (grid.device().gpu() || job.place_on_node().rank != 0) return;
-  const std::int64_t each = train::state_bytes_per_rank(
-      config, parse_dtype(arguments.dtype), optimizer, grid.data().size(), grid.tensor().size());
-  const std::int64_t needed = each * job.ranks_on_node();
+  const train::MemoryForecast each = train::forecast_memory(
+      training_shape(arguments, config, grid.data().size(), grid.tensor().size()));
+  const std::int64_t needed = each.total() * job.ranks_on_node();
   const auto available = train::available_host_bytes();
   if (!available || needed <= *available) return;
   constexpr double gib = 1 << 30;
   train::log_line(fmt::format(
-      "warning: parameters, gradients and optimizer state of this machine's {} take {:.1f} GiB, of "
-      "{:.1f} that are left; --zero 3 and --tensor-parallel share them out over more ranks",
+      "warning: training will take {:.1f} GiB on this machine's {}, of {:.1f} that are left "
+      "({:.1f} "
+      "for parameters, gradients and optimizer state); plan_grid chooses how ranks share them",
+      static_cast<double>(needed) / gib,
       job.ranks_on_node() == 1 ? "rank" : fmt::format("{} ranks", job.ranks_on_node()),
-      static_cast<double>(needed) / gib, static_cast<double>(*available) / gib));
+      static_cast<double>(*available) / gib,
+      static_cast<double>(each.state() * job.ranks_on_node()) / gib));
 }
 
 namespace {

@@ -14,8 +14,7 @@ using Say = std::function<void(const std::string&)>;
 
 /// A machine that begins to swap, or kills the program, gives no reason.
 void warn_of_memory(const train::Job& job, const TrainArguments& arguments,
-                    const train::GptConfig& config, const train::OptimizerOptions& optimizer,
-                    const train::Grid& grid);
+                    const train::GptConfig& config, const train::Grid& grid);
 
 /// Model, data and device, before the first step.
 void announce(const train::Job& job, const TrainArguments& arguments, const train::Gpt& model,

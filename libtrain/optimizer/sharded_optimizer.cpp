@@ -47,13 +47,27 @@ Tensor flat(Device& device, std::int64_t elements, DataType type) {
 
 }  // namespace
 
+BucketOptions bucket_options(const OptimizerOptions& options, int data_ranks) {
+  return {.zero = options.zero,
+          .data_ranks = data_ranks,
+          .bucket_bytes = options.bucket_bytes,
+          .gradient_bytes = size_of(options.gradient_type),
+          .resident_elements = options.resident_elements};
+}
+
+std::vector<ParameterGroup> parameter_groups(const Gpt& model) {
+  std::vector<ParameterGroup> groups;
+  for (const ModelUnit& unit : model.units()) groups.push_back(unit.parameters);
+  return groups;
+}
+
 ShardedOptimizer::ShardedOptimizer(Gpt& model, const Grid& grid, AdamW config, Options options)
     : model_(model),
       grid_(grid),
       config_((config.validate(), config)),
       options_((require_same_training(model, grid.world(), config, options),
                 checked(options, model.options().type))),
-      buckets_(make_buckets(groups(), grid.tensor().rank(), bucket_options())),
+      buckets_(make_buckets(parameter_groups(model), grid.tensor().rank(), cut())),
       values_(buckets_, grid.data(), model.device()),
       reducer_(buckets_, options_.zero, grid.data(), model.device(), options_.gradient_type),
       prefetcher_(model.units(), buckets_, values_) {
@@ -67,22 +81,6 @@ ShardedOptimizer::ShardedOptimizer(Gpt& model, const Grid& grid, AdamW config, O
 ShardedOptimizer::~ShardedOptimizer() {
   model_.on_gradient_ready({});
   model_.remove_observer(prefetcher_);
-}
-
-BucketOptions ShardedOptimizer::bucket_options() const {
-  BucketOptions options;
-  options.zero = options_.zero;
-  options.data_ranks = grid_.data().size();
-  options.bucket_bytes = options_.bucket_bytes;
-  options.gradient_bytes = size_of(options_.gradient_type);
-  options.resident_elements = options_.resident_elements;
-  return options;
-}
-
-std::vector<ParameterGroup> ShardedOptimizer::groups() const {
-  std::vector<ParameterGroup> groups;
-  for (const ModelUnit& unit : model_.units()) groups.push_back(unit.parameters);
-  return groups;
 }
 
 void ShardedOptimizer::make_state(std::size_t bucket) {
@@ -188,7 +186,7 @@ std::vector<LogicalTensor> ShardedOptimizer::logical(Sharded sharded, Part part)
   std::vector<Parameter*> parameters;
   for (const auto& parameter : model_.parameters()) parameters.push_back(parameter.get());
   auto layouts =
-      world_layouts(groups(), parameters, grid_.tensor().size(), bucket_options(), sharded);
+      world_layouts(parameter_groups(model_), parameters, grid_.tensor().size(), cut(), sharded);
   std::vector<LogicalTensor> tensors(parameters.size());
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     tensors[i].name = parameters[i]->name();

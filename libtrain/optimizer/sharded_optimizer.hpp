@@ -26,6 +26,10 @@ struct OptimizerOptions {
   bool moments = true;
 };
 
+/// How an optimizer with these options cuts parameters into buckets, and in which groups.
+BucketOptions bucket_options(const OptimizerOptions& options, int data_ranks);
+std::vector<ParameterGroup> parameter_groups(const Gpt& model);
+
 /// Sums the gradients over the data group, clips them and steps AdamW, on what of gradients,
 /// moments and parameters the ZeRO stage leaves on this rank. Moments are f32; a bf16 parameter has
 /// a full-precision copy in f32 that collects its small changes.
@@ -98,8 +102,7 @@ class ShardedOptimizer {
     std::size_t bucket;
     std::int64_t begin, count;
   };
-  BucketOptions bucket_options() const;
-  std::vector<ParameterGroup> groups() const;
+  BucketOptions cut() const { return bucket_options(options_, grid_.data().size()); }
   int shard() const { return options_.zero == Zero::stage0 ? 0 : grid_.data().rank(); }
   void make_state(std::size_t bucket);
   void count_norm();

@@ -120,7 +120,7 @@ ParallelPlan megatron_plan(bool sequence_parallel) {
           sequence_parallel};
 }
 
-void parallelize(Gpt& model, const Grid& grid, const ParallelPlan& plan) {
+void lay_out(Gpt& model, const ParallelPlan& plan, int ranks, int rank) {
   check_patterns(plan, model.layers());
   for (Layer& layer : model.layers()) {
     const PlanRule& rule = rule_of(plan, layer);
@@ -128,11 +128,18 @@ void parallelize(Gpt& model, const Grid& grid, const ParallelPlan& plan) {
     layer.split = rule.split;
   }
   check_together(model.layers());
-  if (grid.tensor().size() == 1) return;
-  const ModelSplit split(model.config(), grid.tensor().size());
-  for (const Layer& layer : model.layers()) split.place(layer, grid.tensor().rank());
+  if (ranks == 1) return;
+  const ModelSplit split(model.config(), ranks);
+  for (const Layer& layer : model.layers()) split.place(layer, rank);
+}
+
+void parallelize(Gpt& model, const Grid& grid, const ParallelPlan& plan) {
+  Communicator& ranks = grid.tensor();
+  lay_out(model, plan, ranks.size(), ranks.rank());
+  if (ranks.size() == 1) return;
+  const ModelSplit split(model.config(), ranks.size());
   model.set_execution(
-      std::make_shared<TensorParallel>(model, split, grid.tensor(), plan.sequence_parallel));
+      std::make_shared<TensorParallel>(model, split, ranks, plan.sequence_parallel));
 }
 
 }  // namespace train

@@ -27,6 +27,10 @@ struct ParallelPlan {
 /// al.: "Megatron-LM", 2019; Narayanan et al., SC 2021). Fits GPT-2 and Llama style.
 ParallelPlan megatron_plan(bool sequence_parallel = true);
 
+/// What parallelize() does to the parameters of rank `rank` in a tensor group of `ranks`, which
+/// takes no other rank. Throws Error as it does.
+void lay_out(Gpt& model, const ParallelPlan& plan, int ranks, int rank);
+
 /// Splits the model over the grid's tensor group. Before weights are used, loaded by name or drawn
 /// it costs no memory; afterwards each rank keeps its part. Heads, features and tokens that do not
 /// divide evenly are dealt out unevenly; with fewer key/value heads than ranks, neighbours hold

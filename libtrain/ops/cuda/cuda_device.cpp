@@ -1,11 +1,10 @@
-#include <algorithm>
-
 #include <cuda_runtime.h>
 #include <fmt/format.h>
 
 #include "collectives/error.hpp"
 #include "libtrain/ops/cuda/cuda_ops.hpp"
 #include "libtrain/ops/cuda/fused_attention.hpp"
+#include "libtrain/ops/cuda/loss_rows.hpp"
 #include "libtrain/ops/cuda/matrix.hpp"
 #include "libtrain/ops/cuda/peak_flops.hpp"
 #include "libtrain/ops/device.hpp"
@@ -44,14 +43,11 @@ std::optional<double> CudaOps::peak_flops(DataType type) const {
 }
 
 std::int64_t CudaOps::padded_width(std::int64_t width, DataType type) const {
-  const std::int64_t line = 128 / static_cast<std::int64_t>(size_of(type));
-  return (width + line - 1) / line * line;
+  return cuda::padded_width(width, type);
 }
 
 std::int64_t CudaOps::loss_rows(std::int64_t vocabulary) const {
-  constexpr std::int64_t logits_max = (std::int64_t{1} << 30) / sizeof(float), step = 256;
-  const std::int64_t rows = logits_max / std::max<std::int64_t>(1, vocabulary);
-  return std::clamp<std::int64_t>(rows / step * step, step, 4096);
+  return cuda::loss_rows(vocabulary);
 }
 
 }  // namespace cuda

@@ -1,4 +1,4 @@
-#include "libtrain/memory_forecast.hpp"
+#include "libtrain/available_memory.hpp"
 
 #include <algorithm>
 #include <fstream>
@@ -25,21 +25,6 @@ std::optional<std::int64_t> number_in(const char* path) {
 }
 
 }  // namespace
-
-std::int64_t state_bytes_per_rank(const GptConfig& config, DataType type,
-                                  const OptimizerOptions& options, int data_ranks,
-                                  int tensor_ranks) {
-  const auto own = static_cast<double>(config.parameter_count()) / tensor_ranks;
-  const auto share = [&](Zero divided_from, double bytes) {
-    return options.zero >= divided_from ? bytes / data_ranks : bytes;
-  };
-  const double master = type == DataType::bf16 ? 4.0 : 0.0;
-  const double moments = options.moments ? 8.0 : 0.0;
-  const double bytes = share(Zero::stage3, static_cast<double>(size_of(type))) +
-                       share(Zero::stage2, static_cast<double>(size_of(options.gradient_type))) +
-                       share(Zero::stage1, master + moments);
-  return static_cast<std::int64_t>(own * bytes);
-}
 
 std::optional<std::int64_t> available_host_bytes() {
   std::optional<std::int64_t> available = number_behind("/proc/meminfo", "MemAvailable:");

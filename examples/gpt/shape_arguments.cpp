@@ -1,0 +1,86 @@
+#include "examples/gpt/shape_arguments.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "examples/gpt/arguments.hpp"
+
+void add_model_flags(CLI::App& app, TrainArguments& arguments) {
+  app.add_option("--model", arguments.model,
+                 fmt::format("{}, or sizes such as layers=6,heads=6,width=384 or "
+                             "llama,layers=4,heads=4,kv_heads=2,width=128",
+                             fmt::join(train::model_names(), " | ")))
+      ->capture_default_str();
+  app.add_option("--context", arguments.context, "Tokens in a sequence [the model's]")
+      ->check(at_least(1));
+  app.add_option("--vocab", arguments.vocabulary, "Vocabulary [the tokenizer's, or the model's]")
+      ->check(at_least(1));
+  app.add_option("--dropout", arguments.dropout, "On embeddings, attention and both branches")
+      ->capture_default_str();
+  app.add_option("--bias", arguments.bias, "Biases in linear layers and layer norms [true]");
+  app.add_option("--dtype", arguments.dtype, "f32 | bf16 (with f32 master weights)")
+      ->capture_default_str();
+}
+
+void add_parallel_flags(CLI::App& app, TrainArguments& arguments) {
+  app.add_option("--data-parallel", arguments.grid.data, "Data-parallel ranks [all]");
+  app.add_option("--tensor-parallel", arguments.grid.tensor,
+                 "Ranks that share each copy of the model; neighbours")
+      ->capture_default_str();
+  app.add_option("--sequence-parallel", arguments.sequence_parallel,
+                 "Tensor-parallel ranks share the rows between split layers too")
+      ->capture_default_str();
+  app.add_option("--zero", arguments.zero,
+                 "ZeRO stage: data-parallel ranks share 1: optimizer state, 2: and gradients, 3: "
+                 "and parameters")
+      ->capture_default_str();
+  app.add_option("--zero3-resident", arguments.resident_elements,
+                 "At stage 3, parameters of up to so many elements stay on every rank")
+      ->capture_default_str();
+  app.add_option("--grad-dtype", arguments.gradient_dtype, "f32 | bf16, of sums over ranks")
+      ->capture_default_str();
+  app.add_option("--recompute", arguments.recompute,
+                 "none | attention | block: activations computed again in the backward pass")
+      ->capture_default_str();
+  app.add_option("--device", arguments.grid.device, "cpu | cuda: a GPU for each rank")
+      ->capture_default_str();
+  app.add_flag("--share-gpu", arguments.grid.share_gpu, "Let several ranks have one GPU (slower)");
+  app.add_option("--threads", arguments.grid.threads,
+                 "Threads of a rank [the node's cores / its ranks]");
+  app.add_option("--bucket-mib", arguments.bucket_mib,
+                 "Gradients reduced together, MiB [25, at most a tenth of all]")
+      ->check(at_least(1));
+}
+
+void add_batch_flags(CLI::App& app, TrainArguments& arguments) {
+  auto& trainer = arguments.trainer;
+  app.add_option("--batch", trainer.batch, "Sequences per step over all ranks")
+      ->capture_default_str();
+  app.add_option("--micro-batch", trainer.micro_batch,
+                 "Most sequences per rank and pass; gradients add up [batch / ranks]");
+}
+
+train::OptimizerOptions optimizer_options(const TrainArguments& arguments) {
+  return {.zero = train::zero_from(arguments.zero),
+          .bucket_bytes = arguments.bucket_mib << 20,
+          .gradient_type = parse_dtype(arguments.gradient_dtype, "--grad-dtype"),
+          .resident_elements = arguments.resident_elements,
+          .moments = !arguments.in_job() ||
+                     arguments.rounds.synchronisation == train::Synchronisation::rounds};
+}
+
+train::TrainingShape training_shape(const TrainArguments& arguments, const train::GptConfig& config,
+                                    int data, int tensor) {
+  const auto passes =
+      train::StepPasses::of(arguments.trainer.batch, data, arguments.trainer.micro_batch);
+  return {.config = config,
+          .data = data,
+          .tensor = tensor,
+          .sequence_parallel = arguments.sequence_parallel,
+          .type = parse_dtype(arguments.dtype),
+          .recompute = train::recompute_from(arguments.recompute),
+          .optimizer = optimizer_options(arguments),
+          .sequences = passes.sequences,
+          .passes = static_cast<int>(passes.count),
+          .gpu = arguments.grid.device == "cuda"};
+}

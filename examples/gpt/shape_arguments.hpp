@@ -1,0 +1,17 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "examples/gpt/train_arguments.hpp"
+
+/// Model, grid and batch: flags that train_gpt and plan_grid have in common, and what they say.
+
+void add_model_flags(CLI::App& app, TrainArguments& arguments);
+void add_parallel_flags(CLI::App& app, TrainArguments& arguments);
+void add_batch_flags(CLI::App& app, TrainArguments& arguments);
+
+train::OptimizerOptions optimizer_options(const TrainArguments& arguments);
+
+/// What a rank's memory depends on, of a model on a grid of data x tensor ranks.
+train::TrainingShape training_shape(const TrainArguments& arguments, const train::GptConfig& config,
+                                    int data, int tensor);

@@ -1,0 +1,60 @@
+#include "libtrain/forecast/memory_forecast.hpp"
+
+#include <algorithm>
+
+#include "libtrain/forecast/activation_forecast.hpp"
+#include "libtrain/forecast/bucket_schedule.hpp"
+
+namespace train {
+namespace {
+
+// Sums over buckets are what the optimizer allocates, with the lines to which it rounds.
+void count_state(const std::vector<Bucket>& buckets, const TrainingShape& shape,
+                 MemoryForecast& memory) {
+  const OptimizerOptions& options = shape.optimizer;
+  const std::int64_t state = (options.moments ? 8 : 0) + (shape.type == DataType::bf16 ? 4 : 0);
+  for (const Bucket& bucket : buckets) {
+    const std::int64_t shard = bucket.shard_elements(0);
+    memory.parameters += shape.element() * (bucket.gathered ? shard : bucket.elements);
+    memory.gradients += shape.gradient() * (options.zero >= Zero::stage2 ? shard : bucket.elements);
+    memory.optimizer_state += state * shard;
+  }
+}
+
+// A GPU: the context and the kernels of cuBLASLt, cuDNN and NCCL, as they are loaded; workspace of
+// products (64 MiB) and of attention's backward pass, which keeps the scores' gradients of at most
+// 512 MiB; a copy of what bf16 sums exchange. Sizes are rounded up by at most an eighth.
+std::int64_t bytes_beside(const ModelOutline& outline, const TrainingShape& shape,
+                          const MemoryForecast& memory) {
+  constexpr std::int64_t mib = 1 << 20;
+  const std::int64_t passing = memory.activations + memory.communication;
+  if (!shape.gpu) return passing / 16 + 16 * mib;
+  const GptConfig& config = shape.config;
+  const std::int64_t scores = 2 * outline.heads().heads * shape.rows() * config.context;
+  const std::int64_t sums =
+      shape.tensor > 1 && shape.type == DataType::bf16 ? 2 * shape.rows() * config.width : 0;
+  return 1024 * mib + 64 * mib + std::min(scores, 512 * mib) + sums + passing / 16;
+}
+
+}  // namespace
+
+MemoryForecast forecast_memory(const ModelOutline& outline, const TrainingShape& shape) {
+  MemoryForecast memory;
+  const std::vector<Bucket> buckets = outline.buckets(shape.optimizer, shape.data);
+  count_state(buckets, shape, memory);
+  memory.activations = ActivationForecast(outline, shape).peak;
+  memory.communication = BucketSchedule(outline, buckets, shape).peak_bytes();
+  memory.beside = bytes_beside(outline, shape, memory);
+  return memory;
+}
+
+MemoryForecast forecast_memory(const TrainingShape& shape) {
+  MemoryForecast most;
+  for (const ModelOutline& outline : outlines_of(shape.config, shape.tensor)) {
+    const MemoryForecast memory = forecast_memory(outline, shape);
+    if (memory.total() > most.total()) most = memory;
+  }
+  return most;
+}
+
+}  // namespace train

@@ -1,0 +1,31 @@
+#pragma once
+
+#include "libtrain/model/forward_context.hpp"
+#include "libtrain/model/gpt_config.hpp"
+#include "libtrain/optimizer/sharded_optimizer.hpp"
+
+namespace train {
+
+/// What the memory, the traffic and the time of a training step depend on: what train_gpt's flags
+/// say of model, grid and batch.
+struct TrainingShape {
+  GptConfig config = {};  ///< with the context that is trained
+  int data = 1;
+  int tensor = 1;
+  bool sequence_parallel = true;
+  DataType type = DataType::f32;
+  Recompute recompute = Recompute::none;
+  OptimizerOptions optimizer = {};
+  std::int64_t sequences = 1;  ///< of one pass of a data rank
+  int passes = 1;              ///< of a step
+  bool gpu = false;
+
+  std::int64_t rows() const { return sequences * config.context; }
+  std::int64_t element() const { return static_cast<std::int64_t>(size_of(type)); }
+  std::int64_t gradient() const {
+    return static_cast<std::int64_t>(size_of(optimizer.gradient_type));
+  }
+  bool splits_rows() const { return sequence_parallel && tensor > 1; }
+};
+
+}  // namespace train
