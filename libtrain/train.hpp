@@ -7,7 +7,7 @@
 #include "libtrain/checkpoint/weights.hpp"
 #include "libtrain/choice_accuracy.hpp"
 #include "libtrain/data/token_dataset.hpp"
-#include "libtrain/forecast/memory_forecast.hpp"
+#include "libtrain/forecast/grid_choice.hpp"
 #include "libtrain/job.hpp"
 #include "libtrain/memory_report.hpp"
 #include "libtrain/metrics/console_sink.hpp"

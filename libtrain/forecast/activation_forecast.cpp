@@ -50,8 +50,10 @@ std::int64_t head_bytes(const ModelOutline& outline, const TrainingShape& shape)
         shape.gpu ? cuda::padded_width(outline.tokens(), type) : outline.tokens();
     return rows * width * static_cast<std::int64_t>(size_of(type));
   };
-  // Losses of all rows; or maximum and sums of these rows, which ranks exchange.
-  const std::int64_t results = shape.tensor == 1 ? 4 * shape.rows() : 3 * 4 * rows;
+  // Losses of all rows; or what ranks exchange: these rows' maximum, and the sums of all rows up to
+  // the last whole block.
+  const std::int64_t done = shape.rows() / rows * rows;
+  const std::int64_t results = shape.tensor == 1 ? 4 * shape.rows() : 4 * rows + 8 * done;
   return logits(DataType::f32) + (shape.type == DataType::bf16 ? logits(DataType::bf16) : 0) +
          results;
 }

@@ -12,7 +12,7 @@
 //
 // Columns, each the mean over the ranks and, where it says so, per step:
 //   data, tensor   MB sent to other ranks, counted by the communicators of the two groups, and by
-//                  how much that differs from the formulas of tests/support/volumes.hpp
+//                  how much that differs from libtrain/forecast/traffic_forecast.hpp
 //   units          of Ψ (n-1)/n for n data ranks, Ψ the f32 bytes of a rank's parameters; of
 //                  M C (t-1)/t per layer for t tensor ranks and M rows of width C, embedding and
 //                  head left out

@@ -126,23 +126,24 @@ void Run::expect(Figures& figures) const {
   for (const auto& parameter : model_.parameters()) {
     elements += static_cast<double>(parameter->local_shape().elements());
   }
-  figures.data.expected =
-      steps *
-      volumes::data_volume(model_, arrangement_.data, optimizer_options_, options_.passes).total();
+  TrainingShape shape{.config = model_.config(),
+                      .data = arrangement_.data,
+                      .tensor = arrangement_.tensor,
+                      .sequence_parallel = arrangement_.split_rows,
+                      .type = options_.type,
+                      .recompute = options_.recompute,
+                      .optimizer = optimizer_options_,
+                      .sequences = options_.sequences,
+                      .passes = options_.passes,
+                      .gpu = false};
+  figures.data.expected = steps * data_traffic(model_, shape).total();
   figures.data.unit =
       steps * elements * sizeof(float) * (arrangement_.data - 1) / arrangement_.data;
 
-  const auto tensor_bytes = [&](std::int64_t layers) {
-    GptConfig config = model_.config();
-    config.layers = layers;
-    return steps * volumes::tensor_volume(config, model_.options(), optimizer_options_,
-                                          arrangement_.tensor, arrangement_.split_rows,
-                                          {rows(), options_.passes})
-                       .total();
-  };
   const GptConfig& config = model_.config();
-  figures.tensor.expected = tensor_bytes(config.layers);
-  figures.tensor.ends = tensor_bytes(0);
+  figures.tensor.expected = steps * tensor_traffic(shape).total();
+  shape.config.layers = 0;
+  figures.tensor.ends = steps * tensor_traffic(shape).total();
   figures.tensor.unit =
       steps * options_.passes * static_cast<double>(config.layers * rows() * config.width) *
       static_cast<double>(size_of(options_.type)) * (arrangement_.tensor - 1) / arrangement_.tensor;

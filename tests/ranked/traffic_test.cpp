@@ -150,7 +150,7 @@ class BackwardTimes final : public UnitObserver {
 };
 
 struct Sent {
-  volumes::Volume data, tensor;
+  StepTraffic data, tensor;
 };
 
 // The second step's bytes: nothing of the start is in them.
@@ -161,6 +161,19 @@ Sent bytes_of_step(Training& training) {
   training.step();
   return {volumes::sent_between(data, training.grid().data().traffic()),
           volumes::sent_between(tensor, training.grid().tensor().traffic())};
+}
+
+TrainingShape shape_of(Training& training, const Case& c) {
+  return {.config = training.model().config(),
+          .data = c.data,
+          .tensor = c.tensor,
+          .sequence_parallel = c.sequence_parallel,
+          .type = c.type,
+          .recompute = c.recompute,
+          .optimizer = training.options(),
+          .sequences = sequences,
+          .passes = c.passes,
+          .gpu = false};
 }
 
 // Padding, and the gradient's norm: 8 bytes that one rank sends to the others.
@@ -174,7 +187,7 @@ void check_close(double found, double expected) {
   CHECK(std::abs(found - expected) <= slack_of(expected));
 }
 
-void check_close(const volumes::Volume& found, const volumes::Volume& expected, int ranks) {
+void check_close(const StepTraffic& found, const StepTraffic& expected, int ranks) {
   check_close(found.reduce_scatter, expected.reduce_scatter);
   check_close(found.all_gather, expected.all_gather);
   // With small messages sent either way.
@@ -195,12 +208,9 @@ void check_case(Communicator& world, const GptConfig& config, const Case& c) {
   CAPTURE(static_cast<int>(c.gradient_type));
   Training training(world, config, c);
   const Sent sent = bytes_of_step(training);
-  check_close(sent.data,
-              volumes::data_volume(training.model(), c.data, training.options(), c.passes), c.data);
-  check_close(sent.tensor,
-              volumes::tensor_volume(config, training.model().options(), training.options(),
-                                     c.tensor, c.sequence_parallel, {rows, c.passes}),
-              c.tensor);
+  const TrainingShape shape = shape_of(training, c);
+  check_close(sent.data, data_traffic(training.model(), shape), c.data);
+  check_close(sent.tensor, tensor_traffic(shape), c.tensor);
 }
 
 constexpr Zero stages[] = {Zero::stage0, Zero::stage1, Zero::stage2, Zero::stage3};
@@ -259,7 +269,7 @@ TEST_CASE("a layer costs 8 M C (t-1)/t elements with whole rows and 10 with spli
     const double t = world.size();
     for (const bool split_rows : {false, true}) {
       CAPTURE(split_rows);
-      volumes::Volume sent[2];
+      StepTraffic sent[2];
       for (const int more : {0, 1}) {
         Training training(world, gpt2(1 + more),
                           {.tensor = world.size(), .sequence_parallel = split_rows});

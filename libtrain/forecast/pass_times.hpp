@@ -1,0 +1,48 @@
+#pragma once
+
+#include "libtrain/forecast/bucket_schedule.hpp"
+#include "libtrain/forecast/step_forecast.hpp"
+
+namespace train {
+
+/// How long the parts of one pass take: computation, and exchanges of the tensor group that
+/// computation does not hide.
+class PassTimes {
+ public:
+  PassTimes(const ModelOutline& outline, const TrainingShape& shape, const DeviceRates& device,
+            const GroupCost& tensor);
+
+  const std::vector<double>& forward() const { return forward_; }    ///< by unit
+  const std::vector<double>& again() const { return again_; }        ///< by unit
+  const std::vector<double>& backward() const { return backward_; }  ///< by layer
+  /// Of all these, what is computation, and what is waiting.
+  double computed_s() const { return computed_s_; }
+  double waited_s() const { return waited_s_; }
+
+ private:
+  // A layer's forward pass, or the half of its backward pass that is one product.
+  struct Part {
+    double computed_s = 0.0;
+    double waited_s = 0.0;
+
+    double seconds() const { return computed_s + waited_s; }
+  };
+  Part forward_of(const Layer& layer) const;
+  Part backward_of(const Layer& layer) const;
+  Part head() const;
+  double attention_flops(const Layer& layer) const;
+  double product_s(double flops, double bytes) const;
+  double gather_s() const;
+  double sum_s() const;
+  double count(const Part& part);
+
+  const ModelOutline& outline_;
+  const TrainingShape& shape_;
+  const DeviceRates& device_;
+  const GroupCost& tensor_;
+  double rows_;
+  std::vector<double> forward_, again_, backward_;
+  double computed_s_ = 0.0, waited_s_ = 0.0;
+};
+
+}  // namespace train

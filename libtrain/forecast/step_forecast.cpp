@@ -1,0 +1,72 @@
+#include "libtrain/forecast/step_forecast.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "libtrain/forecast/bucket_schedule.hpp"
+#include "libtrain/forecast/pass_times.hpp"
+
+namespace train {
+namespace {
+
+// Bytes that AdamW reads and writes for an element: moments and the full-precision value, twice,
+// the gradient, and a bf16 value beside its copy.
+double adamw_bytes(const TrainingShape& shape) {
+  return 24.0 + static_cast<double>(shape.gradient()) + (shape.type == DataType::bf16 ? 2.0 : 0.0);
+}
+
+StepTimes times_of(const PassTimes& passes, const std::vector<Bucket>& buckets,
+                   const TrainingShape& shape, const DeviceRates& device, const GroupCost& data) {
+  StepTimes times;
+  times.forward = passes.forward();
+  times.again = passes.again();
+  times.backward = passes.backward();
+  const bool is_bf16 = shape.optimizer.gradient_type == DataType::bf16;
+  double elements = 0.0;
+  for (const Bucket& bucket : buckets) {
+    const auto all = static_cast<double>(bucket.elements);
+    const double gradients = all * static_cast<double>(shape.gradient());
+    times.reduce.push_back(shape.optimizer.zero == Zero::stage0
+                               ? data.all_reduce(gradients, is_bf16)
+                               : data.reduce_scatter(gradients, is_bf16));
+    times.gather.push_back(data.all_gather(all * static_cast<double>(shape.element())));
+    const auto own = static_cast<double>(bucket.shard_elements(0));
+    times.update.push_back(own * adamw_bytes(shape) / device.memory_bytes);
+    elements += own;
+  }
+  times.norm = elements * static_cast<double>(shape.gradient()) / device.memory_bytes;
+  return times;
+}
+
+}  // namespace
+
+std::string StepForecast::limit() const {
+  const std::array<std::pair<double, const char*>, 4> parts = {
+      {{passes_s, "computing"},
+       {tensor_s, tensor_crosses_nodes ? "tensor group, network" : "tensor group"},
+       {data_s, data_crosses_nodes ? "data group, network" : "data group"},
+       {optimizer_s, "optimizer"}}};
+  return std::ranges::max_element(parts, {}, [](const auto& part) { return part.first; })->second;
+}
+
+StepForecast forecast_step(const ModelOutline& outline, const std::vector<Bucket>& buckets,
+                           const TrainingShape& shape, const DeviceRates& device,
+                           const Interconnect& interconnect) {
+  const GroupCost tensor = GroupCost::tensor(interconnect, shape.data, shape.tensor);
+  const GroupCost data = GroupCost::data(interconnect, shape.data, shape.tensor);
+  const PassTimes passes(outline, shape, device, tensor);
+  const StepTimes times = times_of(passes, buckets, shape, device, data);
+  const BucketSchedule schedule(outline, buckets, shape, times);
+
+  StepForecast step;
+  step.passes_s = shape.passes * passes.computed_s();
+  step.tensor_s = shape.passes * passes.waited_s();
+  step.data_s = schedule.seconds_waited();
+  step.optimizer_s = schedule.seconds() - step.passes_s - step.tensor_s - step.data_s;
+  step.tensor_crosses_nodes = tensor.crosses_nodes();
+  step.data_crosses_nodes = data.crosses_nodes();
+  return step;
+}
+
+}  // namespace train
