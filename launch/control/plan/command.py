@@ -3,14 +3,15 @@ import argparse
 import pathlib
 import sys
 
-from . import job, report
+from . import grid, job, report
 from .choice import Choice
 
 HELP = """\
 Chooses how often the clusters of a job exchange, and in which codec, from what they are, what lies
 between them and what it costs.
 
-FILE is TOML; launch/plan_example.toml shows all that it may say. The table has, for each codec, the
+FILE is TOML; launch/plan_example.toml shows all that it may say. Of a cluster that is given by its
+ranks, plan_grid chooses the grid, too. The table has, for each codec, the
 fewest inner steps that keep so much of compute busy and cost no more than is asked; * is what to
 take. Exit status 2: no plan does, and the last line says what would."""
 
@@ -21,11 +22,13 @@ def add_to(commands):
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", metavar="FILE", type=pathlib.Path)
     parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--plan-grid", metavar="PROGRAM", type=pathlib.Path, default=grid.PROGRAM,
+                        help="of the build, for clusters that are given by ranks [%(default)s]")
     parser.set_defaults(run=command)
 
 
 def command(options):
-    choice = Choice(job.read(options.file))
+    choice = Choice(job.read(options.file, options.plan_grid))
     if options.json:
         print(report.json_of(choice))
     else:

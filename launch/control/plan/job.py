@@ -4,6 +4,7 @@ import tomllib
 
 from ..certs import COORDINATOR, NAME
 from ..failure import Failure
+from . import grid as grids
 from .fields import Fields, shown
 
 # As GptConfig::parameter_count has them: tests/unit/model/config_test.cpp.
@@ -27,6 +28,7 @@ class Cluster:
     usd_per_gb: float
     usd_per_gb_to: dict
     usd_per_hour: float | None
+    grid: grids.Grid | None  # where it was chosen
 
     @property
     def step_s(self):
@@ -69,10 +71,10 @@ class Job:
         return max(self.link(one.name, other.name).rtt_s for one, other in self.pairs())
 
 
-def read(path):
+def read(path, plan_grid=grids.PROGRAM):
     """The job that the file describes. A Failure names the file."""
     try:
-        return from_table(tomllib.loads(path.read_text(encoding="utf-8")))
+        return from_table(tomllib.loads(path.read_text(encoding="utf-8")), plan_grid)
     except OSError as error:
         raise Failure(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -83,14 +85,17 @@ def read(path):
         raise Failure(f"{path}: {failure}") from None
 
 
-def from_table(table):
+def from_table(table, plan_grid=grids.PROGRAM):
     whole = Fields("the file", table, ("model", "goal", "exchange", "cluster", "link"))
-    model = Fields("[model]", whole.take("model"), ("name", "parameters", "tokens"))
+    model = Fields("[model]", whole.take("model"), ("name", "parameters", "tokens", "context"))
     goal = Fields("[goal]", whole.take("goal", {}),
                   ("utilisation", "budget_usd", "inner_steps_max"))
     exchange = Fields("[exchange]", whole.take("exchange", {}), ("lanes", "host_values_per_s"))
     name, values = _model(model)
-    clusters = _clusters(_list(whole, "cluster"))
+    context = model.whole("context", 1, 2**31, None)
+    clusters = _clusters(_list(whole, "cluster"),
+                         lambda fields, batch_tokens: grids.take(fields, name, context,
+                                                                 batch_tokens, plan_grid))
     return Job(
         model=name, values=values, tokens=model.whole("tokens", 1, 10**16),
         utilisation=goal.number("utilisation", UTILISATION_MIN, 0.999, 0.95),
@@ -121,25 +126,19 @@ def _model(fields):
     return name, MODELS[name]
 
 
-def _clusters(tables):
+def _clusters(tables, grid_of):
     clusters = []
     for place, table in enumerate(tables, 1):
         fields = Fields(f"[[cluster]] number {place}", table,
                         ("name", "tokens_per_s", "batch_tokens", "up", "down",
-                         "egress_usd_per_gb", "egress_to", "usd_per_hour"))
+                         "egress_usd_per_gb", "egress_to", "usd_per_hour", *grids.FIELDS))
         name = fields.text("name")
         if not NAME.fullmatch(name) or name == COORDINATOR:
             raise Failure(f"{fields.where}: \"{name}\" cannot be the name of a cluster")
         if any(cluster.name == name for cluster in clusters):
             raise Failure(f"two clusters are called \"{name}\"")
         fields.where = f"cluster {name}"
-        clusters.append(Cluster(
-            name=name, tokens_per_s=fields.number("tokens_per_s", 1e-3, 1e12),
-            batch_tokens=fields.whole("batch_tokens", 1, 10**12),
-            up=fields.rate("up"), down=fields.rate("down"),
-            usd_per_gb=fields.number("egress_usd_per_gb", 0, 1e6),
-            usd_per_gb_to=fields.take("egress_to", {}),
-            usd_per_hour=fields.number("usd_per_hour", 0, 1e9, None)))
+        clusters.append(_cluster(name, fields, grid_of))
     if not 2 <= len(clusters) <= 200:
         raise Failure(f"exchanges are between 2 to 200 clusters ([[cluster]]), and there "
                       f"{'is' if len(clusters) == 1 else 'are'} {len(clusters)}")
@@ -149,6 +148,22 @@ def _clusters(tables):
         for other in cluster.usd_per_gb_to:
             prices.number(other, 0, 1e6)
     return tuple(clusters)
+
+
+def _cluster(name, fields, grid_of):
+    batch_tokens = fields.whole("batch_tokens", 1, 10**12)
+    reckoned = [key for key in grids.FIELDS if key in fields]
+    if "tokens_per_s" in fields and reckoned:
+        raise Failure(f"{fields.where} has \"tokens_per_s\" and \"{reckoned[0]}\": give its speed, "
+                      "or what it is reckoned from")
+    grid = grid_of(fields, batch_tokens) if reckoned else None
+    return Cluster(
+        name=name, batch_tokens=batch_tokens, grid=grid,
+        tokens_per_s=grid.tokens_per_s if grid else fields.number("tokens_per_s", 1e-3, 1e12),
+        up=fields.rate("up"), down=fields.rate("down"),
+        usd_per_gb=fields.number("egress_usd_per_gb", 0, 1e6),
+        usd_per_gb_to=fields.take("egress_to", {}),
+        usd_per_hour=fields.number("usd_per_hour", 0, 1e9, None))
 
 
 def _links(tables, names):

@@ -27,6 +27,7 @@ def text_of(choice):
         limits.insert(1, f"at most {usd(job.budget_usd)}")
     yield f"wanted: {', '.join(limits)}"
     yield ""
+    yield from _grid_lines(choice)
     yield from _plan_lines(choice)
     yield ""
     yield from _cluster_lines(choice)
@@ -37,6 +38,15 @@ def text_of(choice):
         yield from textwrap.wrap(" ".join(choice.reasons()), 100)
         yield ""
         yield from _flag_lines(choice)
+
+
+def _grid_lines(choice):
+    chosen = [cluster for cluster in choice.job.clusters if cluster.grid]
+    for cluster in chosen:
+        yield from textwrap.wrap(f"{cluster.name}: {cluster.grid.words()}", 100,
+                                 subsequent_indent="  ")
+    if chosen:
+        yield ""
 
 
 def _plan_lines(choice):
@@ -126,6 +136,8 @@ def flags_of(choice):
         own += ["--egress-price", f"{cluster.usd_per_gb:g}"]
         for other, price in cluster.usd_per_gb_to.items():
             own += ["--egress-price", f"{other}={price:g}"]
+        if cluster.grid:
+            own += cluster.grid.plan["flags"]
         flags[cluster.name] = own
     return flags
 
@@ -133,8 +145,10 @@ def flags_of(choice):
 def _flag_lines(choice):
     flags = flags_of(choice)
     yield f"in every cluster   train_gpt … {' '.join(flags.pop(None))}"
-    for name, words in flags.items():
-        yield f"in {name:<15} … {' '.join(words)}"
+    for cluster in choice.job.clusters:
+        words = ' '.join(flags[cluster.name])
+        start = f"{cluster.grid.mpirun()} " if cluster.grid else ""
+        yield f"in {cluster.name:<15} {start}… {words}"
 
 
 def _is_priced(job):
@@ -150,6 +164,8 @@ def json_of(choice):
     flags = flags_of(choice) if choice.best else None
     return json.dumps({
         "model": job.model, "values": job.values, "tokens": job.tokens,
+        "grids": {cluster.name: cluster.grid.plan
+                  for cluster in job.clusters if cluster.grid},
         "goal": {"utilisation": job.utilisation, "budget_usd": job.budget_usd,
                  "inner_steps_max": job.inner_steps_max},
         "plans": [_plan_json(plan, choice) for plan in choice.plans],

@@ -1,0 +1,78 @@
+"""A cluster's speed, where the file has its ranks instead: plan_grid chooses how they share the
+model, and says how fast that is."""
+import dataclasses
+import json
+import pathlib
+import subprocess
+
+from ..failure import Failure
+
+PROGRAM = pathlib.Path(__file__).resolve().parents[3] / "build" / "bin" / "plan_grid"
+# Of [[cluster]], what becomes a flag of plan_grid as it is: by field, its kind.
+TEXTS = {"memory": "--memory", "device": "--device", "dtype": "--dtype", "node_rate": "--node-rate",
+         "network_rate": "--network-rate", "memory_rate": "--memory-rate"}
+DEFAULTS = {"device": "cuda", "dtype": "bf16"}
+FIELDS = ("ranks", "ranks_per_node", "tflops", "mfu", *TEXTS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    ranks: int
+    ranks_per_node: int
+    plan: dict  # as plan_grid --json has it
+
+    @property
+    def tokens_per_s(self):
+        return self.plan["tokens_per_s"]
+
+    def words(self):
+        """For people."""
+        plan = self.plan
+        rows = ", rows split" if plan["sequence_parallel"] else ""
+        again = "" if plan["recompute"] == "none" else f", recompute {plan['recompute']}"
+        return (f"{self.ranks} ranks as {plan['data']} x {plan['tensor']} (data x tensor), zero "
+                f"{plan['zero']}{rows}{again}, {plan['passes']} passes of {plan['micro_batch']}: "
+                f"{plan['memory_bytes']['total'] / 1e9:.3g} GB a rank, {plan['step_s']:.3g} s a "
+                f"step, {plan['tokens_per_s']:,.0f} tokens/s")
+
+    def mpirun(self):
+        place = f" --map-by ppr:{self.ranks_per_node}:node" \
+            if self.ranks > self.ranks_per_node else ""
+        return f"mpirun -np {self.ranks}{place}"
+
+
+def take(fields, model, context, batch_tokens, program):
+    """The grid of the cluster that has these fields."""
+    if model is None or context is None:
+        raise Failure(f"{fields.where} has \"ranks\": then [model] needs \"name\" and \"context\", "
+                      "so that their speed can be reckoned")
+    if batch_tokens % context:
+        raise Failure(f"{fields.where}: batch_tokens is {batch_tokens}; it must be a multiple of "
+                      f"the context, {context}")
+    ranks = fields.whole("ranks", 1, 1 << 20)
+    ranks_per_node = fields.whole("ranks_per_node", 1, 1024, min(8, ranks))
+    words = ["--model", model, "--context", context, "--batch", batch_tokens // context,
+             "--ranks", ranks, "--ranks-per-node", ranks_per_node,
+             "--device-tflops", fields.number("tflops", 1e-6, 1e6),
+             "--utilisation", fields.number("mfu", 0.001, 1.0, 0.5)]
+    for key, flag in TEXTS.items():
+        value = fields.text(key, DEFAULTS.get(key)) if key != "memory" else fields.text(key)
+        if value is not None:
+            words += [flag, value]
+    return Grid(ranks, ranks_per_node, _best(fields.where, program, [str(word) for word in words]))
+
+
+def _best(where, program, words):
+    try:
+        ended = subprocess.run([program, *words, "--json"], capture_output=True, text=True,
+                               check=False)
+    except OSError as error:
+        raise Failure(f"{where} has \"ranks\", whose speed plan_grid reckons; {program}: "
+                      f"{error.strerror}. Build it, name it with --plan-grid, or give "
+                      "\"tokens_per_s\"") from None
+    if ended.returncode not in (0, 2):
+        raise Failure(f"{where}: {ended.stderr.strip().removeprefix('error: ')}")
+    said = json.loads(ended.stdout)
+    if said["best"] is None:
+        raise Failure(f"{where}: {said['would_fit']}")
+    return said["plans"][said["best"]]
