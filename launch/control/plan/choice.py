@@ -2,9 +2,9 @@
 import math
 
 from . import plans
-from .exchange import CODECS, fair_rates, predict
+from .exchange import CODECS, fair_rates, predict, predict_fragment
 from .job import INNER_STEPS_LIMIT, UTILISATION_MIN
-from .plans import EVERY_STEP, OVERLAP, ROUNDS, Plan
+from .plans import EVERY_STEP, FRAGMENTS, OVERLAP, ROUNDS, Plan
 
 
 class Choice:
@@ -16,10 +16,17 @@ class Choice:
         exchanges = [predict(job, codec, rates) for codec in CODECS]
         found = [plans.fewest_steps(job, mode, exchange)
                  for mode in (EVERY_STEP, ROUNDS, OVERLAP) for exchange in exchanges]
+        found += [plans.best_fragments(
+            job, lambda count, codec=codec: predict_fragment(job, codec, rates, count))
+                  for codec in CODECS]
         self.plans = [plan for plan in found if plan]
         # An exchange that training waits for is the surer one: every step begins at what all made.
-        waiting = [plan for plan in self.plans if plan.mode != OVERLAP]
-        self.best = self._fewest(waiting) or self._fewest(self.plans)
+        # A model whose parts are exchanged at different times comes last: clusters' models differ.
+        self.best = (self._of_modes(EVERY_STEP, ROUNDS) or self._of_modes(OVERLAP)
+                     or self._of_modes(FRAGMENTS))
+
+    def _of_modes(self, *modes):
+        return self._fewest(plan for plan in self.plans if plan.mode in modes)
 
     def _fewest(self, among):
         fitting = [plan for plan in among if plan.fits(self.job)]
@@ -32,10 +39,14 @@ class Choice:
         yield f"{name_of(best).capitalize()}: {self._why()}."
         yield (f"An exchange takes {best.exchange.seconds:.3g} s; what takes longest is "
                f"{best.exchange.limit}.")
-        overlapped = self._fewest(plan for plan in self.plans if plan.mode == OVERLAP)
+        overlapped = self._of_modes(OVERLAP)
         if best.mode == OVERLAP:
             yield ("Steps trained during an exchange begin at the state before it; where clusters "
                    "wait for the exchange, no plan fits.")
+        elif best.mode == FRAGMENTS:
+            yield (f"The model goes in {best.fragments} fragments, which take turns: one comes "
+                   f"{best.overlap_steps} steps late, where all of it would be late for more than "
+                   "half of a round. Clusters' models differ in what is not exchanged yet.")
         elif overlapped and overlapped.inner_steps < best.inner_steps:
             yield (f"With --overlap-rounds {overlapped.overlap_steps}, {overlapped.inner_steps} "
                    f"inner steps of {overlapped.codec} would do: the exchange is hidden, and its "
@@ -50,8 +61,8 @@ class Choice:
         if best.mode == EVERY_STEP:
             return f"exchanges at every step {limits}"
         word = f"the fewest inner steps that {limits}"
-        if best.inner_steps > plans.fewest_steps(job, best.mode, best.exchange,
-                                                 fits=Plan.reaches).inner_steps:
+        if best.inner_steps > plans.fewest_steps(job, best.mode, best.exchange, Plan.reaches,
+                                                 best.fragments).inner_steps:
             word += "; the budget is what asks for so many"
         return word
 
@@ -60,7 +71,7 @@ class Choice:
         slow = [cluster for cluster in self.job.clusters if cluster.name in best.round_seconds]
         for cluster in slow:
             yield (f"{cluster.name} trains {best.steps[cluster.name]} steps in a round, of the "
-                   f"others' {best.inner_steps}, and counts for less.")
+                   f"others' {max(best.steps.values())}, and counts for less.")
         fastest = min(cluster.step_s for cluster in self.job.clusters)
         for cluster in [] if slow else self.job.clusters:
             if cluster.step_s > 1.02 * fastest:
@@ -92,7 +103,8 @@ class Choice:
 
     def _more_steps(self):
         """About how many inner steps beyond the limit would do; None: none that may be asked."""
-        exchanges = {plan.codec: plan.exchange for plan in self.plans}.values()
+        exchanges = {plan.codec: plan.exchange for plan in self.plans
+                     if plan.mode == ROUNDS}.values()
         steps = math.ceil(1.03 * self.job.inner_steps_max)
         while steps <= INNER_STEPS_LIMIT:
             if any(plans.plan_of(self.job, ROUNDS, exchange, steps).fits(self.job)
@@ -106,8 +118,10 @@ def name_of(plan):
     if plan.mode == EVERY_STEP:
         return f"every step, {plan.codec}"
     words = f"{plan.codec} with {plan.inner_steps} inner steps"
+    if plan.mode == FRAGMENTS:
+        words += f" in {plan.fragments} fragments"
     return words + (f", {plan.overlap_steps} of them during the exchange"
-                    if plan.mode == OVERLAP else "")
+                    if plan.mode in (OVERLAP, FRAGMENTS) else "")
 
 
 def _floor(part):

@@ -112,6 +112,11 @@ def _by_sender(names, amounts):
     return sums
 
 
+def predict_fragment(job, codec, rates, fragments):
+    """The exchange of one of so many fragments, as if all were as large."""
+    return predict(dataclasses.replace(job, values=-(-job.values // fragments)), codec, rates)
+
+
 def predict(job, codec, rates):
     """The exchange of all of the job's clusters, which have fair_rates()."""
     parts = _parts(job, codec, rates)

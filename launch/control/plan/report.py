@@ -4,16 +4,18 @@ import textwrap
 
 from .choice import name_of, usd
 from .exchange import OF_RATE, encoded_bytes
-from .plans import EVERY_STEP, OVERLAP, ROUNDS
+from .plans import EVERY_STEP, FRAGMENTS, OVERLAP, ROUNDS
 
 _MODES = {EVERY_STEP: "every step's gradients", ROUNDS: "rounds; training waits for exchanges",
-          OVERLAP: "rounds; training goes on during exchanges (--overlap-rounds)"}
+          OVERLAP: "rounds; training goes on during exchanges (--overlap-rounds)",
+          FRAGMENTS: "the same, by fragments that take turns (--fragments)"}
 
 
 def shown(choice):
-    """The plans worth a line: those of rounds, and of the rest those that fit the goal."""
-    return [plan for plan in choice.plans
-            if plan.mode == ROUNDS or plan.reaches(choice.job)]
+    """The plans worth a line: those of rounds, and of the rest those that fit the goal; fragments
+    where they are what is taken."""
+    return [plan for plan in choice.plans if plan.mode == ROUNDS or plan.reaches(choice.job) and (
+        plan.mode != FRAGMENTS or choice.best and choice.best.mode == FRAGMENTS)]
 
 
 def text_of(choice):
@@ -63,7 +65,8 @@ def _plan_lines(choice):
         missed = "" if plan.fits(job) else \
             "  below the goal" if not plan.reaches(job) else "  above the budget"
         compute = usd(plan.compute_usd) if _is_priced(job) else "-"
-        yield (f"{mark} {plan.codec:10} {_per_value(plan, job):>8.4g} {plan.inner_steps:>6} "
+        codec = plan.codec + (f" / {plan.fragments}" if plan.fragments > 1 else "")
+        yield (f"{mark} {codec:10} {_per_value(plan, job):>8.4g} {plan.inner_steps:>6} "
                f"{plan.overlap_steps or '':>6} {plan.exchange.seconds:>9.3g} "
                f"{100 * plan.utilisation:>7.1f}% {plan.rounds:>8,} {plan.hours:>9,.1f} "
                f"{usd(plan.egress_usd):>10} {compute:>10} {usd(plan.usd):>10}{missed}")
@@ -123,11 +126,13 @@ def flags_of(choice):
     every = ["--sync", "every-step"] if best.mode == EVERY_STEP else \
         ["--sync", "rounds", "--inner-steps", str(best.inner_steps)]
     every += ["--codec", best.codec]
-    if best.mode == OVERLAP:
+    if best.mode in (OVERLAP, FRAGMENTS):
         every += ["--overlap-rounds", str(best.overlap_steps)]
+    if best.fragments > 1:
+        every += ["--fragments", str(best.fragments)]
     if job.lanes > 1:
         every += ["--lanes", str(job.lanes)]
-    every += ["--steps", str(best.rounds * best.inner_steps)]
+    every += ["--steps", str(best.all_steps)]
     flags = {None: every}
     for cluster in job.clusters:
         own = ["--cluster", cluster.name]
@@ -180,7 +185,8 @@ def json_of(choice):
 def _plan_json(plan, choice):
     return {
         "mode": plan.mode, "codec": plan.codec, "bytes_per_value": _per_value(plan, choice.job),
-        "inner_steps": plan.inner_steps, "overlap_steps": plan.overlap_steps,
+        "fragments": plan.fragments, "inner_steps": plan.inner_steps,
+        "overlap_steps": plan.overlap_steps,
         "exchange_s": plan.exchange.seconds, "round_s": plan.round_s, "rounds": plan.rounds,
         "hours": plan.hours, "utilisation": plan.utilisation, "egress_usd": plan.egress_usd,
         "compute_usd": plan.compute_usd, "usd": plan.usd, "limit": plan.exchange.limit,
