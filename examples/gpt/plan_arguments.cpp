@@ -25,7 +25,7 @@ struct Defaults {
   double latency_us;
 };
 constexpr Defaults gpu_defaults{"300GB/s", "50GB/s", "2500GB/s", 20.0};
-constexpr Defaults cpu_defaults{"2GB/s", "10gbit", "20GB/s", 60.0};
+constexpr Defaults cpu_defaults{"2GB/s", "10gbit", "10GB/s", 60.0};
 
 void add_place_flags(CLI::App& app, PlanArguments& arguments) {
   app.add_option("--ranks", arguments.ranks, "That there are")->required()->check(at_least(1));

@@ -6,6 +6,7 @@
 
 #include "libtrain/forecast/bucket_schedule.hpp"
 #include "libtrain/forecast/pass_times.hpp"
+#include "libtrain/forecast/traffic_forecast.hpp"
 
 namespace train {
 namespace {
@@ -39,6 +40,17 @@ StepTimes times_of(const PassTimes& passes, const std::vector<Bucket>& buckets,
   return times;
 }
 
+// Where processors compute, exchanges copy and add on the same cores: what goes on beside the
+// computation takes its time from it.
+void take_from_computing(const Gpt& model, const TrainingShape& shape,
+                         const Interconnect& interconnect, StepForecast& step) {
+  const auto copying_s = [&](const StepTraffic& sent) {
+    return sent.total() / interconnect.node_rate;
+  };
+  step.data_s = std::max(step.data_s, copying_s(data_traffic(model, shape)));
+  step.tensor_s = std::max(step.tensor_s, copying_s(tensor_traffic(shape)));
+}
+
 }  // namespace
 
 std::string StepForecast::limit() const {
@@ -64,6 +76,7 @@ StepForecast forecast_step(const ModelOutline& outline, const std::vector<Bucket
   step.tensor_s = shape.passes * passes.waited_s();
   step.data_s = schedule.seconds_waited();
   step.optimizer_s = schedule.seconds() - step.passes_s - step.tensor_s - step.data_s;
+  if (!shape.gpu) take_from_computing(outline.model(), shape, interconnect, step);
   step.tensor_crosses_nodes = tensor.crosses_nodes();
   step.data_crosses_nodes = data.crosses_nodes();
   return step;

@@ -19,8 +19,8 @@ struct DeviceRates {
 struct StepForecast {
   double passes_s = 0.0;     ///< forward and backward, recomputation with them
   double optimizer_s = 0.0;  ///< AdamW and the gradient's norm
-  double tensor_s = 0.0;     ///< stood still for the tensor group
-  double data_s = 0.0;       ///< stood still for the data group
+  /// Stood still for the group; on processors at least what its exchanges take of their time.
+  double tensor_s = 0.0, data_s = 0.0;
   bool tensor_crosses_nodes = false;
   bool data_crosses_nodes = false;
 

@@ -30,6 +30,7 @@ StepForecast forecast(const TrainingShape& shape, double rate, double latency_s 
 TrainingShape shape_of(int data, int tensor, Zero zero = Zero::stage0) {
   TrainingShape shape{.config = model(), .data = data, .tensor = tensor, .sequences = 8};
   shape.optimizer.zero = zero;
+  shape.gpu = true;
   return shape;
 }
 
@@ -129,4 +130,19 @@ TEST_CASE("the optimizer is shared out from stage 1 on, and counts by the bytes 
         doctest::Approx(seconds).epsilon(0.001));
   CHECK(forecast(shape_of(8, 1, Zero::stage1), fast, 0.0, rates).optimizer_s ==
         doctest::Approx(seconds / 8).epsilon(0.001));
+}
+
+TEST_CASE("on processors nothing is hidden for free: exchanges take the time of the same cores") {
+  for (const Zero zero : {Zero::stage0, Zero::stage1, Zero::stage2, Zero::stage3}) {
+    TrainingShape shape = shape_of(8, 1, zero);
+    // As many bytes as would be hidden, but for the ends.
+    const double psi = 4.0 * static_cast<double>(shape.config.parameter_count()) * 7 / 8;
+    const double rate = 20 * psi / product_s(shape);
+    const double hidden = forecast(shape, rate).data_s;
+    shape.gpu = false;
+    const double copied = forecast(shape, rate).data_s;
+    CAPTURE(static_cast<int>(zero));
+    CHECK(hidden < 0.7 * copied);
+    CHECK(copied * rate == doctest::Approx((zero == Zero::stage3 ? 3 : 2) * psi).epsilon(0.02));
+  }
 }
