@@ -5,7 +5,6 @@
 #include "examples/gpt/arguments.hpp"
 #include "examples/gpt/quantities.hpp"
 #include "examples/gpt/shape_arguments.hpp"
-#include "libtrain/metrics/flops.hpp"
 
 namespace {
 
@@ -39,7 +38,7 @@ void add_place_flags(CLI::App& app, PlanArguments& arguments) {
       ->check(CLI::Range(0.001, 1.0))
       ->capture_default_str();
   app.add_option("--tokens-per-s", arguments.tokens_per_s,
-                 "Instead: what one rank alone was measured to train of this model")
+                 "Instead: what one rank alone was measured to train of this model and --batch")
       ->check(above_zero())
       ->excludes(peak);
   app.add_option("--node-rate", arguments.node_rate,
@@ -71,16 +70,15 @@ train::GptConfig config_of(const TrainArguments& training) {
   return config;
 }
 
-double flops_of(const PlanArguments& arguments, const train::GptConfig& config) {
+double flops_of(const PlanArguments& arguments, const train::GridQuestion& question) {
   if (arguments.device_tflops > 0.0) return 1e12 * arguments.device_tflops * arguments.utilisation;
   if (arguments.tokens_per_s <= 0.0) {
     throw train::Error(
         "how fast is a rank? --device-tflops gives its peak by the data sheet (H100: 989, A100: "
         "312, both bf16), --tokens-per-s what it was measured to train alone");
   }
-  return arguments.tokens_per_s *
-         train::flops_per_token({config.multiplied_parameter_count(), config.layers,
-                                 config.heads * config.head_width, config.context});
+  return train::flops_measured(question.training, arguments.tokens_per_s,
+                               question.device.memory_bytes);
 }
 
 void ask_for_rates(const PlanArguments& arguments, train::GridQuestion& question) {
@@ -96,8 +94,8 @@ void ask_for_rates(const PlanArguments& arguments, train::GridQuestion& question
   between.latency_s =
       1e-6 * (arguments.latency_us > 0.0 ? arguments.latency_us : defaults.latency_us);
   between.rings = question.training.gpu;
-  question.device.flops = flops_of(arguments, question.training.config);
   question.device.memory_bytes = rate(arguments.memory_rate, defaults.memory_rate, "--memory-rate");
+  question.device.flops = flops_of(arguments, question);
 }
 
 // What is on the command line is decided.

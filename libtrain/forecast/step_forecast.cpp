@@ -7,6 +7,7 @@
 #include "libtrain/forecast/bucket_schedule.hpp"
 #include "libtrain/forecast/pass_times.hpp"
 #include "libtrain/forecast/traffic_forecast.hpp"
+#include "libtrain/metrics/flops.hpp"
 
 namespace train {
 namespace {
@@ -15,6 +16,10 @@ namespace {
 // the gradient, and a bf16 value beside its copy.
 double adamw_bytes(const TrainingShape& shape) {
   return 24.0 + static_cast<double>(shape.gradient()) + (shape.type == DataType::bf16 ? 2.0 : 0.0);
+}
+
+double optimizer_bytes(const TrainingShape& shape) {
+  return adamw_bytes(shape) + static_cast<double>(shape.gradient());  // the norm reads it first
 }
 
 StepTimes times_of(const PassTimes& passes, const std::vector<Bucket>& buckets,
@@ -60,6 +65,19 @@ std::string StepForecast::limit() const {
        {data_s, data_crosses_nodes ? "data group, network" : "data group"},
        {optimizer_s, "optimizer"}}};
   return std::ranges::max_element(parts, {}, [](const auto& part) { return part.first; })->second;
+}
+
+double flops_measured(const TrainingShape& shape, double tokens_per_s, double memory_bytes) {
+  const GptConfig& config = shape.config;
+  const double tokens = static_cast<double>(shape.rows()) * shape.passes;
+  const double step_s = tokens / tokens_per_s;
+  const double optimizer_s =
+      static_cast<double>(config.parameter_count()) * optimizer_bytes(shape) / memory_bytes;
+  // Of a step that the optimizer alone would fill, nothing can be told.
+  const double passes_s = std::max(step_s - optimizer_s, 0.5 * step_s);
+  return tokens / passes_s *
+         flops_per_token({config.multiplied_parameter_count(), config.layers,
+                          config.heads * config.head_width, config.context});
 }
 
 StepForecast forecast_step(const ModelOutline& outline, const std::vector<Bucket>& buckets,

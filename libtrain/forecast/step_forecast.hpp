@@ -29,6 +29,10 @@ struct StepForecast {
   std::string limit() const;
 };
 
+/// What one rank alone computes in a second, where it was measured to train so many tokens of this
+/// shape: without what the optimizer takes of its steps.
+double flops_measured(const TrainingShape& shape, double tokens_per_s, double memory_bytes);
+
 /// The buckets are those of the outline.
 StepForecast forecast_step(const ModelOutline& outline, const std::vector<Bucket>& buckets,
                            const TrainingShape& shape, const DeviceRates& device,

@@ -149,7 +149,7 @@ double by_the_paper(const Case& c) {
 std::vector<Case> activation_cases() {
   std::vector<Case> cases;
   for (const GptConfig& config :
-       {model_of("layers=3,heads=8,width=64,context=96", 128),
+       {model_of("layers=3,heads=8,width=64,context=96", 134),
         model_of("llama,layers=3,heads=8,kv_heads=4,width=64,hidden=192,context=96", 1024)}) {
     for (const DataType type : {DataType::f32, DataType::bf16}) {
       for (const Recompute recompute : {Recompute::none, Recompute::attention, Recompute::block}) {

@@ -59,6 +59,17 @@ TEST_CASE("a rank alone takes as long as MFU says") {
   }
 }
 
+TEST_CASE("a speed that was measured comes out again") {
+  TrainingShape shape = shape_of(1, 1);
+  shape.passes = 2;
+  const double memory_bytes = 1e10;
+  const double tokens_per_s = 2000.0;
+  const DeviceRates measured{.flops = flops_measured(shape, tokens_per_s, memory_bytes),
+                             .memory_bytes = memory_bytes};
+  CHECK(2.0 * static_cast<double>(shape.rows()) / forecast(shape, slow, 0.0, measured).seconds() ==
+        doctest::Approx(tokens_per_s).epsilon(0.01));
+}
+
 TEST_CASE("tensor ranks divide the work, and recomputation adds a forward pass of the blocks") {
   CHECK(forecast(shape_of(1, 4), fast).passes_s ==
         doctest::Approx(product_s(shape_of(1, 4)) / 4).epsilon(0.005));
