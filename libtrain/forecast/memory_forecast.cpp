@@ -21,19 +21,20 @@ void count_state(const std::vector<Bucket>& buckets, const TrainingShape& shape,
   }
 }
 
-// A GPU: the context and the kernels of cuBLASLt, cuDNN and NCCL, as they are loaded; workspace of
-// products (64 MiB) and of attention's backward pass, which keeps the scores' gradients of at most
-// 512 MiB; a copy of what bf16 sums exchange. Sizes are rounded up by at most an eighth.
+// Sizes are rounded up by at most an eighth, on the average a sixteenth. A processor's memory keeps
+// blocks of one size that another could have used, beside the workspace of the ops; a GPU's gives
+// them back when it is full. A GPU has the context and the kernels of cuBLASLt, cuDNN and NCCL, as
+// they are loaded; workspace of products (64 MiB) and of attention's backward pass, which keeps the
+// scores' gradients of at most 512 MiB; a copy of what bf16 sums exchange.
 std::int64_t bytes_beside(const ModelOutline& outline, const TrainingShape& shape,
                           const MemoryForecast& memory) {
   constexpr std::int64_t mib = 1 << 20;
-  const std::int64_t passing = memory.activations + memory.communication;
-  if (!shape.gpu) return passing / 16 + 16 * mib;
+  if (!shape.gpu) return memory.total() / 8 + 32 * mib;
   const GptConfig& config = shape.config;
   const std::int64_t scores = 2 * outline.heads().heads * shape.rows() * config.context;
   const std::int64_t sums =
       shape.tensor > 1 && shape.type == DataType::bf16 ? 2 * shape.rows() * config.width : 0;
-  return 1024 * mib + 64 * mib + std::min(scores, 512 * mib) + sums + passing / 16;
+  return (1024 + 64) * mib + std::min(scores, 512 * mib) + sums + memory.total() / 16;
 }
 
 }  // namespace
