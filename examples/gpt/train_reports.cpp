@@ -12,7 +12,7 @@ void warn_of_memory(const train::Job& job, const TrainArguments& arguments,
                     const train::Grid& grid) {
   if (grid.device().gpu() || job.place_on_node().rank != 0) return;
   const std::int64_t each = train::state_bytes_per_rank(
-      config, parse_dtype(arguments.dtype), optimizer, grid.data().size(), grid.tensor().size());
+      config, parse_dtype(arguments.dtype), optimizer, grid.shard().size(), grid.tensor().size());
   const std::int64_t needed = each * job.ranks_on_node();
   const auto available = train::available_host_bytes();
   if (!available || needed <= *available) return;

@@ -100,7 +100,9 @@ class ShardedOptimizer {
   };
   BucketOptions bucket_options() const;
   std::vector<ParameterGroup> groups() const;
-  int shard() const { return options_.zero == Zero::stage0 ? 0 : grid_.data().rank(); }
+  bool is_divided() const { return options_.zero != Zero::stage0; }
+  int shard() const { return is_divided() ? grid_.shard().rank() : 0; }
+  Communicator* replicas() const { return is_divided() ? grid_.replicas() : nullptr; }
   void make_state(std::size_t bucket);
   void count_norm();
   double gradient_norm();
