@@ -87,18 +87,18 @@ Say add_console(const TrainArguments& arguments, const train::Grid& grid, train:
   return [shown](const std::string& line) { shown->print(line); };
 }
 
-void add_metrics(const TrainArguments& arguments, const train::Grid& grid,
-                 std::optional<std::int64_t> resumed_at, const Say& say, train::Trainer& trainer) {
+void add_metrics(const TrainArguments& arguments, const train::Grid& grid, bool goes_on,
+                 const Say& say, train::Trainer& trainer) {
   if (grid.rank() != 0) return;
   const auto add = [&](std::unique_ptr<train::MetricsSink> sink) {
     trainer.add_sink(std::make_unique<train::PatientSink>(
         std::move(sink), [say](const std::string& what) { say("warning: " + what); }));
   };
   if (!arguments.metrics.empty()) {
-    add(std::make_unique<train::JsonlSink>(arguments.metrics, resumed_at));
+    add(std::make_unique<train::JsonlSink>(arguments.metrics, goes_on));
   }
   if (!arguments.tensorboard.empty()) {
-    add(std::make_unique<train::TensorBoardSink>(arguments.tensorboard, resumed_at));
+    add(std::make_unique<train::TensorBoardSink>(arguments.tensorboard, goes_on));
   }
 }
 
