@@ -1,11 +1,17 @@
 #include "examples/gpt/train_reports.hpp"
 
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
+#include <set>
+#include <system_error>
 
 #include <fmt/format.h>
 
 #include "examples/gpt/arguments.hpp"
+#include "libtrain/data/file_patterns.hpp"
+#include "libtrain/data/source_patterns.hpp"
 
 void warn_of_memory(const train::Job& job, const TrainArguments& arguments,
                     const train::GptConfig& config, const train::OptimizerOptions& optimizer,
@@ -49,6 +55,33 @@ void announce_mixture(const TrainArguments& arguments, const train::TokenDataset
       "--val-fraction or --val-data change that\n");
 }
 
+// Under one name each.
+std::set<std::filesystem::path> files_of(const std::vector<std::string>& patterns) {
+  std::set<std::filesystem::path> files;
+  for (const train::SourcePatterns& source : train::split_sources(patterns)) {
+    for (const std::string& file : train::find_files(source.patterns)) {
+      std::error_code failed;
+      const auto real = std::filesystem::canonical(file, failed);
+      files.insert(failed ? std::filesystem::path(file) : real);
+    }
+  }
+  return files;
+}
+
+// 'shards/*.bin' are also those that 'shards/val_*.bin' are.
+void warn_of_validation_data(const TrainArguments& arguments) {
+  if (arguments.validation_data.empty()) return;
+  const auto trained = files_of(arguments.data);
+  const auto held_out = files_of(arguments.validation_data);
+  const auto both =
+      std::ranges::find_if(held_out, [&](const auto& x) { return trained.contains(x); });
+  if (both == held_out.end()) return;
+  train::log_line(
+      fmt::format("warning: --data has {} of --val-data as well: val_loss is that of text that the "
+                  "model is trained on",
+                  both->string()));
+}
+
 }  // namespace
 
 void announce(const train::Job& job, const TrainArguments& arguments, const train::Gpt& model,
@@ -70,6 +103,7 @@ void announce(const train::Job& job, const TrainArguments& arguments, const trai
   fmt::print("{} on {}\n", job.size() == 1 ? "1 rank" : fmt::format("{} ranks, each", job.size()),
              device.ops().description());
   std::fflush(stdout);
+  warn_of_validation_data(arguments);
   if (data.validation_tokens() == 0 && arguments.trainer.eval_every > 0) {
     train::log_line("warning: --eval-every: nothing is held out; give --val-data or more data");
   }
