@@ -261,14 +261,14 @@ bool Conductor::pays(int exchanges) {
   return departure_.can_pay(usd, exchanges);
 }
 
-std::optional<Order> Conductor::lost_patience() const {
+std::optional<Order> Conductor::lost_patience() {
   const auto since = client_.disconnected_since();
   if (!since || Clock::now() - *since < patience_) return std::nullopt;
-  return with_text(
-      Kind::refuse,
+  return after_apply(with_text(
+      Kind::give_up,
       fmt::format("cluster {} has not reached the coordinator for {} s: start it again with the "
                   "same --journal, or wait longer (--coordinator-timeout)",
-                  cluster_, std::chrono::duration_cast<std::chrono::seconds>(patience_).count()));
+                  cluster_, std::chrono::duration_cast<std::chrono::seconds>(patience_).count())));
 }
 
 void Conductor::trained(std::uint64_t tokens) {

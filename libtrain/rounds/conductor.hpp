@@ -41,7 +41,7 @@ class Conductor {
   bool round_is_over() const;
   std::uint64_t round() const { return committed_round_ + (frozen_ ? 2 : 1); }
   Clock::duration wait_for_orders() const;
-  std::optional<Order> lost_patience() const;
+  std::optional<Order> lost_patience();
   Order left(const std::string& why) const;
   /// Whether there is money for so many exchanges; leaves the job otherwise.
   bool pays(int exchanges);
