@@ -5,6 +5,14 @@ function(train_test_options target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
 endfunction()
 
+# add_test_objects(name a.cpp …): what several test programs share, compiled once. They name it
+# among their sources as $<TARGET_OBJECTS:name>.
+function(add_test_objects name)
+  add_library(${name} OBJECT ${ARGN})
+  target_link_libraries(${name} PRIVATE doctest::doctest libtrain)
+  train_test_options(${name})
+endfunction()
+
 # add_unit_test(name SOURCES a.cpp … [LABELS …]): one doctest program, one ctest entry.
 function(add_unit_test name)
   cmake_parse_arguments(arg "" "" "SOURCES;LABELS" ${ARGN})

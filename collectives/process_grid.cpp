@@ -20,10 +20,19 @@ ProcessGrid::ProcessGrid(Communicator& world, GridShape shape) : world_(world), 
         "start {} ranks or choose factors of {}",
         shape.data, shape.tensor, needed, world.name(), world.size(), needed, world.size()));
   }
+  if (shape.shard < 0 || (shape.shard > 0 && shape.data % shape.shard != 0)) {
+    throw Error(
+        fmt::format("shard groups of {} ranks do not divide {} data ranks: choose a divisor of {}, "
+                    "or 0 for all",
+                    shape.shard, shape.data, shape.data));
+  }
   const int data_rank = world.rank() / shape.tensor;
   const int tensor_rank = world.rank() % shape.tensor;
   tensor_ = world.split(data_rank, tensor_rank, "tensor");
   data_ = world.split(tensor_rank, data_rank, "data");
+  if (shape.shard == 0 || shape.shard == shape.data) return;
+  shard_ = data_->split(data_rank / shape.shard, data_rank, "shard");
+  replicas_ = data_->split(data_rank % shape.shard, data_rank, "replicas");
 }
 
 }  // namespace train

@@ -10,14 +10,17 @@ namespace train {
 struct GridShape {
   int data = 1;
   int tensor = 1;
+  int shard = 0;  ///< of the data ranks, neighbours that shards lie on; 0: all
 };
 
 /// A cluster's ranks as data × tensor. World rank = data_rank * tensor + tensor_rank: the tensor
-/// group, which talks in every layer, holds neighbours; the data group talks once per step.
+/// group, which talks in every layer, holds neighbours; the data group talks once per step. The
+/// data group may consist of several shard groups of neighbours, which fast networks join, with
+/// copies of each other's shards (Zhang et al.: "MiCS", VLDB 2022; PyTorch's hybrid sharding).
 class ProcessGrid {
  public:
   /// Collective over `world`, which must outlive the grid. Throws Error if a part of `shape` is not
-  /// positive or data * tensor differs from world.size().
+  /// positive, data * tensor differs from world.size(), or shard does not divide data.
   ProcessGrid(Communicator& world, GridShape shape);
 
   GridShape shape() const { return shape_; }
@@ -26,6 +29,11 @@ class ProcessGrid {
   Communicator& data() const { return *data_; }
   /// The ranks that share one copy of the model and see the same samples.
   Communicator& tensor() const { return *tensor_; }
+  /// The ranks of the data group that have one copy of what is sharded; all of them unless `shape`
+  /// says otherwise.
+  Communicator& shard() const { return shard_ ? *shard_ : *data_; }
+  /// The ranks of the data group that hold copies of this one's shards; nullptr where nobody does.
+  Communicator* replicas() const { return replicas_.get(); }
   int data_rank() const { return data_->rank(); }
   int tensor_rank() const { return tensor_->rank(); }
 
@@ -34,6 +42,8 @@ class ProcessGrid {
   GridShape shape_;
   std::unique_ptr<Communicator> data_;
   std::unique_ptr<Communicator> tensor_;
+  std::unique_ptr<Communicator> shard_;
+  std::unique_ptr<Communicator> replicas_;
 };
 
 }  // namespace train

@@ -3,11 +3,20 @@
 #include <fmt/format.h>
 
 namespace train {
+namespace {
+
+std::vector<Communicator*> groups_of(const Grid& grid) {
+  std::vector<Communicator*> groups{&grid.world(), &grid.data(), &grid.tensor()};
+  if (grid.replicas() != nullptr) groups.insert(groups.end(), {&grid.shard(), grid.replicas()});
+  return groups;
+}
+
+}  // namespace
 
 StepTrace::StepTrace(Trace& trace, const Grid& grid, Gpt& model, ShardedOptimizer& optimizer)
     : trace_(trace), grid_(grid), model_(model), optimizer_(optimizer) {
   for (const ModelUnit& unit : model_.units()) names_.push_back(unit.name);
-  for (Communicator* ranks : {&grid_.world(), &grid_.data(), &grid_.tensor()}) {
+  for (Communicator* ranks : groups_of(grid_)) {
     if (ranks->size() > 1) trace_.follow(*ranks);
   }
   const auto waiting = [this](const char* what) {
@@ -24,7 +33,7 @@ StepTrace::~StepTrace() {
   model_.remove_observer(*this);
   optimizer_.observe_waits({});
   model_.execution().observe_waits({});
-  for (Communicator* ranks : {&grid_.world(), &grid_.data(), &grid_.tensor()}) ranks->observe({});
+  for (Communicator* ranks : groups_of(grid_)) ranks->observe({});
 }
 
 void StepTrace::before_forward(std::size_t, bool) {

@@ -106,7 +106,14 @@ void Trainer::sample_every(std::int64_t steps, std::function<void(std::int64_t s
 
 // Alone, the steps of the schedule, each with the next batch of the order.
 std::optional<Turn> Trainer::next_turn() {
-  if (rounds_ != nullptr) return rounds_->next();
+  if (rounds_ != nullptr) {
+    try {
+      return rounds_->next();
+    } catch (const CoordinatorAway&) {
+      gave_up_ = std::current_exception();
+      return std::nullopt;
+    }
+  }
   if (next_step_ >= last_step_) return std::nullopt;
   const std::uint64_t first = next_sequence_;
   next_sequence_ += static_cast<std::uint64_t>(options_.batch);
@@ -141,6 +148,7 @@ void Trainer::run() {
   finish_trace();
   for (const auto& sink : sinks_) sink->finish();
   if (checkpoints_ != nullptr) checkpoints_->finish();
+  if (gave_up_) std::rethrow_exception(gave_up_);
 }
 
 // A signal reaches ranks at different times.

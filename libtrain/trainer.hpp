@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -79,7 +80,7 @@ class Trainer {
 
   /// Trains to the last step, or until this cluster leaves its job. Throws Error, the same on every
   /// rank, when a loss or gradient is not finite, with the step and the first tensor that went
-  /// wrong.
+  /// wrong; and CoordinatorAway, with what the job had made saved.
   void run();
 
   /// Mean loss over the held-out sequences; nothing when there are none. Of a mixture each source's
@@ -126,7 +127,8 @@ class Trainer {
   std::int64_t sample_every_ = 0;
   std::function<void(std::int64_t)> sample_;
   bool stopped_ = false;
-  Batch batch_;  // the last one that was loaded
+  std::exception_ptr gave_up_;  // on the coordinator: thrown once the job's state is saved
+  Batch batch_;                 // the last one that was loaded
   Rounds* rounds_ = nullptr;
   TrainingCheckpoints* checkpoints_ = nullptr;
   std::optional<ChoiceAccuracy> choices_;

@@ -124,6 +124,10 @@ std::optional<int> parse_plan_arguments(const train::Job& job, PlanArguments& ar
   if (const auto status = parse_arguments(app, job)) return status;
   training.bias_given = app.count("--bias") > 0;
   if (training.trainer.batch < 1) throw train::Error("--batch: it must be at least 1");
+  if (training.grid.shard != 0) {
+    throw train::Error(
+        "--zero-ranks is not reckoned with: plan for all data-parallel ranks, without it");
+  }
 
   train::GridQuestion& question = arguments.question;
   question.training = training_shape(training, config_of(training), 1, 1);

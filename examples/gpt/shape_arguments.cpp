@@ -34,6 +34,10 @@ void add_parallel_flags(CLI::App& app, TrainArguments& arguments) {
                  "ZeRO stage: data-parallel ranks share 1: optimizer state, 2: and gradients, 3: "
                  "and parameters")
       ->capture_default_str();
+  app.add_option(
+      "--zero-ranks", arguments.grid.shard,
+      "Neighbouring data-parallel ranks that share it, as those of a node; each such group "
+      "has all of it, and they sum gradients between them [all]");
   app.add_option("--zero3-resident", arguments.resident_elements,
                  "At stage 3, parameters of up to so many elements stay on every rank")
       ->capture_default_str();

@@ -45,7 +45,8 @@ void add_training_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--steps", trainer.steps, "Of the whole schedule")
       ->check(at_least(1))
       ->capture_default_str();
-  app.add_option("--stop-at", trainer.stop_at, "End after this step; the schedule stays");
+  app.add_option("--stop-at", trainer.stop_at,
+                 "End after this step, or a job after its round; the schedule stays");
   app.add_option("--stop-after-minutes", arguments.stop_after_minutes,
                  "End, as on SIGTERM, behind the step that is under way then [never]")
       ->check(at_least(0));

@@ -7,7 +7,6 @@
 // Shows a line with step, loss, tokens/s and the time left; `--help` lists the flags.
 
 #include <filesystem>
-#include <limits>
 
 #include <fmt/format.h>
 
@@ -37,17 +36,6 @@ train::TokenDataset open_dataset(const TrainArguments& arguments,
     return train::TokenDataset(train::open_data(arguments.data, saved), options);
   }
   return train::TokenDataset(arguments.data, options);
-}
-
-// The last step whose metrics a run keeps that goes on. A cluster that comes back to its job does
-// not train again what it trained before; with a checkpoint that was named, the job goes back.
-std::optional<std::int64_t> last_step_of(const std::optional<train::ResumePoint>& point,
-                                         const train::ShardedOptimizer& optimizer,
-                                         const train::Rounds* rounds) {
-  if (!point) return std::nullopt;
-  if (rounds == nullptr) return optimizer.steps_done();
-  return point->checkpoint.empty() ? std::numeric_limits<std::int64_t>::max()
-                                   : rounds->steps_committed();
 }
 
 // A run must not find out at its end that its weights cannot be written.
@@ -145,7 +133,8 @@ int train_gpt(train::Job& job) {
   if (rounds) trainer.set_rounds(*rounds);
   if (job.is_root()) check_writable(arguments.save_weights);
   announce(job, arguments, model, data, grid.device());
-  add_metrics(arguments, grid, last_step_of(point, optimizer, rounds.get()), say, trainer);
+  // A cluster hears from its job where that stands, and may have been there before.
+  add_metrics(arguments, grid, point.has_value() || rounds != nullptr, say, trainer);
   add_samples(arguments, grid, model, data, say, trainer);
   if (!arguments.trace.empty()) {
     trainer.add_trace(std::make_unique<train::Trace>(grid.world(), arguments.trace),

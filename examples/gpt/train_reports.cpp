@@ -1,17 +1,25 @@
 #include "examples/gpt/train_reports.hpp"
 
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
+#include <set>
+#include <system_error>
 
 #include <fmt/format.h>
 
 #include "examples/gpt/shape_arguments.hpp"
+#include "libtrain/data/file_patterns.hpp"
+#include "libtrain/data/source_patterns.hpp"
 
 void warn_of_memory(const train::Job& job, const TrainArguments& arguments,
                     const train::GptConfig& config, const train::Grid& grid) {
   if (grid.device().gpu() || job.place_on_node().rank != 0) return;
-  const train::MemoryForecast each = train::forecast_memory(
-      training_shape(arguments, config, grid.data().size(), grid.tensor().size()));
+  train::TrainingShape shape =
+      training_shape(arguments, config, grid.data().size(), grid.tensor().size());
+  shape.data = grid.shard().size();  // memory is that of a data group of this size
+  const train::MemoryForecast each = train::forecast_memory(shape);
   const std::int64_t needed = each.total() * job.ranks_on_node();
   const auto available = train::available_host_bytes();
   if (!available || needed <= *available) return;
@@ -51,6 +59,33 @@ void announce_mixture(const TrainArguments& arguments, const train::TokenDataset
       "--val-fraction or --val-data change that\n");
 }
 
+// Under one name each.
+std::set<std::filesystem::path> files_of(const std::vector<std::string>& patterns) {
+  std::set<std::filesystem::path> files;
+  for (const train::SourcePatterns& source : train::split_sources(patterns)) {
+    for (const std::string& file : train::find_files(source.patterns)) {
+      std::error_code failed;
+      const auto real = std::filesystem::canonical(file, failed);
+      files.insert(failed ? std::filesystem::path(file) : real);
+    }
+  }
+  return files;
+}
+
+// 'shards/*.bin' are also those that 'shards/val_*.bin' are.
+void warn_of_validation_data(const TrainArguments& arguments) {
+  if (arguments.validation_data.empty()) return;
+  const auto trained = files_of(arguments.data);
+  const auto held_out = files_of(arguments.validation_data);
+  const auto both =
+      std::ranges::find_if(held_out, [&](const auto& x) { return trained.contains(x); });
+  if (both == held_out.end()) return;
+  train::log_line(
+      fmt::format("warning: --data has {} of --val-data as well: val_loss is that of text that the "
+                  "model is trained on",
+                  both->string()));
+}
+
 }  // namespace
 
 void announce(const train::Job& job, const TrainArguments& arguments, const train::Gpt& model,
@@ -72,6 +107,7 @@ void announce(const train::Job& job, const TrainArguments& arguments, const trai
   fmt::print("{} on {}\n", job.size() == 1 ? "1 rank" : fmt::format("{} ranks, each", job.size()),
              device.ops().description());
   std::fflush(stdout);
+  warn_of_validation_data(arguments);
   if (data.validation_tokens() == 0 && arguments.trainer.eval_every > 0) {
     train::log_line("warning: --eval-every: nothing is held out; give --val-data or more data");
   }
@@ -89,18 +125,18 @@ Say add_console(const TrainArguments& arguments, const train::Grid& grid, train:
   return [shown](const std::string& line) { shown->print(line); };
 }
 
-void add_metrics(const TrainArguments& arguments, const train::Grid& grid,
-                 std::optional<std::int64_t> resumed_at, const Say& say, train::Trainer& trainer) {
+void add_metrics(const TrainArguments& arguments, const train::Grid& grid, bool goes_on,
+                 const Say& say, train::Trainer& trainer) {
   if (grid.rank() != 0) return;
   const auto add = [&](std::unique_ptr<train::MetricsSink> sink) {
     trainer.add_sink(std::make_unique<train::PatientSink>(
         std::move(sink), [say](const std::string& what) { say("warning: " + what); }));
   };
   if (!arguments.metrics.empty()) {
-    add(std::make_unique<train::JsonlSink>(arguments.metrics, resumed_at));
+    add(std::make_unique<train::JsonlSink>(arguments.metrics, goes_on));
   }
   if (!arguments.tensorboard.empty()) {
-    add(std::make_unique<train::TensorBoardSink>(arguments.tensorboard, resumed_at));
+    add(std::make_unique<train::TensorBoardSink>(arguments.tensorboard, goes_on));
   }
 }
 

@@ -1,8 +1,6 @@
 #pragma once
 
-#include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 
 #include "examples/gpt/train_arguments.hpp"
@@ -23,9 +21,9 @@ void announce(const train::Job& job, const TrainArguments& arguments, const trai
 /// Progress on rank 0. Other lines go above it where it is one line that is rewritten.
 Say add_console(const TrainArguments& arguments, const train::Grid& grid, train::Trainer& trainer);
 
-/// `resumed_at` is the step that a resumed run goes on behind.
-void add_metrics(const TrainArguments& arguments, const train::Grid& grid,
-                 std::optional<std::int64_t> resumed_at, const Say& say, train::Trainer& trainer);
+/// A run that `goes_on` keeps what was written of steps before its first one.
+void add_metrics(const TrainArguments& arguments, const train::Grid& grid, bool goes_on,
+                 const Say& say, train::Trainer& trainer);
 
 /// What every rank's memory held. Collective.
 void report_memory(const train::Grid& grid);

@@ -1,10 +1,13 @@
 """trainctl certs: certificates by which the clusters of a job know each other."""
 import argparse
+import contextlib
+import fcntl
 import os
 import pathlib
 import re
 import shutil
 import tempfile
+import time
 
 from . import revocation
 from .failure import Failure
@@ -169,6 +172,23 @@ def make(directory, job, clusters, days=365):
     return is_new, names
 
 
+@contextlib.contextmanager
+def alone_in(directory, patience_s=60):
+    """One at a time: of two that read and write what is revoked, one's would be forgotten."""
+    with open(directory / ".lock", "ab") as file:
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Failure(f"another trainctl has been at work in {directory} for "
+                                  f"{patience_s} s: end it") from None
+                time.sleep(0.05)
+        yield
+
+
 def revoke(options):
     check_names(options.revoke)
     remaining = revocation.revoke(options.directory, options.revoke)
@@ -179,6 +199,12 @@ def revoke(options):
 
 
 def command(options):
+    is_there = options.directory.is_dir()
+    with alone_in(options.directory) if is_there else contextlib.nullcontext():
+        carry_out(options)
+
+
+def carry_out(options):
     directory, days = options.directory, options.days
     if options.revoke:
         revoke(options)

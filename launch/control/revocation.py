@@ -2,9 +2,10 @@
 
   DIR/.issued/NAME/SERIAL.pem   every certificate that was made for NAME
   DIR/.revoked/                 what openssl remembers: the revoked ones, the list's number
-  DIR/.revoked/NAME-SERIAL/     the directory that was NAME's
+  DIR/.revoked/NAME-NUMBER/     directories that were NAME's
   DIR/revoked.pem               the list (a CRL), also in the directories of all who remain
 """
+import itertools
 import os
 import pathlib
 import shutil
@@ -90,6 +91,17 @@ def write_list(directory, certificates):
         replace(made, directory / LIST)
 
 
+def put_away(directory, name):
+    """Whatever is in the directory of a name, and however often one is brought back."""
+    if not (directory / name).exists():
+        return
+    for number in itertools.count(1):
+        target = directory / ".revoked" / f"{name}-{number}"
+        if not target.exists():
+            (directory / name).rename(target)
+            return
+
+
 def require_list(authority):
     """Authorities that sign certificates alone cannot sign a list of them."""
     usage = run("openssl", "x509", "-in", authority, "-noout", "-ext", "keyUsage")
@@ -111,9 +123,7 @@ def revoke(directory, names):
         certificates.update(found)
     write_list(directory, certificates)
     for name in names:
-        if (directory / name).exists():
-            serial = serial_of(directory / name / "certificate.pem")
-            (directory / name).rename(directory / ".revoked" / f"{name}-{serial}")
+        put_away(directory, name)
     remaining = owners(directory)
     for owner in remaining:
         give_list(directory, owner)

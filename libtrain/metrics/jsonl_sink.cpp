@@ -3,7 +3,9 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
+#include <optional>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -41,13 +43,13 @@ std::optional<std::int64_t> step_of(const File& file, std::uint64_t begin, std::
   return step.is_number_integer() ? std::optional(step.get<std::int64_t>()) : std::nullopt;
 }
 
-/// Where a run goes on that was resumed behind this step.
-std::uint64_t end_of_step(const File& file, std::int64_t step) {
+/// Where a run goes on whose first record is of this step.
+std::uint64_t begin_of_step(const File& file, std::int64_t step) {
   std::uint64_t end = end_of_line_before(file, file.size());
   while (end > 0) {
     const std::uint64_t begin = end_of_line_before(file, end - 1);
     const auto found = step_of(file, begin, end);
-    if (!found || *found <= step) break;
+    if (!found || *found < step) break;
     end = begin;
   }
   return end;
@@ -59,15 +61,9 @@ bool is_regular(const std::filesystem::path& path) {
   return std::filesystem::is_regular_file(path, none);
 }
 
-File open(const std::filesystem::path& path, std::optional<std::int64_t> resumed_at) {
+File open(const std::filesystem::path& path, bool goes_on) {
   create_parent_directories(path);
-  if (!resumed_at) return {path, File::Mode::truncate};
-  File file(path, File::Mode::append);
-  if (is_regular(path)) {
-    const std::uint64_t end = end_of_step(File(path, File::Mode::read), *resumed_at);
-    if (end != file.size()) file.resize(end);
-  }
-  return file;
+  return {path, goes_on ? File::Mode::append : File::Mode::truncate};
 }
 
 }  // namespace
@@ -99,10 +95,15 @@ std::string to_json(const StepRecord& record) {
   return line;
 }
 
-JsonlSink::JsonlSink(const std::filesystem::path& path, std::optional<std::int64_t> resumed_at)
-    : file_(open(path, resumed_at)) {}
+JsonlSink::JsonlSink(const std::filesystem::path& path, bool goes_on)
+    : file_(open(path, goes_on)), cuts_(goes_on && is_regular(path)) {}
 
 void JsonlSink::write(const StepRecord& record) {
+  if (cuts_) {
+    const std::uint64_t end = begin_of_step(File(file_.path(), File::Mode::read), record.step);
+    if (end != file_.size()) file_.resize(end);
+    cuts_ = false;
+  }
   file_.write_whole(to_json(record) + '\n');
 }
 

@@ -1,8 +1,6 @@
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
 
 #include "libtrain/checkpoint/file.hpp"
@@ -19,18 +17,18 @@ std::string to_json(const StepRecord& record);
 /// A file with one JSON object per step, whole on disk (for other processes) after each write().
 class JsonlSink final : public MetricsSink {
  public:
-  /// A new run empties the file. One that is resumed behind a step goes on behind that step's line:
-  /// lines of later steps, which will be trained again, are dropped, and so is one that a kill
-  /// tore. Makes missing directories. Throws Error with path and errno if the file cannot be
+  /// A new run empties the file. One that goes on keeps its lines: when its first record comes,
+  /// those of that step and later ones, which are trained again, are dropped, and so is one that a
+  /// kill tore. Makes missing directories. Throws Error with path and errno if the file cannot be
   /// written.
-  explicit JsonlSink(const std::filesystem::path& path,
-                     std::optional<std::int64_t> resumed_at = {});
+  explicit JsonlSink(const std::filesystem::path& path, bool goes_on = false);
 
   /// A line that the disk did not take whole is taken back.
   void write(const StepRecord& record) override;
 
  private:
   File file_;
+  bool cuts_;  // before the first record
 };
 
 }  // namespace train

@@ -100,8 +100,8 @@ std::filesystem::path file_name() {
 
 }  // namespace
 
-TensorBoardSink::TensorBoardSink(const std::filesystem::path& directory,
-                                 std::optional<std::int64_t> resumed_at) {
+TensorBoardSink::TensorBoardSink(const std::filesystem::path& directory, bool goes_on)
+    : cuts_(goes_on) {
   const std::filesystem::path path = directory / file_name();
   create_parent_directories(path);
   // Appending keeps both runs where one process opens two within a second.
@@ -109,10 +109,11 @@ TensorBoardSink::TensorBoardSink(const std::filesystem::path& directory,
   std::string event = event_at(wall_time_s());
   append_bytes(event, 3, "brain.Event:2");
   file_.write_whole(framed(event));
-  if (resumed_at) file_.write_whole(framed(session_start(*resumed_at + 1)));
 }
 
 void TensorBoardSink::write(const StepRecord& record) {
+  if (cuts_) file_.write_whole(framed(session_start(record.step)));
+  cuts_ = false;
   std::string summary;
   append_scalar(summary, "loss", record.loss);
   if (record.val_loss) append_scalar(summary, "val_loss", *record.val_loss);

@@ -1,8 +1,6 @@
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
-#include <optional>
 
 #include "libtrain/checkpoint/file.hpp"
 #include "libtrain/metrics/sink.hpp"
@@ -14,17 +12,17 @@ namespace train {
 /// Format: TFRecord frames around tensorflow.Event protobufs (tensorflow/core/util/event.proto).
 class TensorBoardSink final : public MetricsSink {
  public:
-  /// Makes the directory. A run that is resumed behind a step has TensorBoard forget the later
-  /// ones, which will be trained again. Throws Error with path and errno if no file can be made
-  /// there.
-  explicit TensorBoardSink(const std::filesystem::path& directory,
-                           std::optional<std::int64_t> resumed_at = {});
+  /// Makes the directory. A run that goes on has TensorBoard forget, with its first record, that
+  /// step and later ones of before, which are trained again. Throws Error with path and errno if no
+  /// file can be made there.
+  explicit TensorBoardSink(const std::filesystem::path& directory, bool goes_on = false);
 
   void write(const StepRecord& record) override;
   const std::filesystem::path& path() const { return file_.path(); }
 
  private:
   File file_;
+  bool cuts_;  // before the first record
 };
 
 }  // namespace train

@@ -68,8 +68,9 @@ ShardedOptimizer::ShardedOptimizer(Gpt& model, const Grid& grid, AdamW config, O
       options_((require_same_training(model, grid.world(), config, options),
                 checked(options, model.options().type))),
       buckets_(make_buckets(parameter_groups(model), grid.tensor().rank(), cut())),
-      values_(buckets_, grid.data(), model.device()),
-      reducer_(buckets_, options_.zero, grid.data(), model.device(), options_.gradient_type),
+      values_(buckets_, grid.shard(), model.device()),
+      reducer_(buckets_, options_.zero, is_divided() ? grid.shard() : grid.data(), model.device(),
+               options_.gradient_type, replicas()),
       prefetcher_(model.units(), buckets_, values_) {
   for (std::size_t i = 0; i < buckets_.size(); ++i) make_state(i);
   count_norm();
@@ -103,6 +104,7 @@ void ShardedOptimizer::make_state(std::size_t bucket) {
 
 // What several ranks hold counts on the lowest of them.
 void ShardedOptimizer::count_norm() {
+  if (replicas() != nullptr && replicas()->rank() > 0) return;
   for (std::size_t i = 0; i < buckets_.size(); ++i) {
     for (const Bucket::Segment& segment : buckets_[i].segments(shard())) {
       const Layout& layout = segment.parameter->layout();
@@ -134,7 +136,7 @@ double ShardedOptimizer::gradient_norm() {
   }
   double squares = model_.device().ops().sum_of_squares(parts);
   // At stage 0 the ranks of a tensor group have it all; later a rank has its own shard alone.
-  Communicator& group = options_.zero == Zero::stage0 ? grid_.tensor() : grid_.world();
+  Communicator& group = is_divided() ? grid_.world() : grid_.tensor();
   const std::span<double> place(&squares, 1);
   if (group.size() > 1) group.all_reduce(place, place, ReduceOp::sum).wait();
   return std::sqrt(squares);
@@ -194,7 +196,7 @@ std::vector<LogicalTensor> ShardedOptimizer::logical(Sharded sharded, Part part)
     tensors[i].layout = std::move(layouts[i]);
   }
   for (std::size_t b = 0; b < buckets_.size(); ++b) {
-    for (const auto& segment : sharded(buckets_[b]) ? buckets_[b].segments(grid_.data().rank())
+    for (const auto& segment : sharded(buckets_[b]) ? buckets_[b].segments(grid_.shard().rank())
                                                     : buckets_[b].segments()) {
       const auto found = std::ranges::find(parameters, segment.parameter);
       tensors[static_cast<std::size_t>(found - parameters.begin())].local =
@@ -210,7 +212,7 @@ std::vector<LogicalTensor> ShardedOptimizer::parameters() const {
 }
 
 std::vector<LogicalTensor> ShardedOptimizer::full_precision() const {
-  return logical([this](const Bucket&) { return options_.zero != Zero::stage0; },
+  return logical([this](const Bucket&) { return is_divided(); },
                  [this](std::size_t bucket) {
                    const Tensor& master = states_[bucket].master;
                    return master.defined() ? master : values_.shard(bucket);
@@ -228,7 +230,7 @@ void ShardedOptimizer::publish_full_precision() {
 }
 
 std::vector<LogicalTensor> ShardedOptimizer::gradients() const {
-  return logical([this](const Bucket&) { return options_.zero != Zero::stage0; },
+  return logical([this](const Bucket&) { return is_divided(); },
                  [this](std::size_t bucket) { return reducer_.gradient(bucket); });
 }
 
@@ -237,7 +239,7 @@ std::vector<LogicalTensor> ShardedOptimizer::state() const {
   const auto add = [&](const char* suffix, Tensor State::*member) {
     if (!(states_.front().*member).defined()) return;
     for (LogicalTensor& tensor :
-         logical([this](const Bucket&) { return options_.zero != Zero::stage0; },
+         logical([this](const Bucket&) { return is_divided(); },
                  [&](std::size_t bucket) { return states_[bucket].*member; })) {
       tensor.name += suffix;
       all.push_back(std::move(tensor));

@@ -102,8 +102,14 @@ class ShardedOptimizer {
     std::size_t bucket;
     std::int64_t begin, count;
   };
-  BucketOptions cut() const { return bucket_options(options_, grid_.data().size()); }
-  int shard() const { return options_.zero == Zero::stage0 ? 0 : grid_.data().rank(); }
+  BucketOptions cut() const {
+    BucketOptions options = bucket_options(options_, grid_.data().size());
+    options.shard_ranks = grid_.shard().size();
+    return options;
+  }
+  bool is_divided() const { return options_.zero != Zero::stage0; }
+  int shard() const { return is_divided() ? grid_.shard().rank() : 0; }
+  Communicator* replicas() const { return is_divided() ? grid_.replicas() : nullptr; }
   void make_state(std::size_t bucket);
   void count_norm();
   double gradient_norm();

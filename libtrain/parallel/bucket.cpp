@@ -14,6 +14,10 @@ std::int64_t padded(std::int64_t elements, std::int64_t multiple = line) {
   return (elements + multiple - 1) / multiple * multiple;
 }
 
+int shard_ranks(const BucketOptions& options) {
+  return options.shard_ranks > 0 ? options.shard_ranks : options.data_ranks;
+}
+
 // Fills buckets with one list of parameters after another.
 class BucketMaker {
  public:
@@ -33,7 +37,7 @@ class BucketMaker {
 
   void close() {
     if (open_.places.empty()) return;
-    const int shards = options_.zero == Zero::stage0 ? 1 : options_.data_ranks;
+    const int shards = options_.zero == Zero::stage0 ? 1 : shard_ranks(options_);
     open_.elements = padded(open_.elements, line * shards);
     open_.shard_counts.assign(static_cast<std::size_t>(shards),
                               static_cast<std::size_t>(open_.elements / shards));
@@ -114,7 +118,8 @@ std::vector<Layout> world_layouts(std::span<const ParameterGroup> groups,
     for (const Bucket& bucket : make_buckets(groups, tensor_rank, options)) {
       const bool cut_up = sharded(bucket);
       for (int data_rank = 0; data_rank < options.data_ranks; ++data_rank) {
-        for (const auto& segment : cut_up ? bucket.segments(data_rank) : bucket.segments()) {
+        const int shard = data_rank % shard_ranks(options);
+        for (const auto& segment : cut_up ? bucket.segments(shard) : bucket.segments()) {
           hold(tensor_rank, data_rank, segment);
         }
       }

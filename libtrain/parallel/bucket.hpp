@@ -10,7 +10,7 @@
 
 namespace train {
 
-/// Parameters that communicate together: neighbours in flat memory, which the data group's ranks
+/// Parameters that communicate together: neighbours in flat memory, which the shard group's ranks
 /// cut into shards of equal size, as NCCL's reduce-scatter and all-gather want them. Parameters
 /// begin and shards end at cache lines; what lies between and behind parameters means nothing.
 struct Bucket {
@@ -49,6 +49,7 @@ using ParameterGroup = std::vector<Parameter*>;
 struct BucketOptions {
   Zero zero = Zero::stage0;
   int data_ranks = 1;
+  int shard_ranks = 0;  ///< see Grid::shard(); 0: all data ranks
   /// Of gradients; a parameter is never cut, and a bucket that is nearly empty takes another one.
   /// 0: 25 MiB, but at most a tenth of all, so that a small model's buckets too can set out during
   /// the backward pass.

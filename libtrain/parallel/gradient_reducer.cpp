@@ -17,11 +17,12 @@ void zero_gaps(const Bucket& bucket, const Tensor& full, Ops& ops) {
 
 }  // namespace
 
-GradientReducer::GradientReducer(const std::vector<Bucket>& buckets, Zero zero, Communicator& data,
-                                 const Device& device, DataType type)
+GradientReducer::GradientReducer(const std::vector<Bucket>& buckets, Zero zero, Communicator& ranks,
+                                 const Device& device, DataType type, Communicator* replicas)
     : buckets_(buckets),
       zero_(zero),
-      data_(data),
+      ranks_(ranks),
+      replicas_(replicas),
       device_(device),
       type_(type),
       states_(buckets.size()) {
@@ -32,7 +33,7 @@ GradientReducer::GradientReducer(const std::vector<Bucket>& buckets, Zero zero, 
       continue;
     }
     states_[i].shard = Tensor(device_.memory(MemoryUse::gradients),
-                              {buckets_[i].shard_elements(data_.rank())}, type_);
+                              {buckets_[i].shard_elements(ranks_.rank())}, type_);
     for (const Bucket::Place& place : buckets_[i].places) {
       place.parameter->set_gradient_source([this, i] { open(i, MemoryUse::communication); });
     }
@@ -75,7 +76,7 @@ void GradientReducer::begin_step(int passes) {
     for (const Bucket::Place& place : buckets_[i].places) place.parameter->clear_gradient();
     states_[i].ready = 0;
     states_[i].started = false;
-    states_[i].accumulated = false;
+    states_[i].passes_summed = 0;
   }
 }
 
@@ -97,18 +98,21 @@ void GradientReducer::start(std::size_t bucket) {
   state.started = true;
   const Buffer full = state.full.buffer();
   if (zero_ == Zero::stage0) {
-    if (data_.size() > 1) state.work = data_.all_reduce(full, full, ReduceOp::sum);
+    if (ranks_.size() > 1) state.work = ranks_.all_reduce(full, full, ReduceOp::sum);
     return;
   }
-  const Tensor target = frees() && !state.accumulated ? state.shard : own_part(bucket);
-  if (data_.size() > 1) {
+  const Tensor target = frees() && state.passes_summed == 0 ? state.shard : own_part(bucket);
+  if (ranks_.size() > 1) {
     state.work =
-        data_.reduce_scatter(full, target.buffer(), buckets_[bucket].shard_counts, ReduceOp::sum);
+        ranks_.reduce_scatter(full, target.buffer(), buckets_[bucket].shard_counts, ReduceOp::sum);
   } else if (target.raw() != state.full.raw()) {
     device_.ops().convert(state.full, target);
   }
-  if (!frees()) return;
-  for (const Bucket::Place& place : buckets_[bucket].places) place.parameter->set_gradient({});
+  if (frees()) {
+    for (const Bucket::Place& place : buckets_[bucket].places) place.parameter->set_gradient({});
+  } else if (replicas_ == nullptr) {
+    return;
+  }
   under_way_.push_back(bucket);
   // One on its way while the next one fills.
   retire(1);
@@ -118,12 +122,20 @@ void GradientReducer::retire(std::size_t under_way) {
   while (under_way_.size() > under_way) {
     const std::size_t bucket = under_way_.front();
     under_way_.pop_front();
-    State& state = states_[bucket];
-    waits_.wait(state.work);
-    if (state.accumulated) device_.ops().add(state.shard, own_part(bucket), state.shard);
-    state.accumulated = true;
-    state.full.reset();
+    waits_.wait(states_[bucket].work);
+    if (frees()) take_in(bucket);
+    if (replicas_ == nullptr || (frees() && states_[bucket].passes_summed < passes_)) continue;
+    const Buffer sum = gradient(bucket).buffer();
+    states_[bucket].work = replicas_->all_reduce(sum, sum, ReduceOp::sum);
   }
+}
+
+void GradientReducer::take_in(std::size_t bucket) {
+  State& state = states_[bucket];
+  if (state.passes_summed++ > 0) {
+    device_.ops().add(state.shard, own_part(bucket), state.shard);
+  }
+  state.full.reset();
 }
 
 void GradientReducer::finish() {
@@ -139,7 +151,7 @@ Tensor GradientReducer::own_part(std::size_t bucket) const {
   const Bucket& plan = buckets_[bucket];
   const Tensor& full = states_[bucket].full;
   if (zero_ == Zero::stage0) return full;
-  return full.slice(plan.shard_begin(data_.rank()), {plan.shard_elements(data_.rank())});
+  return full.slice(plan.shard_begin(ranks_.rank()), {plan.shard_elements(ranks_.rank())});
 }
 
 Tensor GradientReducer::gradient(std::size_t bucket) const {

@@ -20,12 +20,15 @@ namespace train {
 /// stages 2 and 3: a bucket's memory exists from its first gradient until its sum has been added to
 /// the shard, in every pass. S (n-1)/n per pass. One fills while one travels: two at a time, and a
 /// third where a tied head writes the embedding's gradient before all others.
+/// Where several shard groups hold copies, a shard's sum goes on to be summed over the replicas, in
+/// the last pass, while the next bucket fills: 2 S/n (r-1)/r more for r replicas.
 class GradientReducer {
  public:
   /// Takes over the gradients of all parameters in `buckets`, which must outlive the reducer.
-  /// Collective in effect: all ranks of `data` make the same one.
-  GradientReducer(const std::vector<Bucket>& buckets, Zero zero, Communicator& data,
-                  const Device& device, DataType type);
+  /// Collective in effect: all ranks of `ranks`, over which each bucket is summed, and of
+  /// `replicas`, over which shards are summed then, make the same one.
+  GradientReducer(const std::vector<Bucket>& buckets, Zero zero, Communicator& ranks,
+                  const Device& device, DataType type, Communicator* replicas = nullptr);
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
@@ -53,7 +56,7 @@ class GradientReducer {
     Tensor shard;  // stages 2 and 3
     int ready = 0;
     bool started = false;
-    bool accumulated = false;
+    int passes_summed = 0;  // stages 2 and 3: passes whose sums are in `shard`
     Work work;
     std::vector<Work> sums;
   };
@@ -66,17 +69,19 @@ class GradientReducer {
   Tensor own_part(std::size_t bucket) const;
   void open(std::size_t bucket, MemoryUse use);
   bool fills(std::size_t bucket) const;
+  void take_in(std::size_t bucket);
   void start(std::size_t bucket);
   void retire(std::size_t under_way);
 
   const std::vector<Bucket>& buckets_;
   Zero zero_;
-  Communicator& data_;
+  Communicator& ranks_;
+  Communicator* replicas_;
   const Device& device_;
   DataType type_;
   std::vector<State> states_;
   std::unordered_map<const Parameter*, Place> places_;
-  std::deque<std::size_t> under_way_;  // stages 2 and 3, the oldest first
+  std::deque<std::size_t> under_way_;  // whose sums have a next step, the oldest first
   std::size_t opened_last_ = 0;
   int passes_ = 1;
   WaitTimer waits_;

@@ -22,7 +22,14 @@ GridShape shape_of(const Communicator& world, const GridOptions& options) {
                             options.tensor, options.tensor, world.size() == 1 ? "is" : "are",
                             world.size()));
   }
-  return {options.data == 0 ? world.size() / options.tensor : options.data, options.tensor};
+  const int data = options.data == 0 ? world.size() / options.tensor : options.data;
+  if (options.shard < 0 || (options.shard > 0 && data % options.shard != 0)) {
+    throw Error(
+        fmt::format("--zero-ranks {} does not divide the {} data-parallel ranks: choose a divisor, "
+                    "or 0 for all",
+                    options.shard, data));
+  }
+  return {data, options.tensor, options.shard};
 }
 
 std::vector<std::int32_t> all_threads(Communicator& world, int own) {

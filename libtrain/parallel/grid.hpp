@@ -11,6 +11,7 @@ namespace train {
 struct GridOptions {
   int data = 0;                ///< ranks of data parallelism; 0: all that tensor leaves
   int tensor = 1;              ///< ranks of tensor parallelism
+  int shard = 0;               ///< data ranks that share what ZeRO divides; 0: all of them
   std::string device = "cpu";  ///< "cpu", or "cuda": a GPU for each rank
   bool share_gpu = false;      ///< several ranks may have one GPU
   int threads = 0;             ///< OpenMP threads of a rank; 0: the node's cores, shared evenly
@@ -31,6 +32,10 @@ class Grid {
   Communicator& data() const { return ranks_.data(); }
   /// The ranks that share one copy of the model and see the same sequences.
   Communicator& tensor() const { return ranks_.tensor(); }
+  /// The ranks of the data group among which ZeRO divides, and those with copies of this one's
+  /// part; nullptr where there are none.
+  Communicator& shard() const { return ranks_.shard(); }
+  Communicator* replicas() const { return ranks_.replicas(); }
   int rank() const { return world().rank(); }
   Device& device() const { return *device_; }
 

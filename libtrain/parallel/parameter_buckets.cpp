@@ -2,9 +2,9 @@
 
 namespace train {
 
-ParameterBuckets::ParameterBuckets(const std::vector<Bucket>& buckets, Communicator& data,
+ParameterBuckets::ParameterBuckets(const std::vector<Bucket>& buckets, Communicator& shard,
                                    const Device& device)
-    : buckets_(buckets), data_(data), device_(device), states_(buckets.size()) {
+    : buckets_(buckets), shard_(shard), device_(device), states_(buckets.size()) {
   for (std::size_t i = 0; i < buckets_.size(); ++i) place(i);
 }
 
@@ -30,7 +30,7 @@ Tensor ParameterBuckets::own_part(std::size_t bucket) const {
   const Bucket& plan = buckets_[bucket];
   const Tensor& full = states_[bucket].full;
   if (plan.shard_counts.size() == 1) return full;
-  return full.slice(plan.shard_begin(data_.rank()), {plan.shard_elements(data_.rank())});
+  return full.slice(plan.shard_begin(shard_.rank()), {plan.shard_elements(shard_.rank())});
 }
 
 Tensor ParameterBuckets::shard(std::size_t bucket) const {
@@ -40,8 +40,8 @@ Tensor ParameterBuckets::shard(std::size_t bucket) const {
 void ParameterBuckets::publish(std::size_t bucket) {
   const Bucket& plan = buckets_[bucket];
   if (plan.gathered || plan.shard_counts.size() == 1) return;
-  states_[bucket].work =
-      data_.all_gather(own_part(bucket).buffer(), states_[bucket].full.buffer(), plan.shard_counts);
+  states_[bucket].work = shard_.all_gather(own_part(bucket).buffer(), states_[bucket].full.buffer(),
+                                           plan.shard_counts);
 }
 
 void ParameterBuckets::finish_publishing() {
@@ -56,11 +56,11 @@ void ParameterBuckets::fetch(std::size_t bucket) {
   if (!plan.gathered || state.full.defined()) return;
   state.full =
       Tensor(device_.memory(MemoryUse::communication), {plan.elements}, state.shard.type());
-  if (data_.size() == 1) {
+  if (shard_.size() == 1) {
     device_.ops().convert(state.shard, state.full);
     return;
   }
-  state.work = data_.all_gather(state.shard.buffer(), state.full.buffer(), plan.shard_counts);
+  state.work = shard_.all_gather(state.shard.buffer(), state.full.buffer(), plan.shard_counts);
 }
 
 void ParameterBuckets::require(std::size_t bucket) {

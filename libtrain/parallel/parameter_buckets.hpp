@@ -17,7 +17,7 @@ class ParameterBuckets {
  public:
   /// Moves the parameters' values into the buckets' memory, drawing those that are not drawn yet
   /// bucket by bucket. Collective in effect.
-  ParameterBuckets(const std::vector<Bucket>& buckets, Communicator& data, const Device& device);
+  ParameterBuckets(const std::vector<Bucket>& buckets, Communicator& shard, const Device& device);
   ParameterBuckets(const ParameterBuckets&) = delete;
   ParameterBuckets& operator=(const ParameterBuckets&) = delete;
 
@@ -59,7 +59,7 @@ class ParameterBuckets {
   void place(std::size_t bucket);
 
   const std::vector<Bucket>& buckets_;
-  Communicator& data_;
+  Communicator& shard_;
   const Device& device_;
   std::vector<State> states_;
   WaitTimer waits_;

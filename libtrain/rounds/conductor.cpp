@@ -11,10 +11,11 @@ namespace {
 using std::chrono::milliseconds;
 using Kind = Order::Kind;
 
-// How long the first rank waits for orders at a time: others wait for it meanwhile, and it hears
-// from them only afterwards.
-constexpr milliseconds idle_wait{5};
-constexpr milliseconds exchange_wait{1};
+// How long the first rank waits for orders at a time: others wait for it meanwhile, asleep but for
+// the first millisecond (mpi::Backoff), and it hears from them only afterwards. In an exchange that
+// is a small part of what it has taken so far.
+constexpr milliseconds idle_wait{10}, exchange_wait_min{1}, exchange_wait_max{10};
+constexpr int exchange_waits = 32;
 
 bool same(const std::vector<wide::LinkInfo>& a, const std::vector<wide::LinkInfo>& b) {
   return std::ranges::equal(a, b, [](const wide::LinkInfo& x, const wide::LinkInfo& y) {
@@ -82,7 +83,7 @@ Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t
   if (auto order = roster()) return *order;
   if (apply_ && !runs_ahead()) return with_state(Kind::apply, *apply_);
   const bool busy = (in_round() || runs_ahead()) && !starved_ && !departure_.is_broke();
-  auto until = Clock::now() + (busy ? milliseconds(0) : running_ ? exchange_wait : idle_wait);
+  auto until = Clock::now() + (busy ? Clock::duration::zero() : wait_for_orders());
   while (const auto order = client_.next(until)) {
     if (auto translated = translate(*order)) return *translated;
     until = Clock::now();
@@ -90,6 +91,12 @@ Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t
   if (auto order = train()) return *order;
   if (auto order = lost_patience()) return *order;
   return {};
+}
+
+Clock::duration Conductor::wait_for_orders() const {
+  if (!running_) return idle_wait;
+  return std::clamp<Clock::duration>((Clock::now() - running_since_) / exchange_waits,
+                                     exchange_wait_min, exchange_wait_max);
 }
 
 void Conductor::report(const ClusterStatus& status, std::optional<std::uint64_t> result) {
@@ -134,6 +141,7 @@ std::optional<Order> Conductor::translate(const wide::MemberOrder& order) {
     starved_ = false;
   } else if (const auto* run = std::get_if<wide::RunExchange>(&order)) {
     running_ = run->start.id;
+    running_since_ = Clock::now();
     departure_.egress().use(run->start);
     Order made = of_kind(Kind::run_exchange);
     made.start = run->start;
@@ -253,14 +261,14 @@ bool Conductor::pays(int exchanges) {
   return departure_.can_pay(usd, exchanges);
 }
 
-std::optional<Order> Conductor::lost_patience() const {
+std::optional<Order> Conductor::lost_patience() {
   const auto since = client_.disconnected_since();
   if (!since || Clock::now() - *since < patience_) return std::nullopt;
-  return with_text(
-      Kind::refuse,
+  return after_apply(with_text(
+      Kind::give_up,
       fmt::format("cluster {} has not reached the coordinator for {} s: start it again with the "
                   "same --journal, or wait longer (--coordinator-timeout)",
-                  cluster_, std::chrono::duration_cast<std::chrono::seconds>(patience_).count()));
+                  cluster_, std::chrono::duration_cast<std::chrono::seconds>(patience_).count())));
 }
 
 void Conductor::trained(std::uint64_t tokens) {

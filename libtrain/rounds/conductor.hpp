@@ -40,7 +40,8 @@ class Conductor {
   bool runs_ahead() const;
   bool round_is_over() const;
   std::uint64_t round() const { return committed_round_ + (frozen_ ? 2 : 1); }
-  std::optional<Order> lost_patience() const;
+  Clock::duration wait_for_orders() const;
+  std::optional<Order> lost_patience();
   Order left(const std::string& why) const;
   /// Whether there is money for so many exchanges; leaves the job otherwise.
   bool pays(int exchanges);
@@ -64,7 +65,8 @@ class Conductor {
   std::vector<std::uint64_t> tokens_;  // trained since they were exchanged, by fragment
   Clock::time_point round_began_{};
   std::optional<wide::ExchangeId> running_;  // and its end was not reported yet
-  std::optional<wide::StateInfo> apply_;     // not applied yet
+  Clock::time_point running_since_;
+  std::optional<wide::StateInfo> apply_;  // not applied yet
   std::optional<Order> after_apply_;
   std::optional<wide::StateInfo> fetching_;
   std::uint64_t roster_version_ = 0;

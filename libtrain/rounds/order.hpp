@@ -21,11 +21,12 @@ struct Order {
     discard,        ///< back to the outer state, because of `text`
     fetch,          ///< `state` from the cluster `text`
     stop_fetch,
-    adopt,   ///< what was fetched is the outer state now
-    roster,  ///< `peers` are the job's clusters
-    stop,    ///< the job is over (`number` 1), or this cluster leaves it (0; 2: its egress budget
-             ///< is spent), for `text`
-    refuse,  ///< fail with `text`
+    adopt,    ///< what was fetched is the outer state now
+    roster,   ///< `peers` are the job's clusters
+    stop,     ///< the job is over (`number` 1), or this cluster leaves it (0; 2: its egress budget
+              ///< is spent), for `text`
+    refuse,   ///< fail with `text`
+    give_up,  ///< the same, because the coordinator is away
   };
   Kind kind = Kind::idle;
   std::uint64_t number = 0;

@@ -18,6 +18,8 @@ class RoundCalendar {
 
   /// Rounds of the job, from 1.
   std::uint64_t rounds() const;
+  /// The last step of the round that has this one, counted from 1.
+  std::int64_t end_of_round(std::int64_t step) const;
   /// Steps that are over when a round begins.
   std::int64_t first_step(std::uint64_t round) const;
   std::int64_t steps(std::uint64_t round) const {
@@ -28,6 +30,8 @@ class RoundCalendar {
   FragmentRange fragments(std::uint64_t round) const;
 
  private:
+  std::uint64_t round_of(std::int64_t step) const;
+
   std::int64_t inner_steps_, fragments_, last_step_;
 };
 

@@ -149,6 +149,12 @@ void Rounds::resume(const std::string& outer_state, std::span<const LogicalTenso
   }
   state_ = saved.state;
   state_.hash = hash;
+  if (grid_.rank() == 0 && saved.lanes > 0 && saved.steps < steps_committed()) {
+    log(
+        fmt::format("the job in the checkpoint ended in the middle of a round: it goes on after "
+                    "step {} of the schedule, not {}",
+                    steps_committed(), saved.steps));
+  }
   if (lane_) lane_->state = std::move(loaded);
   spread_outer();
 }

@@ -75,7 +75,7 @@ struct JobOptions {
 /// The run that all clusters share.
 struct RoundPlan {
   std::int64_t steps = 1;      ///< of the schedule
-  std::int64_t last_step = 1;  ///< the job ends there
+  std::int64_t last_step = 1;  ///< the job ends with the round of this one
   std::int64_t batch = 1;      ///< sequences of this cluster's inner step
   std::int64_t context = 1;    ///< tokens of a sequence
   Schedule schedule = {};

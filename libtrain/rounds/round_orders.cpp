@@ -48,6 +48,8 @@ std::optional<Turn> Rounds::carry_out(Order& order) {
       break;
     case Order::Kind::refuse:
       throw Error(order.text);
+    case Order::Kind::give_up:
+      throw CoordinatorAway(order.text);
   }
   return std::nullopt;
 }

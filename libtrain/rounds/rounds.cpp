@@ -1,5 +1,6 @@
 #include "libtrain/rounds/rounds.hpp"
 
+#include <algorithm>
 #include <chrono>
 
 #include <fmt/format.h>
@@ -86,7 +87,16 @@ std::unique_ptr<OuterOptimizer> Rounds::outer_optimizer() const {
 void Rounds::begin(const RoundPlan& plan) {
   invariant(leader_ == nullptr && (lane_ == nullptr || !lane_->links), "rounds begin once");
   plan_ = plan;
-  calendar_ = RoundCalendar(options_, plan.last_step);
+  // A job that stops before its schedule is over goes on behind a whole round: a round's number
+  // says where the schedule stands.
+  if (plan.last_step < plan.steps) {
+    plan_.last_step = std::min(plan.steps, calendar_.end_of_round(plan.last_step));
+  }
+  if (plan_.last_step > plan.last_step && grid_.rank() == 0) {
+    log(fmt::format("--stop-at {}: the job ends with the round of that step, after step {}",
+                    plan.last_step, plan_.last_step));
+  }
+  calendar_ = RoundCalendar(options_, plan_.last_step);
   // All ranks of the cluster wait for its lanes, and hear why one could not listen.
   std::string failure;
   try {

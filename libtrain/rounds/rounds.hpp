@@ -15,6 +15,13 @@
 
 namespace train {
 
+/// The coordinator was away for longer than this cluster waits. The outer state is whole: it can be
+/// saved, and any cluster's restarts the job.
+class CoordinatorAway : public Error {
+ public:
+  using Error::Error;
+};
+
 /// The outer loop of a job of several clusters. Every round of inner steps of this cluster's
 /// optimizer, its lanes exchange what has changed with those of the other clusters and take the
 /// outer optimizer's step; or the gradients of each step are exchanged, and AdamW runs on the
@@ -47,7 +54,7 @@ class Rounds {
 
   /// What to train next; nothing when the job is over, or this cluster leaves it. Makes the
   /// exchanges that are due, and waits while there is nothing to train. Collective. Throws Error,
-  /// the same on every rank, when this cluster cannot go on.
+  /// the same on every rank, when this cluster cannot go on; CoordinatorAway where that is why.
   std::optional<Turn> next();
   /// After the inner step that next() asked for: its tokens, over the cluster. In every_step its
   /// gradients must be reduced, and the optimizer must not step.

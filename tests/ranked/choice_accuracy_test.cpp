@@ -107,16 +107,14 @@ TEST_CASE("the ending with the least mean loss is the model's, on any grid and i
 TEST_CASE("questions that the model cannot read are refused by number") {
   ranked([](Communicator&) {
     const GptConfig config = training::tiny_gpt2();
-    std::vector<ChoiceQuestion> questions = questions_of(config.vocabulary, 3);
-    SUBCASE("a token") {
-      questions[1].context.back() = config.vocabulary;
-      CHECK_THROWS_WITH_AS(ChoiceAccuracy(questions, config),
-                           doctest::Contains("question 1 has tokens outside"), Error);
-    }
-    SUBCASE("an ending") {
-      questions[2].endings[0].assign(9, 1);
-      CHECK_THROWS_WITH_AS(ChoiceAccuracy(questions, config),
-                           doctest::Contains("question 2 has 9 tokens"), Error);
-    }
+    const std::vector<ChoiceQuestion> good = questions_of(config.vocabulary, 3);
+    std::vector<ChoiceQuestion> unknown_token = good;
+    unknown_token[1].context.back() = config.vocabulary;
+    CHECK_THROWS_WITH_AS(ChoiceAccuracy(unknown_token, config),
+                         doctest::Contains("question 1 has tokens outside"), Error);
+    std::vector<ChoiceQuestion> long_ending = good;
+    long_ending[2].endings[0].assign(9, 1);
+    CHECK_THROWS_WITH_AS(ChoiceAccuracy(long_ending, config),
+                         doctest::Contains("question 2 has 9 tokens"), Error);
   });
 }

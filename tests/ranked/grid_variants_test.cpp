@@ -32,15 +32,26 @@ std::vector<GridOptions> grids_of(int ranks) {
   return grids;
 }
 
+// The grids whose data ranks form several shard groups.
+std::vector<GridOptions> grids_with_replicas(int ranks) {
+  std::vector<GridOptions> grids;
+  for (GridOptions grid : grids_of(ranks)) {
+    for (grid.shard = 1; grid.shard < grid.data; ++grid.shard) {
+      if (grid.data % grid.shard == 0) grids.push_back(grid);
+    }
+  }
+  return grids;
+}
+
 Outcome train_alone(Communicator& world, const Run& run) {
   const auto self = world.split(world.rank(), 0, "self");
   return training::train_on(*self, run);
 }
 
-// On all grids of the ranks, at the given stages.
-void check_against_one_rank(Communicator& world, Run run, std::span<const Zero> at) {
+void check_against_one_rank(Communicator& world, Run run, std::span<const GridOptions> grids,
+                            std::span<const Zero> at) {
   const Outcome alone = train_alone(world, run);
-  for (const GridOptions& grid : grids_of(world.size())) {
+  for (const GridOptions& grid : grids) {
     for (const Zero zero : at) {
       run.grid = grid;
       run.optimizer.zero = zero;
@@ -48,13 +59,21 @@ void check_against_one_rank(Communicator& world, Run run, std::span<const Zero> 
       if (world.rank() != 0) continue;
       CAPTURE(grid.data);
       CAPTURE(grid.tensor);
+      CAPTURE(grid.shard);
       CAPTURE(static_cast<int>(zero));
       CHECK(training::largest_relative_difference(alone, together) < 1e-5);
+      CHECK(together.records.back().grad_norm ==
+            doctest::Approx(alone.records.back().grad_norm).epsilon(1e-4));
       REQUIRE(together.records.back().val_loss.has_value());
       CHECK(*together.records.back().val_loss ==
             doctest::Approx(*alone.records.back().val_loss).epsilon(1e-5));
     }
   }
+}
+
+// On all grids of the ranks, at the given stages.
+void check_against_one_rank(Communicator& world, const Run& run, std::span<const Zero> at) {
+  check_against_one_rank(world, run, grids_of(world.size()), at);
 }
 
 GptConfig odd_sizes() {
@@ -82,6 +101,16 @@ TEST_CASE("gradients of several passes add up at every stage") {
     Run run = training::run_of(training::tiny_gpt2(), 10, 12);
     run.trainer.micro_batch = 1;
     check_against_one_rank(world, run, stages);
+  });
+}
+
+TEST_CASE("shard groups that hold copies train as one rank does, at every stage") {
+  ranked([](Communicator& world) {
+    const auto grids = grids_with_replicas(world.size());
+    Run run = training::run_of(training::tiny_gpt2(), 10, 12);
+    check_against_one_rank(world, run, grids, stages);
+    run.trainer.micro_batch = 1;
+    check_against_one_rank(world, run, grids, std::span(stages).subspan(1));
   });
 }
 
@@ -208,7 +237,9 @@ TEST_CASE("weights saved from any grid and stage are the file that one rank writ
     };
     const auto self = world.split(world.rank(), 0, "self");
     const std::string alone = save(*self, {}, Zero::stage0);
-    for (const GridOptions& grid : grids_of(world.size())) {
+    std::vector<GridOptions> grids = grids_of(world.size());
+    for (const GridOptions& grid : grids_with_replicas(world.size())) grids.push_back(grid);
+    for (const GridOptions& grid : grids) {
       for (const Zero zero : stages) {
         const std::string together = save(world, grid, zero);
         if (world.rank() == 0) CHECK(together == alone);
@@ -245,7 +276,9 @@ TEST_CASE("training goes on with state that moved from one grid and stage to ano
       Gpt model;
       std::optional<ShardedOptimizer> optimizer;
     };
-    Side a(world, {.data = world.size(), .tensor = 1}, Zero::stage2);
+    // Copies of shards, where the ranks make two groups.
+    const int shard = world.size() % 2 == 0 ? world.size() / 2 : 0;
+    Side a(world, {.data = world.size(), .shard = shard}, Zero::stage2);
     Side b(world, {.data = 1, .tensor = world.size()}, Zero::stage3);
     for (int i = 0; i < 3; ++i) a.step(batch);
     std::vector<Redistribution> moves;

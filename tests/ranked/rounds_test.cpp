@@ -2,6 +2,7 @@
 
 #include "libtrain/rounds/rounds.hpp"
 
+#include <array>
 #include <atomic>
 #include <limits>
 #include <thread>
@@ -131,6 +132,21 @@ TEST_CASE("with one cluster, plain averaging and no codec, rounds change nothing
     REQUIRE(with.records.size() == without.records.size());
     for (std::size_t step = 0; step < with.records.size(); ++step) {
       CHECK(with.records[step].loss == doctest::Approx(without.records[step].loss).epsilon(1e-5));
+    }
+  });
+}
+
+TEST_CASE("a job that stops before its schedule is over ends with a whole round") {
+  ranked([](Communicator& world) {
+    if (world.size() > 2) return;
+    for (const auto& [stop_at, last, rounds] : {std::array{11, 12, 5}, {12, 12, 5}, {19, 20, 8}}) {
+      JobOfClusters job(world);
+      training::Run run = run_of(20, 4);
+      run.trainer.stop_at = stop_at;
+      const ClusterOutcome outcome = job.train(run, {.inner_steps = 10, .fragments = 4});
+      CHECK(outcome.finished);
+      CHECK(outcome.state.id.round == static_cast<std::uint64_t>(rounds));
+      if (!outcome.records.empty()) CHECK(outcome.records.back().step == last);
     }
   });
 }

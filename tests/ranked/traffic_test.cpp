@@ -30,6 +30,7 @@ struct Case {
   int passes = 1;
   DataType type = DataType::f32;
   DataType gradient_type = DataType::f32;
+  int shard = 0;
 };
 
 GptConfig gpt2(std::int64_t layers = 2) {
@@ -58,7 +59,7 @@ Gpt& split(Gpt& model, const Grid& grid, const Case& c) {
 class Training {
  public:
   Training(Communicator& world, const GptConfig& config, const Case& c)
-      : grid_(world, {.data = c.data, .tensor = c.tensor}, make_cpu_device(1)),
+      : grid_(world, {.data = c.data, .tensor = c.tensor, .shard = c.shard}, make_cpu_device(1)),
         model_(config, grid_.device(), {.type = c.type, .recompute = c.recompute}),
         options_{.zero = c.zero,
                  .bucket_bytes = 250'000,
@@ -245,6 +246,33 @@ TEST_CASE("data parallelism sends what its formula says, by kind of call") {
       check_case(
           world, gpt2(),
           {.data = n, .zero = Zero::stage3, .type = DataType::bf16, .gradient_type = gradients});
+    }
+  });
+}
+
+TEST_CASE("shard groups send as much as data groups of their size, and shards' sums to replicas") {
+  ranked([](Communicator& world) {
+    for (int shard = 1; shard < world.size(); ++shard) {
+      if (world.size() % shard != 0) continue;
+      for (const Zero zero : std::span(stages).subspan(1)) {
+        CAPTURE(shard);
+        CAPTURE(static_cast<int>(zero));
+        const Case c{.data = world.size(), .zero = zero, .passes = 2, .shard = shard};
+        Training training(world, gpt2(), c);
+        training.step();
+        const Traffic within = training.grid().shard().traffic();
+        const Traffic between = training.grid().replicas()->traffic();
+        training.step();
+        TrainingShape shape = shape_of(training, c);
+        shape.data = shard;
+        check_close(volumes::sent_between(within, training.grid().shard().traffic()),
+                    data_traffic(training.model(), shape), shard);
+        const auto sums = volumes::sent_between(between, training.grid().replicas()->traffic());
+        const double replicas = static_cast<double>(world.size()) / shard;
+        const double psi = static_cast<double>(gpt2().parameter_count()) * sizeof(float);
+        check_close(sums.total(), 2 * psi / shard * (replicas - 1) / replicas);
+        CHECK(sums.total() == sums.all_reduce);
+      }
     }
   });
 }

@@ -126,6 +126,7 @@ void Member::discard(const std::string& reason, MemberActions& out) {
   leased_ = {};
   taken_ = {};
   requested_ = exhausted_ = false;
+  finish_early_.reset();
   out.push_back(Discard{reason});
   // While a commit is being applied, applied() says it.
   if (!applying_) out.push_back(Send{Holds{committed_}});
@@ -171,7 +172,10 @@ void Member::top_up_lease(std::uint64_t untaken, MemberActions& out) {
 }
 
 void Member::on(const Finish& finish, MemberActions& out) {
-  if (since_ == 0 || finish.epoch < since_ || finish.round != round() || frozen_) return;
+  if (since_ == 0 || finish.epoch < since_) return;
+  // The commit before it may be applied late, in the middle of that round: applied() says it.
+  if (applying_ && finish.round == applying_->id.round + 1) finish_early_ = finish.round;
+  if (finish.round != round() || frozen_) return;
   out.push_back(FinishRound{finish.round});
 }
 
@@ -246,7 +250,9 @@ MemberActions Member::applied(std::uint64_t hash) {
     if (as_agreed) tell_finished(out);  // else the coordinator has it fetched
   } else if (since_ != 0) {
     begin_round(out);
+    if (finish_early_ == round() && !frozen_) out.push_back(FinishRound{round()});
   }
+  finish_early_.reset();
   return out;
 }
 

@@ -116,6 +116,7 @@ class Member {
   std::optional<Done> pending_;
   std::optional<Failed> failed_;
   std::optional<StateInfo> applying_;
+  std::optional<std::uint64_t> finish_early_;  // the round after that
 };
 
 }  // namespace train::wide

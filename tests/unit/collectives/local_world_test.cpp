@@ -97,11 +97,34 @@ TEST_CASE("grid: tensor neighbours are closest, the data group skips over them")
   });
 }
 
+TEST_CASE("grid: shard groups hold neighbours of the data group, replicas the same shard") {
+  local::run(8, [](Communicator& world) {
+    const ProcessGrid grid(world, {.data = 4, .tensor = 2, .shard = 2});
+    REQUIRE(grid.replicas() != nullptr);
+    CHECK(grid.shard().size() == 2);
+    CHECK(grid.replicas()->size() == 2);
+    CHECK(grid.shard().rank() == grid.data_rank() % 2);
+    CHECK(grid.replicas()->rank() == grid.data_rank() / 2);
+    std::vector<int> sums{world.rank(), world.rank()};
+    const auto first = std::span(sums).first(1), second = std::span(sums).last(1);
+    grid.shard().all_reduce(first, first, ReduceOp::sum).wait();
+    grid.replicas()->all_reduce(second, second, ReduceOp::sum).wait();
+    CHECK(sums[0] == 2 * (grid.data_rank() / 2 * 4 + grid.tensor_rank()) + 2);
+    CHECK(sums[1] == 2 * (grid.data_rank() % 2 * 2 + grid.tensor_rank()) + 4);
+    const ProcessGrid whole(world, {.data = 4, .tensor = 2, .shard = 4});
+    CHECK(whole.replicas() == nullptr);
+    CHECK(&whole.shard() == &whole.data());
+  });
+}
+
 TEST_CASE("grid: a shape that does not fit is refused with its numbers") {
   local::run(2, [](Communicator& world) {
     CHECK_THROWS_WITH_AS(ProcessGrid(world, {.data = 2, .tensor = 2}),
                          "grid of data 2 x tensor 2 needs 4 ranks, but group 'world' has 2: start "
                          "4 ranks or choose factors of 2",
+                         Error);
+    CHECK_THROWS_WITH_AS(ProcessGrid(world, {.data = 2, .shard = 3}),
+                         doctest::Contains("shard groups of 3 ranks do not divide 2 data ranks"),
                          Error);
     CHECK_THROWS_AS(ProcessGrid(world, {.data = -1, .tensor = -2}), Error);
     CHECK_THROWS_AS(ProcessGrid(world, {.data = 0, .tensor = 2}), Error);

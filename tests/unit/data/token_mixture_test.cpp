@@ -206,6 +206,8 @@ TEST_CASE("sources of several kinds need the tokenizer that they share") {
   CHECK(refusal("llama.bin", "small.bin", "bytes").empty());
   CHECK(contains(refusal("a.txt", "a.txt", ""), "a.txt' is in the sources 1 and 2"));
   CHECK(contains(refusal("m.bin", "m.idx", ""), "in the sources 1 and 2"));
+  std::filesystem::create_symlink("a.txt", path("link.txt"));
+  CHECK(contains(refusal("a.txt", "link.txt", ""), "link.txt' is in the sources 1 and 2"));
   const Data data = open_data({"weight=1", path("a.txt"), "weight=1", path("m.bin")}, "bytes");
   CHECK(data.sources[0].kind == DataKind::text);
   CHECK(data.sources[1].kind == DataKind::megatron);

@@ -74,7 +74,7 @@ TEST_CASE("A resumed run appends, and drops the line that a kill tore") {
       CAPTURE(head);
       CAPTURE(tail.size());
       train::test::write_file(path, head + tail);
-      JsonlSink(path, 2).write({.step = 3});
+      JsonlSink(path, true).write({.step = 3});
       CHECK(train::test::read_file(path) == head + to_json({.step = 3}) + "\n");
     }
   }
@@ -87,12 +87,12 @@ TEST_CASE("A resumed run drops the lines of steps that it will train again") {
   for (std::int64_t step = 1; step <= 300; ++step) before += to_json({.step = step}) + "\n";
   const std::string kept = before.substr(0, before.find("{\"step\":101,"));
   train::test::write_file(path, before + "{\"step\":30");
-  JsonlSink(path, 100).write({.step = 101});
+  JsonlSink(path, true).write({.step = 101});
   CHECK(train::test::read_file(path) == kept + to_json({.step = 101}) + "\n");
   // What is not a line of ours is not touched, nor what lies before it.
   const std::string foreign = before + "# a note\n";
   train::test::write_file(path, foreign);
-  JsonlSink(path, 100).write({.step = 101});
+  JsonlSink(path, true).write({.step = 101});
   CHECK(train::test::read_file(path) == foreign + to_json({.step = 101}) + "\n");
 }
 
@@ -100,7 +100,8 @@ TEST_CASE("A path that cannot be written is refused at once, with its name and t
   const train::test::ScratchDirectory scratch;
   train::test::write_file(scratch / "file", "");
   for (const auto& path : {scratch.path(), scratch / "file/metrics.jsonl"}) {
-    const std::string message = train::test::message_of<train::Error>([&] { JsonlSink(path, 0); });
+    const std::string message =
+        train::test::message_of<train::Error>([&] { JsonlSink(path, true); });
     CAPTURE(message);
     CHECK(message.find(scratch.path().string()) != std::string::npos);
     CHECK(message.find("errno") != std::string::npos);

@@ -49,7 +49,7 @@ TEST_CASE("Lost lines are said once, and once more when lines are kept again") {
 
 TEST_CASE("A device without room does not end a run") {
   std::vector<std::string> said;
-  train::PatientSink sink(std::make_unique<train::JsonlSink>("/dev/full", 0),
+  train::PatientSink sink(std::make_unique<train::JsonlSink>("/dev/full", true),
                           [&](const std::string& what) { said.push_back(what); });
   for (std::int64_t step = 1; step <= 3; ++step) sink.write({.step = step});
   REQUIRE(said.size() == 1);

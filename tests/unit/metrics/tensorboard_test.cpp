@@ -131,9 +131,10 @@ TEST_CASE("Event files read back by an independent decoder") {
 
 TEST_CASE("A resumed run says from which step on earlier files do not count") {
   const train::test::ScratchDirectory scratch;
-  train::TensorBoardSink sink(scratch.path(), 40);
+  train::TensorBoardSink sink(scratch.path(), /*goes_on=*/true);
+  for (const std::int64_t step : {41, 42}) sink.write({.step = step});
   const auto records = records_of(train::test::read_file(sink.path()));
-  REQUIRE(records.size() == 2);
+  REQUIRE(records.size() == 4);
   const Message start(records[1]);
   CHECK(start.numbers.find(2)->second == 41);
   // tensorflow.SessionLog: status = START.

@@ -37,6 +37,17 @@ TEST_CASE("rounds cut the steps of a job, whatever divides, and each fragment ha
   }
 }
 
+TEST_CASE("any step's round ends where the next one begins") {
+  const auto never = std::numeric_limits<std::int64_t>::max();
+  const RoundCalendar calendar({.inner_steps = 10, .fragments = 4}, never);
+  std::uint64_t round = 1;
+  for (std::int64_t step = 1; step <= 40; ++step) {
+    if (step > calendar.first_step(round + 1)) ++round;
+    CHECK(calendar.end_of_round(step) == calendar.first_step(round + 1));
+  }
+  CHECK(round == 16);
+}
+
 TEST_CASE("a job without an end has rounds enough") {
   const auto never = std::numeric_limits<std::int64_t>::max();
   const RoundCalendar calendar({.inner_steps = 100, .fragments = 4}, never);

@@ -95,3 +95,29 @@ TEST_CASE("an exchange that nobody finishes is tried again") {
   for (const SessionId id : {1, 2}) job.talk.done(id, 11);
   CHECK(job.talk.heard<Commit>(2));
 }
+
+TEST_CASE("a round that is to end early does where the commit before it is applied late") {
+  const auto finishes = [](const MemberActions& actions) {
+    const auto begins = std::ranges::find_if(actions, [](const MemberAction& action) {
+      return std::holds_alternative<BeginRound>(action);
+    });
+    return std::any_of(begins, actions.end(), [](const MemberAction& action) {
+      const auto* finish = std::get_if<FinishRound>(&action);
+      return finish != nullptr && finish->round == 2;
+    });
+  };
+  Member member = member_that_applies(/*the_last=*/false);
+  SUBCASE("told so meanwhile") {
+    CHECK(member.receive(Finish{1, 2}, 1).empty());
+    CHECK(finishes(member.applied(7)));
+  }
+  SUBCASE("told of another round") {
+    CHECK(member.receive(Finish{1, 1}, 1).empty());
+    CHECK_FALSE(finishes(member.applied(7)));
+  }
+  SUBCASE("out of the epoch since") {
+    member.receive(Finish{1, 2}, 1);
+    member.receive(Directory{{2, 2, 1}, {}}, 1);
+    CHECK_FALSE(finishes(member.applied(7)));
+  }
+}

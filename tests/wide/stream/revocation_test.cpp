@@ -1,7 +1,12 @@
 // Certificates that the job's authority has revoked, and lists of them that are no good.
+#include <thread>
+#include <vector>
+
 #include <doctest/doctest.h>
+#include <openssl/pem.h>
 
 #include "collectives/error.hpp"
+#include "collectives/wide/stream/io/trust.hpp"
 #include "tests/wide/stream/pair.hpp"
 
 namespace train::wide::test {
@@ -140,6 +145,40 @@ TEST_CASE("a list that goes bad keeps newcomers out until it is right, and drops
   CHECK(events.downs().empty());
 }
 
+TEST_CASE("a list that is no good is tried again, and one that is gone lets nobody in") {
+  const Certificates certificates;
+  revoke(certificates, "lambda");
+  const TlsFiles files = certificates.of("aws");
+  const auto good = train::test::read_file(files.revoked);
+  const std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new_file(files.certificate.c_str(), "r"),
+                                                      BIO_free);
+  const std::unique_ptr<X509, detail::FreeCertificate> own(
+      PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+  REQUIRE(own);
+  detail::Trust trust(files, own.get());
+  const auto refreshes = [&](const std::string& expected) {
+    const std::string said = trust.refresh();
+    CAPTURE(said);
+    CHECK(said.find(expected) != std::string::npos);
+    CHECK(trust.refresh().empty());
+    return trust.view().trouble.empty();
+  };
+  const std::string bad(good.size(), 'x');
+  train::test::write_file(files.revoked, bad);
+  CHECK_FALSE(refreshes("until then nobody new is let in"));
+  fs::remove(files.revoked);
+  CHECK_FALSE(refreshes("nobody new is let in until a good one is there"));
+  train::test::write_file(files.revoked, bad);
+  CHECK(trust.refresh().empty());  // the same trouble
+  // Put right as a change of permissions would, without a trace in the file's time and size.
+  const auto written = fs::last_write_time(files.revoked);
+  train::test::write_file(files.revoked, good);
+  fs::last_write_time(files.revoked, written);
+  CHECK(refreshes("certificates that are revoked: 1"));
+  fs::remove(files.revoked);
+  CHECK(refreshes("is gone: what it said last holds"));
+}
+
 TEST_CASE("trainctl certs revokes all that was made for a name, and knows it from then on") {
   const Certificates certificates;
   const auto& directory = certificates.directory();
@@ -168,6 +207,39 @@ TEST_CASE("trainctl certs revokes all that was made for a name, and knows it fro
   refused("--revoke ../aws", "is no name");
   fs::rename(directory / "authority.key", directory / "kept.key");
   refused("--revoke aws", "only who has it can revoke");
+}
+
+TEST_CASE("trainctl certs forgets none of those that are revoked at once, or again") {
+  const Certificates certificates;
+  const auto& directory = certificates.directory();
+  const train::test::ScratchDirectory copies;
+  const fs::path kept = copies / "kept";
+  const std::vector<std::string> names{"c0", "c1", "c2", "c3", "c4"};
+  const auto words_of = [](const char* flag, const std::string& name) {
+    return std::string(flag).append(" ").append(name).append(" ");
+  };
+  std::string all;
+  for (const std::string& name : names) all += words_of("--cluster", name);
+  REQUIRE(trainctl_certs(directory, all).status == 0);
+  fs::copy(directory, kept, fs::copy_options::recursive);
+  {
+    std::vector<std::jthread> operators;
+    for (const std::string& name : names) {
+      operators.emplace_back([&] { trainctl_certs(directory, words_of("--revoke", name)); });
+    }
+  }
+  const auto list = train::test::read_file(directory / "revoked.pem");
+  for (const std::string& name : names) {
+    train::test::write_file(kept / name / "revoked.pem", list);
+    CHECK(complaint(TlsFiles::in(kept / name)).find("certificate revoked") != std::string::npos);
+  }
+  CHECK(train::test::read_file(certificates.of("aws").revoked) == list);
+  // Brought back from a copy, whole or in part.
+  fs::copy(kept / "c0", directory / "c0", fs::copy_options::recursive);
+  fs::create_directory(directory / "c1");
+  revoke(certificates, "c0 --revoke c1");
+  CHECK_FALSE(fs::exists(directory / "c0"));
+  CHECK_FALSE(fs::exists(directory / "c1"));
 }
 
 }  // namespace train::wide::test

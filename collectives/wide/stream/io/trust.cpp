@@ -57,7 +57,7 @@ int verify(X509_STORE* store, X509* certificate) {
 
 Trust::Trust(TlsFiles files, const X509* own)
     : files_(std::move(files)), own_(copy_of(own)), seen_(stamp()) {
-  int revoked = 0;
+  std::optional<int> revoked;
   view_.store = load(&revoked);
 }
 
@@ -75,7 +75,7 @@ Trust::Stamp Trust::stamp() const {
 
 // A list that says nothing about this end's own certificate is of no use for others either: then
 // it is not its authority's.
-std::shared_ptr<X509_STORE> Trust::load(int* revoked) const {
+std::shared_ptr<X509_STORE> Trust::load(std::optional<int>* revoked) const {
   ERR_clear_error();
   std::shared_ptr<X509_STORE> store(X509_STORE_new(), FreeStore());
   if (!store) throw std::bad_alloc();
@@ -106,26 +106,33 @@ std::shared_ptr<X509_STORE> Trust::load(int* revoked) const {
               "; make a new one with launch/trainctl certs");
 }
 
+// What is wrong may be put right without a trace in the stamp: permissions, a disk, this machine's
+// clock. So a list that is no good is tried again each time.
 std::string Trust::refresh() {
+  const std::string trouble = view().trouble;
   const Stamp now = stamp();
-  if (now == seen_) return {};
+  const bool gone = now == Stamp();
+  if (now == seen_ && (trouble.empty() || gone)) return {};
   seen_ = now;
-  if (now == Stamp()) {
-    return "TLS: " + files_.revoked.string() +
-           " is gone: what it said last holds until this process ends";
+  if (gone) {
+    return "TLS: " + files_.revoked.string() + " is gone: " +
+           (trouble.empty() ? "what it said last holds until this process ends"
+                            : "nobody new is let in until a good one is there");
   }
-  int revoked = 0;
+  std::optional<int> revoked;
   try {
     auto store = load(&revoked);
+    if (!revoked) return {};  // it has gone meanwhile, which the next time says
     const std::lock_guard lock(mutex_);
     view_ = {std::move(store), {}};
   } catch (const Error& error) {
+    if (error.what() == trouble) return {};
     const std::lock_guard lock(mutex_);
     view_.trouble = error.what();
     return view_.trouble + "; until then nobody new is let in";
   }
   return "TLS: " + files_.revoked.string() +
-         " is read: certificates that are revoked: " + std::to_string(revoked);
+         " is read: certificates that are revoked: " + std::to_string(*revoked);
 }
 
 TrustWatch::TrustWatch(Trust& trust, std::function<void(const std::string& line)> changed)

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -37,8 +38,8 @@ class Trust {
   };
   View view() const;
 
-  /// Reads the list again if its file has changed. Returns what to log; "" if nothing changed. By
-  /// one thread at a time.
+  /// Reads the list again if its file has changed, or was no good. Returns what to log; "" if
+  /// nothing changed. By one thread at a time.
   std::string refresh();
 
  private:
@@ -49,7 +50,8 @@ class Trust {
     bool operator==(const Stamp&) const = default;
   };
   Stamp stamp() const;
-  std::shared_ptr<X509_STORE> load(int* revoked) const;
+  /// `revoked`: how many certificates the list revokes, if there is one.
+  std::shared_ptr<X509_STORE> load(std::optional<int>* revoked) const;
 
   const TlsFiles files_;
   const std::unique_ptr<X509, FreeCertificate> own_;

@@ -19,6 +19,7 @@ struct Case {
   Zero zero = Zero::stage0;
   bool sequence_parallel = true;
   DataType gradient_type = DataType::f32;
+  int shard = 0;
 };
 
 training::Run run_of(const GptConfig& config, DataType type) {
@@ -37,6 +38,7 @@ training::Outcome on_cpu(const training::Run& run) {
 training::Outcome on_gpus(training::Run run, const Case& c, int first_gpu = 0) {
   run.grid.data = c.data;
   run.grid.tensor = c.tensor;
+  run.grid.shard = c.shard;
   run.sequence_parallel = c.sequence_parallel;
   run.optimizer.zero = c.zero;
   run.optimizer.gradient_type = c.gradient_type;
@@ -80,6 +82,7 @@ TEST_CASE("shares that differ, whole rows, Llama") {
   const auto run = run_of(training::tiny_llama(), DataType::f32);
   const auto cpu = on_cpu(run);
   check_case(run, cpu, {.data = 3, .zero = Zero::stage3}, 1e-4);
+  check_case(run, cpu, {.data = 4, .zero = Zero::stage2, .shard = 2}, 1e-4);
   check_case(run, cpu, {.tensor = 3, .zero = Zero::stage1}, 1e-4);
   check_case(run, cpu, {.tensor = 2, .sequence_parallel = false}, 1e-4);
   check_case(run, cpu, {.data = 2, .tensor = 2, .zero = Zero::stage2, .sequence_parallel = false},

@@ -45,6 +45,8 @@ class Arena {
     void* base =
         mmap(nullptr, arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) fail("no addresses for device memory");
+    // protect() takes time by the page. A kernel without huge pages refuses: it is slower then.
+    madvise(base, arena_bytes, MADV_HUGEPAGE);
     base_ = static_cast<std::byte*>(base);
     free_[base_] = arena_bytes;
   }
