@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <memory>
 #include <set>
-#include <system_error>
 
 #include <fmt/format.h>
 
@@ -64,9 +63,7 @@ std::set<std::filesystem::path> files_of(const std::vector<std::string>& pattern
   std::set<std::filesystem::path> files;
   for (const train::SourcePatterns& source : train::split_sources(patterns)) {
     for (const std::string& file : train::find_files(source.patterns)) {
-      std::error_code failed;
-      const auto real = std::filesystem::canonical(file, failed);
-      files.insert(failed ? std::filesystem::path(file) : real);
+      files.insert(train::file_identity(file));
     }
   }
   return files;

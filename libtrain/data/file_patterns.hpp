@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -12,5 +13,8 @@ namespace train {
 ///  - a name that exists is taken as it is, even if it holds these characters
 /// Throws Error naming the pattern that matches nothing.
 std::vector<std::string> find_files(const std::vector<std::string>& patterns);
+
+/// One path for all names that a file has: through links, and however it is written.
+std::filesystem::path file_identity(const std::string& path);
 
 }  // namespace train

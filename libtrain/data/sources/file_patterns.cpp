@@ -133,4 +133,10 @@ std::vector<std::string> find_files(const std::vector<std::string>& patterns) {
   return files;
 }
 
+fs::path file_identity(const std::string& path) {
+  std::error_code failed;
+  const fs::path real = fs::canonical(path, failed);
+  return failed ? fs::path(path).lexically_normal() : real;
+}
+
 }  // namespace train

@@ -79,19 +79,12 @@ Files find_source(SourcePatterns said) {
   return files;
 }
 
-/// One for all names that a file has.
-fs::path identity_of(const std::string& path) {
-  std::error_code failed;
-  const fs::path real = fs::canonical(path, failed);
-  return failed ? fs::path(path).lexically_normal() : real;
-}
-
 /// What one source holds out, the other would train on.
 void refuse_shared_files(const std::vector<Files>& sources) {
   std::map<fs::path, std::string> owners;
   for (const Files& source : sources) {
     for (const std::string& path : source.paths) {
-      const auto [owner, is_new] = owners.emplace(identity_of(path), source.said.name);
+      const auto [owner, is_new] = owners.emplace(file_identity(path), source.said.name);
       if (is_new) continue;
       throw Error(fmt::format(
           "'{}' is in the sources {} and {} of a mixture: leave it to one, and raise its weight",
