@@ -56,7 +56,7 @@ double ChoiceAccuracy::measure(Gpt& model, const Grid& grid, std::int64_t micro_
     const auto pass =
         std::span(rows_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
     const std::vector<double> means = losses(model, pass);
-    if (counts) std::ranges::copy(means, all.begin() + begin);
+    if (counts && grid.context().rank() == 0) std::ranges::copy(means, all.begin() + begin);
   }
   if (grid.data().size() > 1) {
     const std::span<double> span = all;

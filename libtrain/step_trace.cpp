@@ -6,7 +6,7 @@ namespace train {
 namespace {
 
 std::vector<Communicator*> groups_of(const Grid& grid) {
-  std::vector<Communicator*> groups{&grid.world(), &grid.data(), &grid.tensor()};
+  std::vector<Communicator*> groups{&grid.world(), &grid.data(), &grid.context(), &grid.tensor()};
   if (grid.replicas() != nullptr) groups.insert(groups.end(), {&grid.shard(), grid.replicas()});
   return groups;
 }

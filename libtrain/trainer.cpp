@@ -48,12 +48,12 @@ Trainer::Trainer(const Grid& grid, Gpt& model, ShardedOptimizer& optimizer, Toke
       model_(model),
       optimizer_(optimizer),
       data_(data),
-      options_(resolved(options, grid.data().size())),
+      options_(resolved(options, grid.batch_parts())),
       last_step_(options_.stop_at > 0 ? options_.stop_at : options_.steps) {
   data_.fit_model(static_cast<std::size_t>(model_.config().context),
                   static_cast<std::int32_t>(model_.config().vocabulary));
   context_ = static_cast<std::int64_t>(data_.context());
-  passes_ = StepPasses::of(options_.batch, grid.data().size(), options_.micro_batch).count;
+  passes_ = StepPasses::of(options_.batch, grid.batch_parts(), options_.micro_batch).count;
   require_same_run();
   const auto tokens = static_cast<std::size_t>(options_.micro_batch * context_);
   inputs_.resize(tokens);
@@ -229,8 +229,8 @@ std::vector<Loss> Trainer::run_passes(const Turn& turn) {
     for (std::uint64_t at = range.begin; at < range.end; ++at) positions.push_back(at);
   }
   const auto count = static_cast<std::int64_t>(positions.size());
-  const std::int64_t begin = count * grid_.data().rank() / grid_.data().size();
-  const std::int64_t end = count * (grid_.data().rank() + 1) / grid_.data().size();
+  const std::int64_t begin = count * grid_.batch_part() / grid_.batch_parts();
+  const std::int64_t end = count * (grid_.batch_part() + 1) / grid_.batch_parts();
   const auto mine = std::span(positions).subspan(static_cast<std::size_t>(begin),
                                                  static_cast<std::size_t>(end - begin));
   optimizer_.begin_step(static_cast<int>(passes_));

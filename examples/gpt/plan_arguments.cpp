@@ -10,11 +10,12 @@ namespace {
 
 constexpr const char* footer =
     "Says how so many ranks should share a model: grid, ZeRO stage, rows between split layers,\n"
-    "recomputation and micro-batch, with the memory of a rank and the time of a step for each, "
-    "and\n"
-    "the flags to type. What is given of --data-parallel, --tensor-parallel, --zero,\n"
-    "--sequence-parallel, --recompute and --micro-batch is kept. Exit status 2: nothing fits, and\n"
-    "the last line says what would. Nothing is trained, and no other rank is needed.";
+    "recomputation and micro-batch, with the memory of a rank and the time of a step for each,\n"
+    "and the flags to type. Grids are data x tensor or data x context x tensor ranks; zero 3/8 is\n"
+    "stage 3 with --zero-ranks 8. What is given of --data-parallel, --context-parallel,\n"
+    "--tensor-parallel, --zero, --zero-ranks, --sequence-parallel, --recompute and --micro-batch\n"
+    "is kept. Exit status 2: nothing fits, and the last line says what would. Nothing is trained,\n"
+    "and no other rank is needed.";
 
 /// What devices do, where nothing is said.
 struct Defaults {
@@ -103,8 +104,10 @@ void keep_decided(const CLI::App& app, const TrainArguments& training,
                   train::GridQuestion& question) {
   const auto said = [&](const char* flag) { return app.count(flag) > 0; };
   if (said("--data-parallel")) question.data = training.grid.data;
+  if (said("--context-parallel")) question.context = training.grid.context;
   if (said("--tensor-parallel")) question.tensor = training.grid.tensor;
   if (said("--zero")) question.zero = train::zero_from(training.zero);
+  if (said("--zero-ranks")) question.shard = training.grid.shard;
   if (said("--sequence-parallel")) question.sequence_parallel = training.sequence_parallel;
   if (said("--recompute")) question.recompute = train::recompute_from(training.recompute);
   if (said("--micro-batch")) question.micro_batch = training.trainer.micro_batch;
@@ -124,13 +127,9 @@ std::optional<int> parse_plan_arguments(const train::Job& job, PlanArguments& ar
   if (const auto status = parse_arguments(app, job)) return status;
   training.bias_given = app.count("--bias") > 0;
   if (training.trainer.batch < 1) throw train::Error("--batch: it must be at least 1");
-  if (training.grid.shard != 0) {
-    throw train::Error(
-        "--zero-ranks is not reckoned with: plan for all data-parallel ranks, without it");
-  }
 
   train::GridQuestion& question = arguments.question;
-  question.training = training_shape(training, config_of(training), 1, 1);
+  question.training = training_shape(training, config_of(training), {});
   question.ranks = arguments.ranks;
   question.batch = training.trainer.batch;
   question.memory_bytes = parse_bytes(arguments.memory, "--memory");

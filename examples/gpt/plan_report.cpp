@@ -42,14 +42,24 @@ std::string head_of(const PlanArguments& arguments) {
       shown_bytes(between.network_rate));
 }
 
+std::string grid_text(const train::TrainingShape& shape) {
+  if (shape.context == 1) return fmt::format("{} x {}", shape.data, shape.tensor);
+  return fmt::format("{} x {} x {}", shape.data, shape.context, shape.tensor);
+}
+
+std::string zero_text(const train::TrainingShape& shape) {
+  const int stage = static_cast<int>(shape.optimizer.zero);
+  return shape.replicas() == 1 ? fmt::format("{}", stage)
+                               : fmt::format("{}/{}", stage, shape.shard);
+}
+
 std::string line_of(const PlanArguments& arguments, const train::GridPlan& plan, bool best) {
   const train::TrainingShape& shape = plan.shape;
   const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * 1e-9; };
   return fmt::format(
       "{} {:>9} {:>5} {:>6} {:>10} {:>6} x{:<5} {:>8.3g} {:>7.3g} {:>7.3g} {:>9.4g} {:>10.0f}  "
       "{}\n",
-      best ? "*" : " ", fmt::format("{} x {}", shape.data, shape.tensor),
-      static_cast<int>(shape.optimizer.zero),
+      best ? "*" : " ", grid_text(shape), zero_text(shape),
       shape.tensor == 1         ? ""
       : shape.sequence_parallel ? "split"
                                 : "whole",
@@ -63,8 +73,10 @@ std::string reasons_of(const PlanArguments& arguments, const train::GridPlan& be
   const train::StepForecast& step = best.step;
   std::string text = fmt::format(
       "Of a step's {:.4g} s, passes take {:.4g}, the optimizer {:.4g}; the tensor group is waited "
-      "for {:.4g} s,\nthe data group {:.4g}.",
-      step.seconds(), step.passes_s, step.optimizer_s, step.tensor_s, step.data_s);
+      "for {:.4g} s,\n{}the data group {:.4g}.",
+      step.seconds(), step.passes_s, step.optimizer_s, step.tensor_s,
+      best.shape.context == 1 ? "" : fmt::format("the context group {:.4g}, ", step.context_s),
+      step.data_s);
   if (&best != &fastest) {
     text += fmt::format(
         "\nThe first line may be {:.1f}% faster; where plans are within 2%, the one with fewer "
@@ -91,8 +103,10 @@ nlohmann::ordered_json json_of_plan(const PlanArguments& arguments, const train:
   const train::MemoryForecast& memory = plan.memory;
   const train::StepForecast& step = plan.step;
   return {{"data", shape.data},
+          {"context", shape.context},
           {"tensor", shape.tensor},
           {"zero", static_cast<int>(shape.optimizer.zero)},
+          {"zero_ranks", shape.shard},
           {"sequence_parallel", shape.splits_rows()},
           {"recompute", text_of(shape.recompute)},
           {"micro_batch", shape.sequences},
@@ -109,6 +123,7 @@ nlohmann::ordered_json json_of_plan(const PlanArguments& arguments, const train:
           {"passes_s", step.passes_s},
           {"optimizer_s", step.optimizer_s},
           {"tensor_wait_s", step.tensor_s},
+          {"context_wait_s", step.context_s},
           {"data_wait_s", step.data_s},
           {"tokens_per_s", tokens_per_s(arguments, plan)},
           {"limit", step.limit()},
@@ -124,9 +139,13 @@ std::string rounded_up(double bytes) {
 
 std::string named(const train::GridPlan& plan) {
   const train::TrainingShape& shape = plan.shape;
-  return fmt::format("data {} x tensor {} with --zero {} --recompute {} --micro-batch {}",
-                     shape.data, shape.tensor, static_cast<int>(shape.optimizer.zero),
-                     text_of(shape.recompute), shape.sequences);
+  std::string text = fmt::format("data {}", shape.data);
+  if (shape.context > 1) text += fmt::format(" x context {}", shape.context);
+  text += fmt::format(" x tensor {} with --zero {}", shape.tensor,
+                      static_cast<int>(shape.optimizer.zero));
+  if (shape.replicas() > 1) text += fmt::format(" --zero-ranks {}", shape.shard);
+  return text +
+         fmt::format(" --recompute {} --micro-batch {}", text_of(shape.recompute), shape.sequences);
 }
 
 }  // namespace
@@ -179,8 +198,9 @@ std::string what_would_fit(const PlanArguments& arguments, const train::GridChoi
       rounded_up(static_cast<double>(smallest.memory.total())));
   if (const auto ranks = train::enough_ranks(question)) text += fmt::format(", --ranks {}", *ranks);
   train::GridQuestion freer = question;
-  freer.data = freer.tensor = std::nullopt;
+  freer.data = freer.context = freer.tensor = std::nullopt;
   freer.zero.reset();
+  freer.shard.reset();
   freer.sequence_parallel.reset();
   freer.recompute.reset();
   freer.micro_batch.reset();
@@ -211,8 +231,10 @@ std::vector<std::string> flags_of(const PlanArguments& arguments, const train::G
   add("--batch", arguments.question.batch);
   add("--micro-batch", shape.sequences);
   add("--data-parallel", shape.data);
+  if (shape.context > 1) add("--context-parallel", shape.context);
   add("--tensor-parallel", shape.tensor);
   add("--zero", static_cast<int>(shape.optimizer.zero));
+  if (shape.replicas() > 1) add("--zero-ranks", shape.shard);
   if (shape.tensor > 1) add("--sequence-parallel", shape.sequence_parallel);
   add("--recompute", text_of(shape.recompute));
   if (training.gradient_dtype != "f32") add("--grad-dtype", training.gradient_dtype);

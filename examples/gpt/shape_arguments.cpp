@@ -24,6 +24,9 @@ void add_model_flags(CLI::App& app, TrainArguments& arguments) {
 
 void add_parallel_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--data-parallel", arguments.grid.data, "Data-parallel ranks [all]");
+  app.add_option("--context-parallel", arguments.grid.context,
+                 "Neighbouring ranks that share each sequence by its rows, for long contexts")
+      ->capture_default_str();
   app.add_option("--tensor-parallel", arguments.grid.tensor,
                  "Ranks that share each copy of the model; neighbours")
       ->capture_default_str();
@@ -74,12 +77,14 @@ train::OptimizerOptions optimizer_options(const TrainArguments& arguments) {
 }
 
 train::TrainingShape training_shape(const TrainArguments& arguments, const train::GptConfig& config,
-                                    int data, int tensor) {
+                                    const train::GridShape& grid) {
   const auto passes =
-      train::StepPasses::of(arguments.trainer.batch, data, arguments.trainer.micro_batch);
+      train::StepPasses::of(arguments.trainer.batch, grid.data, arguments.trainer.micro_batch);
   return {.config = config,
-          .data = data,
-          .tensor = tensor,
+          .data = grid.data,
+          .context = grid.context,
+          .tensor = grid.tensor,
+          .shard = grid.shard,
           .sequence_parallel = arguments.sequence_parallel,
           .type = parse_dtype(arguments.dtype),
           .recompute = train::recompute_from(arguments.recompute),

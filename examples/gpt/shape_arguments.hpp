@@ -12,6 +12,6 @@ void add_batch_flags(CLI::App& app, TrainArguments& arguments);
 
 train::OptimizerOptions optimizer_options(const TrainArguments& arguments);
 
-/// What a rank's memory depends on, of a model on a grid of data x tensor ranks.
+/// What a rank's memory depends on, of a model on such a grid.
 train::TrainingShape training_shape(const TrainArguments& arguments, const train::GptConfig& config,
-                                    int data, int tensor);
+                                    const train::GridShape& grid);

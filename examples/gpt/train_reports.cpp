@@ -15,10 +15,8 @@
 void warn_of_memory(const train::Job& job, const TrainArguments& arguments,
                     const train::GptConfig& config, const train::Grid& grid) {
   if (grid.device().gpu() || job.place_on_node().rank != 0) return;
-  train::TrainingShape shape =
-      training_shape(arguments, config, grid.data().size(), grid.tensor().size());
-  shape.data = grid.shard().size();  // memory is that of a data group of this size
-  const train::MemoryForecast each = train::forecast_memory(shape);
+  const train::MemoryForecast each =
+      train::forecast_memory(training_shape(arguments, config, grid.shape()));
   const std::int64_t needed = each.total() * job.ranks_on_node();
   const auto available = train::available_host_bytes();
   if (!available || needed <= *available) return;

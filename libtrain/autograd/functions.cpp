@@ -86,18 +86,16 @@ void record_add(Tape& tape, const Value& a, const Value& b, const Value& y) {
 }  // namespace
 
 Value embedding(Tape& tape, std::span<const std::int32_t> tokens, Parameter& table,
-                Parameter* positions, std::int64_t context, std::int64_t first_position) {
+                Parameter* positions, const RowPositions& places) {
   const auto rows = static_cast<std::int64_t>(tokens.size());
   Value y(tape.empty({rows, table.value().shape()[1]}, table.value().type()));
-  tape.ops().embedding(tokens, table.value(), value_of(positions), context, first_position,
-                       y.tensor());
+  tape.ops().embedding(tokens, table.value(), value_of(positions), places, y.tensor());
   tape.inspect(table, y);
   if (!tape.recording()) return y;
   use(tape, table, positions);
-  tape.record([&tape, &table, positions, context, dy = y.gradient(),
+  tape.record([&tape, &table, positions, places, dy = y.gradient(),
                kept = std::vector<std::int32_t>(tokens.begin(), tokens.end())] {
-    tape.ops().embedding_backward(kept, *dy, context, table.gradient_target(),
-                                  target_of(positions));
+    tape.ops().embedding_backward(kept, *dy, places, table.gradient_target(), target_of(positions));
     finish(tape, table, positions);
   });
   return y;

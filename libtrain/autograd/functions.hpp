@@ -17,7 +17,7 @@ inline DataType statistics_type(DataType type) {
 }
 
 Value embedding(Tape& tape, std::span<const std::int32_t> tokens, Parameter& table,
-                Parameter* positions, std::int64_t context, std::int64_t first_position = 0);
+                Parameter* positions, const RowPositions& places);
 Value linear(Tape& tape, const Value& x, Parameter& weight, Parameter* bias,
              Activation activation = Activation::none);
 Value layer_norm(Tape& tape, const Value& x, Parameter& weight, Parameter* bias, float eps);

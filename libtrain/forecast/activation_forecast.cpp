@@ -12,31 +12,42 @@ struct Tensors {
   Tensors(const ModelOutline& outline, const TrainingShape& shape) {
     const GptConfig& config = shape.config;
     const std::int64_t e = shape.element();
-    all_rows = shape.rows();
-    const std::int64_t rows = outline.own_rows(all_rows, shape.splits_rows());
+    all_rows = outline.context_rows(shape.rows());
+    const std::int64_t rows = outline.own_rows(shape.rows(), shape.splits_rows());
     stream = e * config.width * rows;
     all_stream = e * config.width * all_rows;
     gathered = shape.splits_rows() ? all_stream : 0;
     statistics = 4 * (config.norm == Norm::rms_norm ? 1 : 2) * rows;
     hidden = e * outline.hidden() * all_rows;
-    const HeadRange& heads = outline.heads();
-    qkv = e * (heads.heads + 2 * heads.kv_heads) * config.head_width * all_rows;
-    out = e * heads.heads * config.head_width * all_rows;
-    lse = 4 * heads.heads * all_rows;
+    const HeadRange heads = outline.attention_heads();
+    const std::int64_t width = e * config.head_width;
+    qkv = (heads.heads + 2 * heads.kv_heads) * width * shape.rows();
+    out = heads.heads * width * shape.rows();
+    lse = 4 * heads.heads * shape.rows();
     attention = qkv + out + lse;
+    if (shape.context > 1) {
+      const HeadRange& before = outline.heads();
+      const HeadRange sent = outline.exchanged_heads();
+      own_qkv = (before.heads + 2 * before.kv_heads) * width * all_rows;
+      sent_qkv = (sent.heads + 2 * sent.kv_heads) * width * all_rows;
+      own_out = before.heads * width * all_rows;
+      attention += own_out;
+    }
     mlp = (config.mlp == MlpKind::swiglu ? 3 : 2) * hidden;
     whole = 4 * stream + 2 * statistics + attention + mlp;
     block = whole;
     if (shape.recompute == Recompute::attention) block -= attention;
     if (shape.recompute == Recompute::block) block = stream;
   }
-  std::int64_t all_rows;    // of the batch
+  std::int64_t all_rows;    // of the batch, or the context rank's part
   std::int64_t stream;      // of the residual stream, this rank's rows
   std::int64_t all_stream;  // the same with all rows
   std::int64_t gathered;    // the same, where this rank does not have all rows anyway
   std::int64_t statistics;  // of one norm
   std::int64_t hidden;      // one tensor of the MLP
   std::int64_t qkv, out, lse;
+  // What context ranks exchange: before and behind attention, and packed on its way there.
+  std::int64_t own_qkv = 0, sent_qkv = 0, own_out = 0;
   std::int64_t attention, mlp;  // all of them that are kept
   std::int64_t whole;           // a block, nothing recomputed
   std::int64_t block;           // a block as it is kept
@@ -44,7 +55,8 @@ struct Tensors {
 
 // Logits of some rows in f32, in bf16 beside their gradients, and the results of these rows.
 std::int64_t head_bytes(const ModelOutline& outline, const TrainingShape& shape) {
-  const std::int64_t rows = std::min(loss_rows_of(outline, shape), shape.rows());
+  const std::int64_t all_rows = outline.context_rows(shape.rows());
+  const std::int64_t rows = std::min(loss_rows_of(outline, shape), all_rows);
   const auto logits = [&](DataType type) {
     const std::int64_t width =
         shape.gpu ? cuda::padded_width(outline.tokens(), type) : outline.tokens();
@@ -52,10 +64,23 @@ std::int64_t head_bytes(const ModelOutline& outline, const TrainingShape& shape)
   };
   // Losses of all rows; or what ranks exchange: these rows' maximum, and the sums of all rows up to
   // the last whole block.
-  const std::int64_t done = shape.rows() / rows * rows;
-  const std::int64_t results = shape.tensor == 1 ? 4 * shape.rows() : 4 * rows + 8 * done;
+  const std::int64_t done = rows == 0 ? 0 : all_rows / rows * rows;
+  const std::int64_t results = shape.tensor == 1 ? 4 * all_rows : 4 * rows + 8 * done;
   return logits(DataType::f32) + (shape.type == DataType::bf16 ? logits(DataType::bf16) : 0) +
          results;
+}
+
+// Where features are few beside heads: the MLP is done, and attention goes backward.
+std::int64_t attention_bytes(const Tensors& t, std::int64_t dropped) {
+  const std::int64_t stream = 3 * t.stream + t.statistics;
+  const std::int64_t writers = t.own_out == 0 ? t.out : t.own_out;  // its input's gradient
+  const std::int64_t writer = stream + t.attention + writers + dropped + t.gathered;
+  // Out of the rows of attention's output their heads, whose gradients then have all rows.
+  const std::int64_t kept = stream + t.attention - t.own_out;
+  const std::int64_t to_heads = kept + t.own_out + std::max(t.own_out, t.out);
+  const std::int64_t attending = kept + t.out + t.qkv;
+  const std::int64_t to_rows = stream + t.sent_qkv + std::max(t.qkv, t.own_qkv);
+  return std::max({writer, to_heads, attending, to_rows});
 }
 
 // Where the last block's backward pass is, the most beside what the blocks before it keep.
@@ -72,10 +97,7 @@ std::int64_t last_block_bytes(const TrainingShape& shape, const Tensors& t) {
   const std::int64_t product = swiglu ? last + 2 * t.hidden : 0;
   // GELU's gradient has taken its output's place; of SwiGLU one tensor less is left.
   const std::int64_t up = last + 2 * t.gathered + t.stream - (swiglu ? t.hidden : 0);
-  // Where features are few beside heads: the MLP is done, and attention goes backward.
-  const std::int64_t attending = 3 * t.stream + t.statistics + t.attention + t.out;
-  const std::int64_t out = attending + dropped + t.gathered;
-  return std::max({sum, down, product, up, attending + t.qkv, out});
+  return std::max({sum, down, product, up, attention_bytes(t, dropped)});
 }
 
 }  // namespace

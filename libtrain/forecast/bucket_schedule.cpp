@@ -116,7 +116,7 @@ void BucketSchedule::ready(const Parameter* parameter) {
 void BucketSchedule::start(std::size_t bucket) {
   states_[bucket].ready = 0;
   states_[bucket].sum_arrives = exchange(times_.reduce, bucket);
-  if (!frees()) return;
+  if (!frees() && shape_.replicas() == 1) return;
   under_way_.push_back(bucket);
   retire(1);
 }
@@ -125,8 +125,14 @@ void BucketSchedule::retire(std::size_t under_way) {
   while (under_way_.size() > under_way) {
     const std::size_t bucket = under_way_.front();
     under_way_.pop_front();
-    wait_until(states_[bucket].sum_arrives);
-    states_[bucket].gradients = false;
+    State& state = states_[bucket];
+    wait_until(state.sum_arrives);
+    if (last_pass_ && shape_.replicas() > 1) {
+      copies_free_ = std::max(copies_free_, now_) + at(times_.copies, bucket);
+      state.sum_arrives = copies_free_;
+    }
+    if (!frees()) continue;
+    state.gradients = false;
     hold(-buckets_[bucket].elements * shape_.gradient());
   }
 }

@@ -15,6 +15,7 @@ struct StepTimes {
   std::vector<double> again;     ///< by unit: computed again before it goes backward
   std::vector<double> backward;  ///< by layer
   std::vector<double> reduce;    ///< by bucket: a sum over the data ranks, or its shards
+  std::vector<double> copies;    ///< by bucket: a sum over the copies of a shard
   std::vector<double> gather;    ///< by bucket: values from their shards
   std::vector<double> update;    ///< by bucket: of the optimizer
   double norm = 0.0;             ///< of the gradient
@@ -79,6 +80,7 @@ class BucketSchedule {
 
   double now_ = 0.0;
   double channel_free_ = 0.0;  // when the data group's last collective ends
+  double copies_free_ = 0.0;   // the same among copies of shards
   double waited_ = 0.0;
   double skipped_s_ = 0.0, skipped_waited_s_ = 0.0;
   std::int64_t bytes_ = 0, bytes_peak_ = 0;

@@ -1,6 +1,7 @@
 #include "libtrain/forecast/grid_choice.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <tuple>
 
 #include <fmt/format.h>
@@ -18,16 +19,33 @@ std::vector<T> either(const std::optional<T>& decided, std::vector<T> all) {
   return decided ? std::vector<T>{*decided} : all;
 }
 
-// Tensor ranks of every grid that the ranks make.
-std::vector<int> tensor_ranks(const GridQuestion& question) {
-  const GptConfig& config = question.training.config;
+std::vector<int> divisors(int number) {
   std::vector<int> found;
-  for (int tensor = 1; tensor <= question.ranks; ++tensor) {
-    if (question.ranks % tensor != 0) continue;
-    if (question.tensor && *question.tensor != tensor) continue;
-    if (question.data && *question.data != question.ranks / tensor) continue;
+  for (int divisor = 1; divisor <= number; ++divisor) {
+    if (number % divisor == 0) found.push_back(divisor);
+  }
+  return found;
+}
+
+// Every grid that the ranks make. Ranks that are more than the heads would have no attention to
+// share, unless that was decided.
+std::vector<GridShape> grids_of(const GridQuestion& question) {
+  const GptConfig& config = question.training.config;
+  const auto decided = [](const std::optional<int>& what, int value) {
+    return !what || *what == value;
+  };
+  std::vector<GridShape> found;
+  for (const int tensor : divisors(question.ranks)) {
+    if (!decided(question.tensor, tensor)) continue;
     if (tensor > config.hidden || tensor > config.vocabulary) continue;
-    found.push_back(tensor);
+    for (const int context : divisors(question.ranks / tensor)) {
+      const int data = question.ranks / tensor / context;
+      if (!decided(question.context, context) || !decided(question.data, data)) continue;
+      if (context > config.context) continue;
+      if (question.shard.value_or(0) > 0 && data * context % *question.shard != 0) continue;
+      if (!question.context && context > 1 && context * tensor > config.heads) continue;
+      found.push_back({.data = data, .context = context, .tensor = tensor});
+    }
   }
   return found;
 }
@@ -47,8 +65,8 @@ std::vector<StepPasses> passes_of(const GridQuestion& question, int data) {
 
 auto simplicity(const GridPlan& plan) {
   const TrainingShape& shape = plan.shape;
-  return std::tuple(shape.tensor, shape.optimizer.zero, shape.recompute, shape.passes,
-                    !shape.sequence_parallel);
+  return std::tuple(shape.context * shape.tensor, shape.tensor, shape.optimizer.zero,
+                    shape.shard != 0, shape.recompute, shape.passes, !shape.sequence_parallel);
 }
 
 // Of plans [first, last), the simplest that is about as fast as the fastest.
@@ -69,17 +87,22 @@ class Search {
  public:
   explicit Search(const GridQuestion& question) : question_(question) {}
 
-  void of_tensor(int tensor) {
+  void of_grid(const GridShape& grid) {
     shape_ = question_.training;
-    shape_.tensor = tensor;
-    shape_.data = question_.ranks / tensor;
-    outlines_ = outlines_of(shape_.config, tensor);
+    shape_.tensor = grid.tensor;
+    shape_.context = grid.context;
+    shape_.data = grid.data;
+    outlines_ = outlines_of(shape_);
     const std::vector<Zero> stages =
-        shape_.data == 1 ? std::vector{Zero::stage0}
-                         : std::vector{Zero::stage0, Zero::stage1, Zero::stage2, Zero::stage3};
+        shape_.data_ranks() == 1
+            ? std::vector{Zero::stage0}
+            : std::vector{Zero::stage0, Zero::stage1, Zero::stage2, Zero::stage3};
     for (const Zero zero : either(question_.zero, stages)) {
       shape_.optimizer.zero = zero;
-      of_stage();
+      for (const int shard : shards_of()) {
+        shape_.shard = shard;
+        of_stage();
+      }
     }
   }
   GridChoice choice() && {
@@ -92,11 +115,21 @@ class Search {
   }
 
  private:
+  // All data ranks, or those of a node, which a fast network joins.
+  std::vector<int> shards_of() const {
+    if (question_.shard) return {*question_.shard};
+    const int node = question_.interconnect.ranks_per_node;
+    const int on_node = std::gcd(shape_.data_ranks(), node / std::gcd(node, shape_.tensor));
+    const bool parts = on_node > 1 && on_node < shape_.data_ranks();
+    if (!parts || shape_.optimizer.zero == Zero::stage0) return {0};
+    return {0, on_node};
+  }
+
   void of_stage() {
     std::vector<GridPlan> fitting;
     buckets_.clear();
     for (const ModelOutline& outline : outlines_) {
-      buckets_.push_back(outline.buckets(shape_.optimizer, shape_.data));
+      buckets_.push_back(outline.buckets(shape_));
     }
     const std::vector<bool> rows =
         shape_.tensor == 1 ? std::vector{true} : std::vector{true, false};
@@ -149,23 +182,26 @@ std::string GridPlan::unequal(std::int64_t batch) const {
     if (count % ranks != 0) what.push_back(fmt::format("{} {} over {} ranks", count, name, ranks));
   };
   check(batch, shape.data, "sequences");
-  check(shape.config.kv_heads, shape.tensor, "key/value heads");
+  check(shape.config.context, shape.context, "rows of a sequence");
+  check(shape.config.kv_heads, shape.context * shape.tensor, "key/value heads");
   check(shape.config.hidden, shape.tensor, "hidden features");
   check(shape.config.vocabulary, shape.tensor, "tokens of the vocabulary");
   return fmt::format("{}", fmt::join(what, ", "));
 }
 
 GridChoice choose_grid(const GridQuestion& question) {
-  const std::vector<int> tensors = tensor_ranks(question);
-  if (tensors.empty()) {
+  const std::vector<GridShape> grids = grids_of(question);
+  if (grids.empty()) {
     throw Error(fmt::format(
-        "no grid of {} ranks has what --data-parallel and --tensor-parallel say: their product "
-        "must be the ranks, with at most {} tensor ranks",
+        "no grid of {} ranks has what --data-parallel, --context-parallel, --tensor-parallel and "
+        "--zero-ranks say: the product of the first three must be the ranks, with at most {} "
+        "tensor "
+        "ranks, and --zero-ranks divide that of the first two",
         question.ranks,
         std::min(question.training.config.hidden, question.training.config.vocabulary)));
   }
   Search search(question);
-  for (const int tensor : tensors) search.of_tensor(tensor);
+  for (const GridShape& grid : grids) search.of_grid(grid);
   return std::move(search).choice();
 }
 

@@ -18,7 +18,8 @@ struct GridQuestion {
   std::int64_t memory_bytes = 0;  ///< of a rank
   DeviceRates device;
   Interconnect interconnect;
-  std::optional<int> data, tensor;
+  std::optional<int> data, context, tensor;
+  std::optional<int> shard;  ///< 0: all data ranks
   std::optional<Zero> zero;
   std::optional<bool> sequence_parallel;
   std::optional<Recompute> recompute;
@@ -39,14 +40,16 @@ struct GridChoice {
   /// Those that fit, the best of each grid and ZeRO stage, fastest first.
   std::vector<GridPlan> plans;
   /// Which of them to take: of those within 2% of the fastest the simplest, which has fewest ways
-  /// to be slow: the fewest tensor ranks, the lowest stage, no recomputation, few passes.
+  /// to be slow: the fewest tensor and context ranks, the lowest stage, no copies of shards, no
+  /// recomputation, few passes.
   std::size_t best = 0;
   /// Of all that were looked at, that which needs least memory.
   std::optional<GridPlan> smallest;
 };
 
-/// Looks at every grid of the ranks, every stage, rows whole and split, every recomputation and
-/// all micro-batches that divide a rank's share. Throws Error where what was decided leaves none.
+/// Looks at every grid of the ranks, every stage, shards on all data ranks and on those of a node,
+/// rows whole and split, every recomputation and all micro-batches that divide a rank's share.
+/// Throws Error where what was decided leaves none.
 GridChoice choose_grid(const GridQuestion& question);
 
 /// The least multiple of the ranks on which something fits, up to 4096 ranks.

@@ -24,6 +24,16 @@ GroupCost GroupCost::data(const Interconnect& interconnect, int data, int tensor
   return {interconnect, data, std::max(1, node / tensor), std::min(node, tensor)};
 }
 
+GroupCost GroupCost::neighbours(const Interconnect& interconnect, int count, int data, int tensor) {
+  const int node = std::min(interconnect.ranks_per_node, data * tensor);
+  const int on_node = data * tensor == node ? count : std::gcd(count, std::max(1, node / tensor));
+  return {interconnect, count, on_node, std::max(1, node / on_node)};
+}
+
+GroupCost GroupCost::replicas(const Interconnect& interconnect, int count, int data, int tensor) {
+  return GroupCost::data(interconnect, data / count, count * tensor);
+}
+
 double GroupCost::reduce_scatter(double bytes, bool is_bf16) const {
   return interconnect_.rings && !is_bf16 ? ring(bytes) : direct(bytes);
 }

@@ -22,6 +22,10 @@ class GroupCost {
   /// The ranks of a grid lie node by node, tensor neighbours first.
   static GroupCost data(const Interconnect& interconnect, int data, int tensor);
   static GroupCost tensor(const Interconnect& interconnect, int data, int tensor);
+  /// So many neighbours of a data group: a context or a shard group.
+  static GroupCost neighbours(const Interconnect& interconnect, int count, int data, int tensor);
+  /// The ranks of a data group that have the same place among so many neighbours.
+  static GroupCost replicas(const Interconnect& interconnect, int count, int data, int tensor);
 
   /// Seconds for S bytes in all: what a rank puts into a sum, or has of a gathered whole.
   double reduce_scatter(double bytes, bool is_bf16) const;
@@ -29,6 +33,8 @@ class GroupCost {
   double all_reduce(double bytes, bool is_bf16) const {
     return reduce_scatter(bytes, is_bf16) + all_gather(bytes);
   }
+  /// What a rank has for the others and itself.
+  double all_to_all(double bytes) const { return direct(bytes); }
   bool crosses_nodes() const { return ranks_ > on_node_; }
 
  private:

@@ -31,9 +31,10 @@ std::int64_t bytes_beside(const ModelOutline& outline, const TrainingShape& shap
   constexpr std::int64_t mib = 1 << 20;
   if (!shape.gpu) return memory.total() / 8 + 32 * mib;
   const GptConfig& config = shape.config;
-  const std::int64_t scores = 2 * outline.heads().heads * shape.rows() * config.context;
-  const std::int64_t sums =
-      shape.tensor > 1 && shape.type == DataType::bf16 ? 2 * shape.rows() * config.width : 0;
+  const std::int64_t scores = 2 * outline.attention_heads().heads * shape.rows() * config.context;
+  const std::int64_t sums = shape.tensor > 1 && shape.type == DataType::bf16
+                                ? 2 * outline.context_rows(shape.rows()) * config.width
+                                : 0;
   return (1024 + 64) * mib + std::min(scores, 512 * mib) + sums + memory.total() / 16;
 }
 
@@ -41,7 +42,7 @@ std::int64_t bytes_beside(const ModelOutline& outline, const TrainingShape& shap
 
 MemoryForecast forecast_memory(const ModelOutline& outline, const TrainingShape& shape) {
   MemoryForecast memory;
-  const std::vector<Bucket> buckets = outline.buckets(shape.optimizer, shape.data);
+  const std::vector<Bucket> buckets = outline.buckets(shape);
   count_state(buckets, shape, memory);
   memory.activations = ActivationForecast(outline, shape).peak;
   memory.communication = BucketSchedule(outline, buckets, shape).peak_bytes();
@@ -51,7 +52,7 @@ MemoryForecast forecast_memory(const ModelOutline& outline, const TrainingShape&
 
 MemoryForecast forecast_memory(const TrainingShape& shape) {
   MemoryForecast most;
-  for (const ModelOutline& outline : outlines_of(shape.config, shape.tensor)) {
+  for (const ModelOutline& outline : outlines_of(shape)) {
     const MemoryForecast memory = forecast_memory(outline, shape);
     if (memory.total() > most.total()) most = memory;
   }

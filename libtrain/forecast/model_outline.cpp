@@ -7,17 +7,37 @@
 
 namespace train {
 
-ModelOutline::ModelOutline(const GptConfig& config, int tensor_ranks, int tensor_rank)
+ModelOutline::ModelOutline(const GptConfig& config, const OutlinePlace& place)
     : device_(make_cpu_device(1)),
       model_(std::make_unique<Gpt>(config, *device_)),
-      split_(config, tensor_ranks),
-      rank_(tensor_rank) {
-  lay_out(*model_, megatron_plan(), tensor_ranks, tensor_rank);
+      split_(config, place.tensor_ranks),
+      place_(place) {
+  lay_out(*model_, megatron_plan(), place.tensor_ranks, place.tensor_rank);
+}
+
+HeadRange ModelOutline::attention_heads() const {
+  return shared_out(heads(), place_.context_ranks)[static_cast<std::size_t>(place_.context_rank)];
+}
+
+HeadRange ModelOutline::exchanged_heads() const {
+  HeadRange all;
+  for (const HeadRange& part : shared_out(heads(), place_.context_ranks)) {
+    all.heads += part.heads;
+    all.kv_heads += part.kv_heads;
+  }
+  return all;
+}
+
+std::int64_t ModelOutline::context_rows(std::int64_t rows) const {
+  return even_ranges(rows, place_.context_ranks)[static_cast<std::size_t>(place_.context_rank)]
+      .count;
 }
 
 std::int64_t ModelOutline::own_rows(std::int64_t rows, bool splits_rows) const {
-  if (!splits_rows) return rows;
-  return even_ranges(rows, tensor_ranks())[static_cast<std::size_t>(rank_)].count;
+  const std::int64_t shared = context_rows(rows);
+  if (!splits_rows) return shared;
+  return even_ranges(shared, place_.tensor_ranks)[static_cast<std::size_t>(place_.tensor_rank)]
+      .count;
 }
 
 std::int64_t ModelOutline::elements() const {
@@ -34,20 +54,27 @@ std::int64_t ModelOutline::multiplied_elements() const {
   return elements() - looked_up;
 }
 
-std::vector<Bucket> ModelOutline::buckets(const OptimizerOptions& options, int data_ranks) const {
-  return make_buckets(parameter_groups(*model_), rank_, bucket_options(options, data_ranks));
+std::vector<Bucket> ModelOutline::buckets(const TrainingShape& shape) const {
+  BucketOptions options = bucket_options(shape.optimizer, shape.data_ranks());
+  options.shard_ranks = shape.shard_ranks();
+  return make_buckets(parameter_groups(*model_), place_.tensor_rank, options);
 }
 
-std::vector<ModelOutline> outlines_of(const GptConfig& config, int tensor_ranks) {
-  const ModelSplit split(config, tensor_ranks);
+std::vector<ModelOutline> outlines_of(const TrainingShape& shape) {
+  const ModelSplit split(shape.config, shape.tensor);
   std::set<std::array<std::int64_t, 4>> seen;
   std::vector<ModelOutline> outlines;
-  for (int rank = 0; rank < tensor_ranks; ++rank) {
-    const HeadRange& heads = split.heads(rank);
-    const bool is_new = seen.insert({heads.heads, heads.kv_heads, split.hidden(rank).count,
-                                     split.tokens(rank).count})
-                            .second;
-    if (is_new) outlines.emplace_back(config, tensor_ranks, rank);
+  for (int rank = 0; rank < shape.tensor; ++rank) {
+    const auto parts = shared_out(split.heads(rank), shape.context);
+    for (int context_rank = 0; context_rank < shape.context; ++context_rank) {
+      const HeadRange& heads = parts[static_cast<std::size_t>(context_rank)];
+      const bool is_new = seen.insert({heads.heads, heads.kv_heads, split.hidden(rank).count,
+                                       split.tokens(rank).count})
+                              .second;
+      if (!is_new) continue;
+      outlines.emplace_back(shape.config,
+                            OutlinePlace{shape.tensor, rank, shape.context, context_rank});
+    }
   }
   return outlines;
 }

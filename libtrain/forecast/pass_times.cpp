@@ -27,12 +27,13 @@ bool is_recomputed(const Layer& layer, Recompute recompute) {
 }  // namespace
 
 PassTimes::PassTimes(const ModelOutline& outline, const TrainingShape& shape,
-                     const DeviceRates& device, const GroupCost& tensor)
+                     const DeviceRates& device, const GroupCost& tensor, const GroupCost& context)
     : outline_(outline),
       shape_(shape),
       device_(device),
       tensor_(tensor),
-      rows_(static_cast<double>(shape.rows())) {
+      context_(context),
+      rows_(static_cast<double>(outline.context_rows(shape.rows()))) {
   for (const ModelUnit& unit : outline.model().units()) {
     forward_.push_back(0.0);
     again_.push_back(0.0);
@@ -56,6 +57,7 @@ PassTimes::PassTimes(const ModelOutline& outline, const TrainingShape& shape,
 double PassTimes::count(const Part& part) {
   computed_s_ += part.computed_s;
   waited_s_ += part.waited_s;
+  context_s_ += part.context_s;
   return part.seconds();
 }
 
@@ -67,8 +69,18 @@ double PassTimes::product_s(double flops, double bytes) const {
 // Scores and weighted sums, in full as MFU counts them.
 double PassTimes::attention_flops(const Layer& layer) const {
   if (!attends(layer)) return 0.0;
-  const auto width = static_cast<double>(outline_.heads().heads * outline_.config().head_width);
-  return 4.0 * width * static_cast<double>(outline_.config().context) * rows_;
+  const auto width =
+      static_cast<double>(outline_.attention_heads().heads * outline_.config().head_width);
+  return 4.0 * width * static_cast<double>(outline_.config().context * shape_.rows());
+}
+
+// Queries, keys and values on their way to attention, and its output on its way back.
+double PassTimes::exchange_s(const Layer& layer) const {
+  if (shape_.context == 1 || !attends(layer)) return 0.0;
+  const HeadRange heads = outline_.exchanged_heads();
+  const double head = rows_ * static_cast<double>(shape_.config.head_width * shape_.element());
+  return context_.all_to_all(head * static_cast<double>(heads.heads + 2 * heads.kv_heads)) +
+         context_.all_to_all(head * static_cast<double>(heads.heads));
 }
 
 double PassTimes::gather_s() const {
@@ -97,7 +109,7 @@ PassTimes::Part PassTimes::forward_of(const Layer& layer) const {
   const double flops = 2.0 * rows_ * elements(layer);
   const double bytes = elements(layer) * static_cast<double>(shape_.element());
   return {product_s(flops, bytes) + attention_flops(layer) / device_.flops,
-          layer.kind == LayerKind::reader ? gather_s() : sum_s()};
+          layer.kind == LayerKind::reader ? gather_s() : sum_s(), exchange_s(layer)};
 }
 
 // The gradients of input and weight. A reader's exchanges go on beside these two products; a
@@ -110,7 +122,7 @@ PassTimes::Part PassTimes::backward_of(const Layer& layer) const {
   const double weight_s =
       product_s(flops, 2.0 * elements(layer) * static_cast<double>(shape_.gradient()));
   const double computed_s = input_s + weight_s + 2.0 * attention_flops(layer) / device_.flops;
-  if (layer.kind == LayerKind::writer) return {computed_s, gather_s()};
+  if (layer.kind == LayerKind::writer) return {computed_s, gather_s(), exchange_s(layer)};
   return {computed_s, std::max(0.0, gather_s() - input_s) + std::max(0.0, sum_s() - weight_s)};
 }
 

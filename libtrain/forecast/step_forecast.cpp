@@ -23,7 +23,8 @@ double optimizer_bytes(const TrainingShape& shape) {
 }
 
 StepTimes times_of(const PassTimes& passes, const std::vector<Bucket>& buckets,
-                   const TrainingShape& shape, const DeviceRates& device, const GroupCost& data) {
+                   const TrainingShape& shape, const DeviceRates& device, const GroupCost& data,
+                   const GroupCost& replicas) {
   StepTimes times;
   times.forward = passes.forward();
   times.again = passes.again();
@@ -36,6 +37,7 @@ StepTimes times_of(const PassTimes& passes, const std::vector<Bucket>& buckets,
     times.reduce.push_back(shape.optimizer.zero == Zero::stage0
                                ? data.all_reduce(gradients, is_bf16)
                                : data.reduce_scatter(gradients, is_bf16));
+    times.copies.push_back(replicas.all_reduce(gradients / shape.shard_ranks(), is_bf16));
     times.gather.push_back(data.all_gather(all * static_cast<double>(shape.element())));
     const auto own = static_cast<double>(bucket.shard_elements(0));
     times.update.push_back(own * adamw_bytes(shape) / device.memory_bytes);
@@ -47,21 +49,27 @@ StepTimes times_of(const PassTimes& passes, const std::vector<Bucket>& buckets,
 
 // Where processors compute, exchanges copy and add on the same cores: what goes on beside the
 // computation takes its time from it.
-void take_from_computing(const Gpt& model, const TrainingShape& shape,
+void take_from_computing(const ModelOutline& outline, const TrainingShape& shape,
                          const Interconnect& interconnect, StepForecast& step) {
   const auto copying_s = [&](const StepTraffic& sent) {
     return sent.total() / interconnect.node_rate;
   };
-  step.data_s = std::max(step.data_s, copying_s(data_traffic(model, shape)));
+  const Gpt& model = outline.model();
+  step.data_s = std::max(step.data_s, copying_s(data_traffic(model, shape)) +
+                                          copying_s(replica_traffic(model, shape)));
   step.tensor_s = std::max(step.tensor_s, copying_s(tensor_traffic(shape)));
+  if (shape.context > 1) {
+    step.context_s = std::max(step.context_s, copying_s(context_traffic(outline, shape)));
+  }
 }
 
 }  // namespace
 
 std::string StepForecast::limit() const {
-  const std::array<std::pair<double, const char*>, 4> parts = {
+  const std::array<std::pair<double, const char*>, 5> parts = {
       {{passes_s, "computing"},
        {tensor_s, tensor_crosses_nodes ? "tensor group, network" : "tensor group"},
+       {context_s, context_crosses_nodes ? "context group, network" : "context group"},
        {data_s, data_crosses_nodes ? "data group, network" : "data group"},
        {optimizer_s, "optimizer"}}};
   return std::ranges::max_element(parts, {}, [](const auto& part) { return part.first; })->second;
@@ -83,20 +91,30 @@ double flops_measured(const TrainingShape& shape, double tokens_per_s, double me
 StepForecast forecast_step(const ModelOutline& outline, const std::vector<Bucket>& buckets,
                            const TrainingShape& shape, const DeviceRates& device,
                            const Interconnect& interconnect) {
-  const GroupCost tensor = GroupCost::tensor(interconnect, shape.data, shape.tensor);
-  const GroupCost data = GroupCost::data(interconnect, shape.data, shape.tensor);
-  const PassTimes passes(outline, shape, device, tensor);
-  const StepTimes times = times_of(passes, buckets, shape, device, data);
+  const int ranks = shape.data_ranks();
+  const GroupCost tensor = GroupCost::tensor(interconnect, ranks, shape.tensor);
+  const GroupCost context = GroupCost::neighbours(interconnect, shape.context, ranks, shape.tensor);
+  const bool copies = shape.replicas() > 1;
+  const GroupCost data = copies
+                             ? GroupCost::neighbours(interconnect, shape.shard, ranks, shape.tensor)
+                             : GroupCost::data(interconnect, ranks, shape.tensor);
+  const GroupCost replicas =
+      GroupCost::replicas(interconnect, copies ? shape.shard : ranks, ranks, shape.tensor);
+  const PassTimes passes(outline, shape, device, tensor, context);
+  const StepTimes times = times_of(passes, buckets, shape, device, data, replicas);
   const BucketSchedule schedule(outline, buckets, shape, times);
 
   StepForecast step;
   step.passes_s = shape.passes * passes.computed_s();
   step.tensor_s = shape.passes * passes.waited_s();
+  step.context_s = shape.passes * passes.context_s();
   step.data_s = schedule.seconds_waited();
-  step.optimizer_s = schedule.seconds() - step.passes_s - step.tensor_s - step.data_s;
-  if (!shape.gpu) take_from_computing(outline.model(), shape, interconnect, step);
+  step.optimizer_s =
+      schedule.seconds() - step.passes_s - step.tensor_s - step.context_s - step.data_s;
+  if (!shape.gpu) take_from_computing(outline, shape, interconnect, step);
   step.tensor_crosses_nodes = tensor.crosses_nodes();
-  step.data_crosses_nodes = data.crosses_nodes();
+  step.context_crosses_nodes = context.crosses_nodes();
+  step.data_crosses_nodes = data.crosses_nodes() || replicas.crosses_nodes();
   return step;
 }
 

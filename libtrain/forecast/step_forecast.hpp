@@ -20,11 +20,12 @@ struct StepForecast {
   double passes_s = 0.0;     ///< forward and backward, recomputation with them
   double optimizer_s = 0.0;  ///< AdamW and the gradient's norm
   /// Stood still for the group; on processors at least what its exchanges take of their time.
-  double tensor_s = 0.0, data_s = 0.0;
+  double tensor_s = 0.0, context_s = 0.0, data_s = 0.0;
   bool tensor_crosses_nodes = false;
+  bool context_crosses_nodes = false;
   bool data_crosses_nodes = false;
 
-  double seconds() const { return passes_s + optimizer_s + tensor_s + data_s; }
+  double seconds() const { return passes_s + optimizer_s + tensor_s + context_s + data_s; }
   /// What takes longest, in words.
   std::string limit() const;
 };

@@ -28,7 +28,8 @@ int gathers_per_pass(const Gpt& model, const Parameter& parameter) {
 StepTraffic data_traffic(const Gpt& model, const TrainingShape& shape) {
   StepTraffic traffic;
   const OptimizerOptions& options = shape.optimizer;
-  const double share = (shape.data - 1.0) / shape.data;
+  const int ranks = options.zero == Zero::stage0 ? shape.data_ranks() : shape.shard_ranks();
+  const double share = (ranks - 1.0) / ranks;
   for (const auto& parameter : model.parameters()) {
     const double count = static_cast<double>(parameter->local_shape().elements()) * share;
     const double gradient = count * static_cast<double>(shape.gradient());
@@ -46,11 +47,22 @@ StepTraffic data_traffic(const Gpt& model, const TrainingShape& shape) {
   return traffic;
 }
 
+StepTraffic replica_traffic(const Gpt& model, const TrainingShape& shape) {
+  double elements = 0.0;
+  for (const auto& parameter : model.parameters()) {
+    elements += static_cast<double>(parameter->local_shape().elements());
+  }
+  const double share = (shape.replicas() - 1.0) / shape.replicas() / shape.shard_ranks();
+  StepTraffic traffic;
+  traffic.all_reduce = 2 * elements * share * static_cast<double>(shape.gradient());
+  return traffic;
+}
+
 StepTraffic tensor_traffic(const TrainingShape& shape) {
   const GptConfig& config = shape.config;
   const double share = (shape.tensor - 1.0) / shape.tensor;
   const double passes = shape.passes;
-  const auto rows = static_cast<double>(shape.rows());
+  const double rows = static_cast<double>(shape.rows()) / shape.context;
   const auto layers = static_cast<double>(config.layers);
   const double exchange =
       rows * static_cast<double>(config.width) * share * static_cast<double>(shape.element());
@@ -71,6 +83,23 @@ StepTraffic tensor_traffic(const TrainingShape& shape) {
   const double sums = shape.optimizer.zero >= Zero::stage2 ? passes : 1;
   traffic.small += sums * norms * 2 * share * static_cast<double>(shape.gradient());
   traffic.all_reduce = traffic.small;
+  return traffic;
+}
+
+// There a rank sends other ranks' columns of its rows, and back its columns of other ranks' rows.
+StepTraffic context_traffic(const ModelOutline& outline, const TrainingShape& shape) {
+  const HeadRange own = outline.attention_heads();
+  const HeadRange all = outline.exchanged_heads();
+  const std::int64_t rows = outline.context_rows(shape.rows());
+  const std::int64_t other_rows = shape.rows() - rows;
+  const auto width = [](const HeadRange& heads) { return heads.heads + 2 * heads.kv_heads; };
+  const std::int64_t forward = rows * (width(all) - width(own)) + other_rows * own.heads;
+  const std::int64_t backward = rows * (all.heads - own.heads) + other_rows * width(own);
+  const std::int64_t forwards = shape.recompute == Recompute::none ? 1 : 2;
+  const std::int64_t elements =
+      (forwards * forward + backward) * shape.config.head_width * shape.config.layers;
+  StepTraffic traffic;
+  traffic.all_to_all = static_cast<double>(elements * shape.element()) * shape.passes;
   return traffic;
 }
 

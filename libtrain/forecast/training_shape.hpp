@@ -10,8 +10,10 @@ namespace train {
 /// say of model, grid and batch.
 struct TrainingShape {
   GptConfig config = {};  ///< with the context that is trained
-  int data = 1;
+  int data = 1;           ///< parts into which sequences are dealt out
+  int context = 1;        ///< ranks that share each sequence
   int tensor = 1;
+  int shard = 0;  ///< of the data group, ranks that share what ZeRO divides; 0: all
   bool sequence_parallel = true;
   DataType type = DataType::f32;
   Recompute recompute = Recompute::none;
@@ -20,7 +22,13 @@ struct TrainingShape {
   int passes = 1;              ///< of a step
   bool gpu = false;
 
+  /// Of a pass, over the ranks that share its sequences.
   std::int64_t rows() const { return sequences * config.context; }
+  /// Of the group over which gradients are summed.
+  int data_ranks() const { return data * context; }
+  int shard_ranks() const { return shard == 0 ? data_ranks() : shard; }
+  /// Ranks with copies of each shard, which sum their gradients once they are summed among shards.
+  int replicas() const { return optimizer.zero == Zero::stage0 ? 1 : data_ranks() / shard_ranks(); }
   std::int64_t element() const { return static_cast<std::int64_t>(size_of(type)); }
   std::int64_t gradient() const {
     return static_cast<std::int64_t>(size_of(optimizer.gradient_type));

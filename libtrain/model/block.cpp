@@ -60,9 +60,10 @@ Attention::Attention(ParameterSet& parameters, const std::string& name, const Gp
 
 Value Attention::forward(Tape& tape, const Value& x, const ForwardContext& context) const {
   const AttentionShape& shape = context.attention;
-  Value qkv = qkv_.forward(tape, x, context);
+  Value qkv = context.execution->to_sequences(tape, qkv_.forward(tape, x, context), shape);
   if (rotary_) qkv = rotary(tape, qkv, shape, frequencies_);
-  const Value out = attention(tape, qkv, shape, probability_dropout(context));
+  Value out = attention(tape, qkv, shape, probability_dropout(context));
+  out = context.execution->from_sequences(tape, std::move(out), shape);
   return out_.forward(tape, out, context);
 }
 

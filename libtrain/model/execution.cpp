@@ -3,8 +3,8 @@
 namespace train {
 
 Value Execution::embedding(Tape& tape, const Layer& layer, std::span<const std::int32_t> tokens,
-                           std::int64_t context, std::int64_t first_position) const {
-  return train::embedding(tape, tokens, *layer.weight, layer.bias, context, first_position);
+                           const RowPositions& places) const {
+  return train::embedding(tape, tokens, *layer.weight, layer.bias, places);
 }
 
 Value Execution::linear(Tape& tape, const Layer& layer, const Value& x, std::int64_t,

@@ -3,6 +3,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "libtrain/autograd/functions.hpp"
 
@@ -54,13 +55,22 @@ class Execution {
 
   /// Rows of the residual stream for `tokens` (see train::embedding).
   virtual Value embedding(Tape& tape, const Layer& layer, std::span<const std::int32_t> tokens,
-                          std::int64_t context, std::int64_t first_position) const;
+                          const RowPositions& places) const;
   /// act(x · weightᵀ + bias) of a reader or a writer; `rows` are those of all ranks together.
   virtual Value linear(Tape& tape, const Layer& layer, const Value& x, std::int64_t rows,
                        Activation activation) const;
+  /// Queries, keys and values of this rank's rows as attention takes them: those of heads(), of
+  /// whole sequences.
+  virtual Value to_sequences(Tape&, Value qkv, const AttentionShape&) const { return qkv; }
+  /// The way back for what attention makes of them: this rank's rows, of all heads.
+  virtual Value from_sequences(Tape&, Value out, const AttentionShape&) const { return out; }
   /// See train::linear_cross_entropy.
   virtual RowLosses loss(Tape& tape, const Layer& layer, const Value& x,
                          std::span<const std::int32_t> targets, float scale) const;
+  /// Of all rows, from what loss() said of this rank's.
+  virtual std::vector<double> all_losses(std::vector<double> own, std::int64_t) const {
+    return own;
+  }
   /// Logits [rows, vocabulary] in f32, or f64 for a model in f64, on every rank.
   virtual Tensor logits(Tape& tape, const Layer& layer, const Value& x, std::int64_t rows) const;
 
@@ -70,6 +80,8 @@ class Execution {
   virtual std::int64_t first_row(std::int64_t rows) const;
   /// True when this rank does not hold all rows.
   virtual bool splits_rows() const { return false; }
+  /// Ranks with parts of the rows whose losses and gradients are parts, too, of a batch's.
+  virtual int context_ranks() const { return 1; }
   /// Where it is so, another whose ranks do, for passes of too few rows to share and without a way
   /// back; else nullptr. This one must outlive it.
   virtual std::shared_ptr<const Execution> with_whole_rows() const { return nullptr; }

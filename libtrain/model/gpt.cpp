@@ -127,12 +127,13 @@ Loss Gpt::loss(const Batch& batch) {
 }
 
 double Gpt::evaluate(const Batch& batch) {
-  return sum_of(token_losses(batch)) * scale_of(batch);
+  Tape tape(device_, Tape::Mode::inference);
+  return sum_of(head_loss(tape, batch, 1.0f)()) * scale_of(batch);
 }
 
 std::vector<double> Gpt::token_losses(const Batch& batch) {
   Tape tape(device_, Tape::Mode::inference);
-  return head_loss(tape, batch, 1.0f)();
+  return execution_->all_losses(head_loss(tape, batch, 1.0f)(), batch.sequences * batch.context);
 }
 
 RowLosses Gpt::head_loss(Tape& tape, const Batch& batch, float scale) {
@@ -148,7 +149,7 @@ Tensor Gpt::logits(const Batch& batch) {
 }
 
 Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
-  const Execution& execution = whole_rows_ ? *whole_rows_ : *execution_;
+  const Execution& execution = generation_execution();
   const std::int64_t sequences = cache.sequences();
   const auto count = static_cast<std::int64_t>(tokens.size()) / sequences;
   invariant(count * sequences == static_cast<std::int64_t>(tokens.size()) && count > 0,
@@ -159,7 +160,7 @@ Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
   const ForwardContext context = forward_context(execution, sequences, count);
   Residual stream;
   stream.x = in_unit(tape, 0, [&] {
-    return execution.embedding(tape, embedding_, tokens, count, cache.length());
+    return execution.embedding(tape, embedding_, tokens, {count, cache.length()});
   });
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     stream = in_unit(tape, i + 1, [&] {
@@ -178,7 +179,8 @@ Tensor Gpt::extend(std::span<const std::int32_t> tokens, KeyValueCache& cache) {
 }
 
 KeyValueCache Gpt::new_cache(std::int64_t sequences, std::int64_t capacity) const {
-  return {config_, local_heads().kv_heads, device_.memory(), options_.type, sequences, capacity};
+  const std::int64_t kv_heads = local_heads(generation_execution()).kv_heads;
+  return {config_, kv_heads, device_.memory(), options_.type, sequences, capacity};
 }
 
 Value Gpt::hidden(Tape& tape, const Batch& batch) const {
@@ -191,7 +193,7 @@ Value Gpt::hidden(Tape& tape, const Batch& batch) const {
   context.first_sequence = batch.first_sequence;
   Residual stream;
   stream.x = in_unit(tape, 0, [&] {
-    const Value embedded = execution_->embedding(tape, embedding_, batch.inputs, batch.context, 0);
+    const Value embedded = execution_->embedding(tape, embedding_, batch.inputs, {batch.context});
     if (config_.dropout == 0.0f) return embedded;
     return dropout(tape, embedded,
                    row_dropout(config_.dropout, context, "embedding_dropout", config_.width));
@@ -232,13 +234,17 @@ void Gpt::check_tokens(std::span<const std::int32_t> tokens, const char* what) c
   }
 }
 
-HeadRange Gpt::local_heads() const {
-  return execution_->heads({0, config_.heads, 0, config_.kv_heads});
+const Execution& Gpt::generation_execution() const {
+  return whole_rows_ ? *whole_rows_ : *execution_;
+}
+
+HeadRange Gpt::local_heads(const Execution& execution) const {
+  return execution.heads({0, config_.heads, 0, config_.kv_heads});
 }
 
 ForwardContext Gpt::forward_context(const Execution& execution, std::int64_t sequences,
                                     std::int64_t context) const {
-  const HeadRange heads = local_heads();
+  const HeadRange heads = local_heads(execution);
   ForwardContext place;
   place.execution = &execution;
   place.attention = {sequences,          context,      heads.heads, heads.kv_heads,

@@ -63,6 +63,7 @@ class Gpt {
   /// Runs the layers from now on.
   void set_execution(std::shared_ptr<const Execution> execution);
   const Execution& execution() const { return *execution_; }
+  const std::shared_ptr<const Execution>& shared_execution() const { return execution_; }
   /// Observers must outlive their stay.
   void add_observer(UnitObserver& observer) { observers_.push_back(&observer); }
   void remove_observer(UnitObserver& observer) { std::erase(observers_, &observer); }
@@ -71,7 +72,8 @@ class Gpt {
   /// already (see linear_cross_entropy). evaluate() gives the number alone. Throws Error when a
   /// token is not in the vocabulary.
   Loss loss(const Batch& batch);
-  /// The same number without dropout and without a way back.
+  /// The same number without dropout and without a way back. Where context ranks share the rows,
+  /// both are this rank's part of it: their sum is the batch's.
   double evaluate(const Batch& batch);
   /// Of each token, in nats; 0 where the target is negative. Without dropout and a way back.
   std::vector<double> token_losses(const Batch& batch);
@@ -100,7 +102,8 @@ class Gpt {
   Tensor head_logits(const Execution& execution, Tape& tape, const Value& x,
                      std::int64_t rows) const;
   void check_tokens(std::span<const std::int32_t> tokens, const char* what) const;
-  HeadRange local_heads() const;
+  const Execution& generation_execution() const;
+  HeadRange local_heads(const Execution& execution) const;
   ForwardContext forward_context(const Execution& execution, std::int64_t sequences,
                                  std::int64_t context) const;
   template <typename Forward>

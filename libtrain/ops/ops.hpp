@@ -46,6 +46,23 @@ struct AttentionShape {
   }
 };
 
+/// Where rows stand in their sequences: row i at position first + (first_row + i) mod length.
+struct RowPositions {
+  std::int64_t length = 0;     ///< rows of a sequence, at least 1
+  std::int64_t first = 0;      ///< position of a sequence's first row
+  std::int64_t first_row = 0;  ///< of the first row, among those of all sequences
+
+  /// One more than the last position that `count` rows reach.
+  std::int64_t end(std::int64_t count) const {
+    const std::int64_t begin = first_row % length;
+    return first + (begin + count < length ? begin + count : length);
+  }
+  /// The first row at that position, if there are so many.
+  std::int64_t row_at(std::int64_t position) const {
+    return ((position - first - first_row) % length + length) % length;
+  }
+};
+
 /// Which random numbers a dropout draws: element i of the op's global tensor is dropped when
 /// number i of stream (key, step) says so. `first_index` is the global index of the first local
 /// element, so that the mask is the same on any grid.
@@ -134,18 +151,17 @@ class Ops {
 
   // Embedding ------------------------------------------------------------------------------------
 
-  /// y[i] = table[tokens[i]] (+ positions[first_position + i mod context] when `positions` is
-  /// defined), rows of width C. The table may be a part of the vocabulary: a token of -1 lies in
+  /// y[i] = table[tokens[i]] (+ positions[p] for row i's position p of `places`, when `positions`
+  /// is defined), rows of width C. The table may be a part of the vocabulary: a token of -1 lies in
   /// another part and counts as a row of zeros, so that the sum over parts is the whole's result.
   /// Throws Error for any other token outside the table.
   virtual void embedding(std::span<const std::int32_t> tokens, const Tensor& table,
-                         const Tensor& positions, std::int64_t context, std::int64_t first_position,
-                         const Tensor& y) = 0;
+                         const Tensor& positions, const RowPositions& places, const Tensor& y) = 0;
   /// Adds or assigns rows of dy to dtable (every row of the table) and to dpositions, where these
   /// are defined. A token of -1 reaches dpositions alone. Gradients may be f32 where dy is bf16.
   /// Token order fixes the order of summation.
   virtual void embedding_backward(std::span<const std::int32_t> tokens, const Tensor& dy,
-                                  std::int64_t context, const Gradient& dtable,
+                                  const RowPositions& places, const Gradient& dtable,
                                   const Gradient& dpositions) = 0;
 
   // Normalisation --------------------------------------------------------------------------------
@@ -214,6 +230,10 @@ class Ops {
   virtual void fill(const Tensor& x, float value) = 0;
   /// Copies between types, rounding to nearest even.
   virtual void convert(const Tensor& source, const Tensor& target) = 0;
+  /// `count` columns of from[M,N], from from_column on, to as many of to[M,K] from to_column on, of
+  /// one type: they replace what is there or are added to it. 2 or 3 passes over M·count.
+  virtual void copy_columns(const Tensor& from, std::int64_t from_column, std::int64_t count,
+                            const Gradient& to, std::int64_t to_column) = 0;
 
   // Loss -----------------------------------------------------------------------------------------
 

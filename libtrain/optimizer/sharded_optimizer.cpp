@@ -41,6 +41,17 @@ void require_same_training(const Gpt& model, Communicator& ranks, const AdamW& c
           fmt::format("clipping at {}", config.clip_norm)});
 }
 
+// Else ranks would take the same rows for different ones, or parts of the model for the whole.
+const Gpt& parallelized(const Gpt& model, const Grid& grid) {
+  const int context = model.execution().context_ranks();
+  const int tensor = model.parameters().front()->layout().ranks();
+  if (context == grid.context().size() && tensor == grid.tensor().size()) return model;
+  throw Error(
+      fmt::format("the grid has context groups of {} and tensor groups of {} ranks, but the model "
+                  "is laid out for {} and {}: call parallelize(model, grid, plan) first",
+                  grid.context().size(), grid.tensor().size(), context, tensor));
+}
+
 Tensor flat(Device& device, std::int64_t elements, DataType type) {
   return {device.memory(MemoryUse::optimizer_state), {elements}, type};
 }
@@ -65,7 +76,7 @@ ShardedOptimizer::ShardedOptimizer(Gpt& model, const Grid& grid, AdamW config, O
     : model_(model),
       grid_(grid),
       config_((config.validate(), config)),
-      options_((require_same_training(model, grid.world(), config, options),
+      options_((require_same_training(parallelized(model, grid), grid.world(), config, options),
                 checked(options, model.options().type))),
       buckets_(make_buckets(parameter_groups(model), grid.tensor().rank(), cut())),
       values_(buckets_, grid.shard(), model.device()),

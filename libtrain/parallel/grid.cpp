@@ -12,24 +12,32 @@
 namespace train {
 namespace {
 
+std::string other_flags(const GridOptions& options) {
+  const std::string context =
+      options.context == 1 ? "" : fmt::format("--context-parallel {} ", options.context);
+  return fmt::format("{}--tensor-parallel {}", context, options.tensor);
+}
+
 GridShape shape_of(const Communicator& world, const GridOptions& options) {
-  if (options.data < 0 || options.tensor < 1) {
-    throw Error(fmt::format("--data-parallel {} --tensor-parallel {}: both must be at least 1",
-                            options.data, options.tensor));
+  if (options.data < 0 || options.context < 1 || options.tensor < 1) {
+    throw Error(fmt::format("--data-parallel {} {}: each must be at least 1", options.data,
+                            other_flags(options)));
   }
-  if (options.data == 0 && world.size() % options.tensor != 0) {
-    throw Error(fmt::format("--tensor-parallel {} needs a multiple of {} ranks, but there {} {}",
-                            options.tensor, options.tensor, world.size() == 1 ? "is" : "are",
+  const auto others = std::int64_t{options.context} * options.tensor;
+  if (options.data == 0 && world.size() % others != 0) {
+    throw Error(fmt::format("{} needs a multiple of {} ranks, but there {} {}",
+                            other_flags(options), others, world.size() == 1 ? "is" : "are",
                             world.size()));
   }
-  const int data = options.data == 0 ? world.size() / options.tensor : options.data;
-  if (options.shard < 0 || (options.shard > 0 && data % options.shard != 0)) {
+  const int data = options.data == 0 ? static_cast<int>(world.size() / others) : options.data;
+  const auto sharing = std::int64_t{data} * options.context;
+  if (options.shard < 0 || (options.shard > 0 && sharing % options.shard != 0)) {
     throw Error(
-        fmt::format("--zero-ranks {} does not divide the {} data-parallel ranks: choose a divisor, "
-                    "or 0 for all",
-                    options.shard, data));
+        fmt::format("--zero-ranks {} does not divide the {} data-parallel ranks{}: choose a "
+                    "divisor, or 0 for all",
+                    options.shard, sharing, options.context == 1 ? "" : " (context included)"));
   }
-  return {data, options.tensor, options.shard};
+  return {data, options.context, options.tensor, options.shard};
 }
 
 std::vector<std::int32_t> all_threads(Communicator& world, int own) {

@@ -9,15 +9,16 @@
 namespace train {
 
 struct GridOptions {
-  int data = 0;                ///< ranks of data parallelism; 0: all that tensor leaves
+  int data = 0;                ///< ranks of data parallelism; 0: all that the others leave
+  int context = 1;             ///< ranks that share each sequence's rows
   int tensor = 1;              ///< ranks of tensor parallelism
-  int shard = 0;               ///< data ranks that share what ZeRO divides; 0: all of them
+  int shard = 0;               ///< data × context ranks that share what ZeRO divides; 0: all
   std::string device = "cpu";  ///< "cpu", or "cuda": a GPU for each rank
   bool share_gpu = false;      ///< several ranks may have one GPU
   int threads = 0;             ///< OpenMP threads of a rank; 0: the node's cores, shared evenly
 };
 
-/// A cluster's ranks as data × tensor, and this rank's device.
+/// A cluster's ranks as data × context × tensor, and this rank's device.
 class Grid {
  public:
   /// Collective over `world`, which must outlive the grid. Where the device is a GPU, the grid's
@@ -28,14 +29,21 @@ class Grid {
 
   /// All ranks.
   Communicator& world() const { return ranks_.world(); }
-  /// The ranks that hold the same part of the model and see other sequences.
+  /// The ranks that hold the same part of the model and see other sequences, or other rows of the
+  /// same: gradients are summed over all of them.
   Communicator& data() const { return ranks_.data(); }
+  /// The ranks of the data group that see the same sequences, and share their rows.
+  Communicator& context() const { return ranks_.context(); }
+  /// Into how many parts a batch's sequences are dealt out, and which of them this rank sees.
+  int batch_parts() const { return shape().data; }
+  int batch_part() const { return data().rank() / shape().context; }
   /// The ranks that share one copy of the model and see the same sequences.
   Communicator& tensor() const { return ranks_.tensor(); }
   /// The ranks of the data group among which ZeRO divides, and those with copies of this one's
   /// part; nullptr where there are none.
   Communicator& shard() const { return ranks_.shard(); }
   Communicator* replicas() const { return ranks_.replicas(); }
+  const GridShape& shape() const { return ranks_.shape(); }
   int rank() const { return world().rank(); }
   Device& device() const { return *device_; }
 

@@ -60,6 +60,11 @@ std::vector<HeadRange> split_heads(std::int64_t heads, std::int64_t kv_heads, in
   return parts;
 }
 
+std::vector<HeadRange> shared_out(const HeadRange& heads, int ranks) {
+  if (heads.kv_heads == 0) return std::vector<HeadRange>(static_cast<std::size_t>(ranks));
+  return split_heads(heads.heads, heads.kv_heads, ranks);
+}
+
 ModelSplit::ModelSplit(const GptConfig& config, int ranks)
     : config_(config), heads_(split_heads(config.heads, config.kv_heads, ranks)) {
   require_enough(config.vocabulary, "tokens in its vocabulary", ranks);

@@ -48,4 +48,7 @@ std::vector<ModelSplit::Range> even_ranges(std::int64_t count, int parts);
 /// of which its ranks all hold, and share the group's query heads; a rank may be left without any.
 std::vector<HeadRange> split_heads(std::int64_t heads, std::int64_t kv_heads, int ranks);
 
+/// The same for the heads of a rank, which may have none; counted from its first.
+std::vector<HeadRange> shared_out(const HeadRange& heads, int ranks);
+
 }  // namespace train

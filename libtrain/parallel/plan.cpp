@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fnmatch.h>
 
+#include "libtrain/parallel/context_parallel.hpp"
 #include "libtrain/parallel/model_split.hpp"
 #include "libtrain/parallel/tensor_parallel.hpp"
 
@@ -136,10 +137,14 @@ void lay_out(Gpt& model, const ParallelPlan& plan, int ranks, int rank) {
 void parallelize(Gpt& model, const Grid& grid, const ParallelPlan& plan) {
   Communicator& ranks = grid.tensor();
   lay_out(model, plan, ranks.size(), ranks.rank());
-  if (ranks.size() == 1) return;
-  const ModelSplit split(model.config(), ranks.size());
+  if (ranks.size() > 1) {
+    const ModelSplit split(model.config(), ranks.size());
+    model.set_execution(
+        std::make_shared<TensorParallel>(model, split, ranks, plan.sequence_parallel));
+  }
+  if (grid.context().size() == 1) return;
   model.set_execution(
-      std::make_shared<TensorParallel>(model, split, ranks, plan.sequence_parallel));
+      std::make_shared<ContextParallel>(model.config(), model.shared_execution(), grid.context()));
 }
 
 }  // namespace train

@@ -101,8 +101,8 @@ std::vector<std::int32_t> TensorParallel::own_tokens(const Layer& layer,
 }
 
 Value TensorParallel::embedding(Tape& tape, const Layer& layer,
-                                std::span<const std::int32_t> tokens, std::int64_t context,
-                                std::int64_t first_position) const {
+                                std::span<const std::int32_t> tokens,
+                                const RowPositions& places) const {
   const auto rows = static_cast<std::int64_t>(tokens.size());
   const Tensor& table = layer.weight->value();
   const bool split = layer.split != Split::replicated;
@@ -110,17 +110,17 @@ Value TensorParallel::embedding(Tape& tape, const Layer& layer,
   const Tensor all = tape.empty({rows, table.shape()[1]}, table.type());
   // Positions are a summand of one rank.
   const Tensor positions = split && !group_.is_first() ? Tensor() : value_of(layer.bias);
-  tape.ops().embedding(own, table, positions, context, first_position, all);
+  tape.ops().embedding(own, table, positions, places, all);
   TensorGroup::Pending sum;
   if (split) sum = group_.sum(tape, all);
   const Value y(split ? group_.wait(sum) : group_.keep_own(tape, all));
   tape.inspect(*layer.weight, y);
   if (!tape.recording()) return y;
   use(tape, layer);
-  tape.record([this, &tape, &layer, rows, context, own = std::move(own), dy = y.gradient()] {
+  tape.record([this, &tape, &layer, rows, places, own = std::move(own), dy = y.gradient()] {
     auto gather = group_.gather(tape, *dy, rows);
     const Tensor all_dy = group_.wait(gather);
-    tape.ops().embedding_backward(own, all_dy, context, layer.weight->gradient_target(),
+    tape.ops().embedding_backward(own, all_dy, places, layer.weight->gradient_target(),
                                   target_of(layer.bias));
     finish(tape, layer);
   });

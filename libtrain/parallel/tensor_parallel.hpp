@@ -22,7 +22,7 @@ class TensorParallel final : public Execution {
   TensorParallel(Gpt& model, const ModelSplit& split, Communicator& ranks, bool split_rows);
 
   Value embedding(Tape& tape, const Layer& layer, std::span<const std::int32_t> tokens,
-                  std::int64_t context, std::int64_t first_position) const override;
+                  const RowPositions& places) const override;
   Value linear(Tape& tape, const Layer& layer, const Value& x, std::int64_t rows,
                Activation activation) const override;
   RowLosses loss(Tape& tape, const Layer& layer, const Value& x,

@@ -215,11 +215,11 @@ class Bench {
     const Tensor table = tensor({vocabulary, width}), places = tensor({model_.context, width});
     const Tensor y = tensor({rows, width});
     bytes("embedding", 3 * pass(y.elements()),
-          [&] { ops().embedding(tokens, table, places, model_.context, 0, y); });
+          [&] { ops().embedding(tokens, table, places, {model_.context}, y); });
     const Gradient dtable{tensor({vocabulary, width}, DataType::f32), Write::add};
     const Gradient dplaces{tensor({model_.context, width}, DataType::f32), Write::add};
     bytes("embedding backward add", 4 * pass(y.elements()),
-          [&] { ops().embedding_backward(tokens, y, model_.context, dtable, dplaces); });
+          [&] { ops().embedding_backward(tokens, y, {model_.context}, dtable, dplaces); });
   }
 
   // What a block of rows goes through at the end of a tape, with GPT-2's own vocabulary: rows of

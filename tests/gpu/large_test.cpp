@@ -175,8 +175,8 @@ TEST_CASE("embedding") {
   check_last_rows(1024, 1, [](Rows& rows) {
     const auto tokens = rows.numbers<std::int32_t>(1, 5);
     const Tensor table = rows.wave({8, 1024}), y = rows.output(1024);
-    rows.ops().embedding(tokens, table, {}, 1, 0, y);
-    rows.ops().embedding_backward(tokens, rows.input(1024, 0.0), 1, rows.sum({8, 1024}),
+    rows.ops().embedding(tokens, table, {}, {1}, y);
+    rows.ops().embedding_backward(tokens, rows.input(1024, 0.0), {1}, rows.sum({8, 1024}),
                                   rows.sum({1, 1024}));
   });
 }

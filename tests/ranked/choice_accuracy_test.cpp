@@ -8,8 +8,8 @@
 
 #include "libtrain/parallel/plan.hpp"
 #include "libtrain/tensor/philox.hpp"
+#include "tests/support/against_one_rank.hpp"
 #include "tests/support/ranked.hpp"
-#include "tests/support/training.hpp"
 
 using namespace train;
 
@@ -88,10 +88,12 @@ TEST_CASE("the ending with the least mean loss is the model's, on any grid and i
         Gpt model(config, alone.device());
         answer(model, questions);
       }
-      for (int tensor = 1; tensor <= world.size(); ++tensor) {
-        if (world.size() % tensor != 0) continue;
-        const Grid grid(world, {.data = world.size() / tensor, .tensor = tensor},
-                        make_cpu_device(1));
+      std::vector<GridOptions> grids = training::grids_of(world.size());
+      for (int context = 2; context <= world.size(); ++context) {
+        if (world.size() % context == 0) grids.push_back({.context = context});
+      }
+      for (const GridOptions& options : grids) {
+        const Grid grid(world, options, make_cpu_device(1));
         Gpt model(config, grid.device());
         parallelize(model, grid, megatron_plan());
         const ChoiceAccuracy accuracy(questions, config);

@@ -25,6 +25,7 @@ constexpr std::int64_t context = 16;
 
 struct Case {
   int data = 1;
+  int context_parallel = 1;
   int tensor = 1;
   Zero zero = Zero::stage0;
   Recompute recompute = Recompute::none;
@@ -77,13 +78,14 @@ Curve train_on(Communicator& world, const std::string& name, const Case& c) {
   const WeightsFile weights(path_of(name, "weights"));
   const auto inputs = golden<std::int32_t>(name, "inputs");
   const auto targets = golden<std::int32_t>(name, "targets");
-  const Grid grid(world, {.data = c.data, .tensor = c.tensor}, test::rank_device(world.rank()));
+  const Grid grid(world, {.data = c.data, .context = c.context_parallel, .tensor = c.tensor},
+                  test::rank_device(world.rank()));
   Gpt model(weights.config(), grid.device(), {.recompute = c.recompute});
   parallelize(model, grid, megatron_plan(c.sequence_parallel));
   weights.load(model);
   ShardedOptimizer optimizer(model, grid, {.lr = 1e-2f},
                              {.zero = c.zero, .bucket_bytes = 8192, .resident_elements = 40});
-  const auto own = even_ranges(sequences, c.data)[static_cast<std::size_t>(grid.data().rank())];
+  const auto own = even_ranges(sequences, c.data)[static_cast<std::size_t>(grid.batch_part())];
   Curve curve;
   for (int step = 0; step < test::rank_steps(20); ++step) {
     Loss loss = model.loss(part_of(inputs, targets, own));
@@ -132,6 +134,7 @@ Curve train_alone(Communicator& world, const std::string& name) {
 void check_case(Communicator& world, const std::string& name, const Case& c, const Curve& alone) {
   CAPTURE(name);
   CAPTURE(c.data);
+  CAPTURE(c.context_parallel);
   CAPTURE(c.tensor);
   CAPTURE(static_cast<int>(c.zero));
   CAPTURE(static_cast<int>(c.recompute));
@@ -146,7 +149,17 @@ std::vector<Case> grids_of(int ranks) {
   const std::pair<int, int> grids[] = {{1, 1}, {2, 1}, {1, 2}, {2, 2},
                                        {4, 1}, {1, 4}, {3, 2}, {1, 3}};
   for (const auto& [data, tensor] : grids) {
-    if (data * tensor == ranks) found.push_back({data, tensor});
+    if (data * tensor == ranks) found.push_back({.data = data, .tensor = tensor});
+  }
+  return found;
+}
+
+// Whose ranks share sequences by their rows.
+std::vector<Case> grids_with_context(int ranks) {
+  std::vector<Case> found;
+  const Case grids[] = {{1, 2, 1}, {1, 3, 1}, {2, 2, 1}, {1, 2, 2}, {1, 4, 1}, {1, 2, 3}};
+  for (const Case& c : grids) {
+    if (c.data * c.context_parallel * c.tensor == ranks) found.push_back(c);
   }
   return found;
 }
@@ -165,6 +178,12 @@ void check_model(Communicator& world, const std::string& name) {
     }
     c.recompute = Recompute::attention;
     c.sequence_parallel = false;
+    check_case(world, name, c, alone);
+  }
+  for (Case c : grids_with_context(world.size())) {
+    check_case(world, name, c, alone);
+    c.zero = Zero::stage3;
+    c.recompute = Recompute::block;
     check_case(world, name, c, alone);
   }
 }

@@ -9,6 +9,7 @@
 #include "libtrain/model/generator.hpp"
 #include "libtrain/parallel/gather.hpp"
 #include "libtrain/parallel/redistribute.hpp"
+#include "tests/support/against_one_rank.hpp"
 #include "tests/support/ranked.hpp"
 #include "tests/support/scratch_directory.hpp"
 #include "tests/support/training.hpp"
@@ -16,71 +17,20 @@
 using namespace train;
 using train::test::read_file;
 using train::test::ScratchDirectory;
+using training::check_against_one_rank;
+using training::grids_of;
+using training::grids_with_replicas;
+using training::odd_sizes;
 using training::Outcome;
 using training::Run;
+using training::stages;
+using training::train_alone;
 
 namespace {
-
-constexpr Zero stages[] = {Zero::stage0, Zero::stage1, Zero::stage2, Zero::stage3};
-
-// All ranks as data x tensor, for each tensor degree that divides them.
-std::vector<GridOptions> grids_of(int ranks) {
-  std::vector<GridOptions> grids;
-  for (int tensor = 1; tensor <= ranks; ++tensor) {
-    if (ranks % tensor == 0) grids.push_back({.data = ranks / tensor, .tensor = tensor});
-  }
-  return grids;
-}
-
-// The grids whose data ranks form several shard groups.
-std::vector<GridOptions> grids_with_replicas(int ranks) {
-  std::vector<GridOptions> grids;
-  for (GridOptions grid : grids_of(ranks)) {
-    for (grid.shard = 1; grid.shard < grid.data; ++grid.shard) {
-      if (grid.data % grid.shard == 0) grids.push_back(grid);
-    }
-  }
-  return grids;
-}
-
-Outcome train_alone(Communicator& world, const Run& run) {
-  const auto self = world.split(world.rank(), 0, "self");
-  return training::train_on(*self, run);
-}
-
-void check_against_one_rank(Communicator& world, Run run, std::span<const GridOptions> grids,
-                            std::span<const Zero> at) {
-  const Outcome alone = train_alone(world, run);
-  for (const GridOptions& grid : grids) {
-    for (const Zero zero : at) {
-      run.grid = grid;
-      run.optimizer.zero = zero;
-      const Outcome together = training::train_on(world, run);
-      if (world.rank() != 0) continue;
-      CAPTURE(grid.data);
-      CAPTURE(grid.tensor);
-      CAPTURE(grid.shard);
-      CAPTURE(static_cast<int>(zero));
-      CHECK(training::largest_relative_difference(alone, together) < 1e-5);
-      CHECK(together.records.back().grad_norm ==
-            doctest::Approx(alone.records.back().grad_norm).epsilon(1e-4));
-      REQUIRE(together.records.back().val_loss.has_value());
-      CHECK(*together.records.back().val_loss ==
-            doctest::Approx(*alone.records.back().val_loss).epsilon(1e-5));
-    }
-  }
-}
 
 // On all grids of the ranks, at the given stages.
 void check_against_one_rank(Communicator& world, const Run& run, std::span<const Zero> at) {
   check_against_one_rank(world, run, grids_of(world.size()), at);
-}
-
-GptConfig odd_sizes() {
-  GptConfig config = parse_model("llama,layers=2,heads=6,kv_heads=3,width=24,hidden=25,context=8");
-  config.vocabulary = 37;
-  config.tied_head = true;
-  return config;
 }
 
 }  // namespace
@@ -101,16 +51,6 @@ TEST_CASE("gradients of several passes add up at every stage") {
     Run run = training::run_of(training::tiny_gpt2(), 10, 12);
     run.trainer.micro_batch = 1;
     check_against_one_rank(world, run, stages);
-  });
-}
-
-TEST_CASE("shard groups that hold copies train as one rank does, at every stage") {
-  ranked([](Communicator& world) {
-    const auto grids = grids_with_replicas(world.size());
-    Run run = training::run_of(training::tiny_gpt2(), 10, 12);
-    check_against_one_rank(world, run, grids, stages);
-    run.trainer.micro_batch = 1;
-    check_against_one_rank(world, run, grids, std::span(stages).subspan(1));
   });
 }
 

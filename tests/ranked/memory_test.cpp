@@ -32,9 +32,9 @@ GptConfig model_of(const std::string& text, std::int64_t vocabulary) {
 
 std::string describe(const Case& c) {
   constexpr const char* recomputed[] = {"none", "attention", "block"};
-  return fmt::format("{} {} gradients {} data {} tensor {}{} zero {} recompute {}",
+  return fmt::format("{} {} gradients {} data {} context {} tensor {}{} zero {} recompute {}",
                      c.config.mlp == MlpKind::gelu ? "gpt2 " : "llama", name_of(c.type),
-                     name_of(c.optimizer.gradient_type), c.data, c.tensor,
+                     name_of(c.optimizer.gradient_type), c.data, c.context, c.tensor,
                      c.splits_rows() ? " sequence" : "", static_cast<int>(c.optimizer.zero),
                      recomputed[static_cast<int>(c.recompute)]);
 }
@@ -44,14 +44,15 @@ class Training {
  public:
   Training(Communicator& world, const Case& c)
       : c_(c),
-        grid_(world, {.data = c.data, .tensor = c.tensor}, test::rank_device(world.rank())),
+        grid_(world, {.data = c.data, .context = c.context, .tensor = c.tensor, .shard = c.shard},
+              test::rank_device(world.rank())),
         model_(c.config, grid_.device(), {.type = c.type, .recompute = c.recompute}) {
     c_.gpu = grid_.device().gpu().has_value();
     parallelize(model_, grid_, megatron_plan(c.sequence_parallel));
     optimizer_.emplace(model_, grid_, AdamW{}, c.optimizer);
     const std::int64_t tokens = c.sequences * c.config.context;
     for (std::int64_t i = 0; i <= tokens; ++i) {
-      const auto random = static_cast<std::int64_t>((i + grid_.data().rank()) * 2654435761u >> 7);
+      const auto random = static_cast<std::int64_t>((i + grid_.batch_part()) * 2654435761u >> 7);
       tokens_.push_back(static_cast<std::int32_t>(random % c.config.vocabulary));
     }
   }
@@ -78,7 +79,9 @@ class Training {
   void reset_peaks() const { reset_memory_peaks(grid_.device()); }
   /// As this rank's memory is forecast.
   const Case& shape() const { return c_; }
-  ModelOutline outline() const { return {c_.config, c_.tensor, grid_.tensor().rank()}; }
+  ModelOutline outline() const {
+    return {c_.config, {c_.tensor, grid_.tensor().rank(), c_.context, grid_.context().rank()}};
+  }
 
  private:
   Case c_;
@@ -139,7 +142,7 @@ GptConfig llama() {
 double by_the_paper(const Case& c) {
   const auto psi = static_cast<double>(c.config.parameter_count());
   const auto share = [&](Zero divided_from) {
-    return c.optimizer.zero >= divided_from ? psi / c.data : psi;
+    return c.optimizer.zero >= divided_from ? psi / c.shard_ranks() : psi;
   };
   return static_cast<double>(c.element()) * share(Zero::stage3) +
          static_cast<double>(c.gradient()) * share(Zero::stage2) +
@@ -267,6 +270,48 @@ TEST_CASE("activations of odd shapes, with dropout, and of several passes") {
   });
 }
 
+TEST_CASE("ranks that share sequences, alone and beside tensor parallelism, and unevenly") {
+  ranked([](Communicator& world) {
+    for (Case c : activation_cases()) {
+      c.context = world.size();
+      c.optimizer = small_buckets;
+      c.optimizer.zero = Zero::stage2;
+      check_step(world, c);
+      c.config.hidden = 40;
+      c.config.heads = c.config.kv_heads = 1;
+      check_step(world, c);
+      c.config.hidden = 640;
+      c.config.heads = 6;
+      c.config.kv_heads = 2;
+      c.config.dropout = 0.1f;
+      c.config.context = 97;
+      c.sequences = 9;
+      c.passes = 2;
+      check_step(world, c);
+      if (world.size() != 4) continue;
+      c.context = c.tensor = 2;
+      for (const bool sequence_parallel : {false, true}) {
+        c.sequence_parallel = sequence_parallel;
+        check_step(world, c);
+      }
+    }
+  });
+}
+
+TEST_CASE("shards on some of the data ranks") {
+  ranked([](Communicator& world) {
+    for (const Zero zero : all_stages) {
+      Case c{.config = gpt2(), .data = world.size(), .shard = (world.size() + 1) / 2};
+      c.passes = 2;
+      c.optimizer = small_buckets;
+      c.optimizer.zero = zero;
+      check_step(world, c);
+      const auto state = static_cast<double>(forecast_memory(c).state());
+      CHECK(state == doctest::Approx(by_the_paper(c)).epsilon(0.001));
+    }
+  });
+}
+
 TEST_CASE("at the end of a forward pass the tape keeps what is forecast") {
   ranked([](Communicator& world) {
     for (Case c : activation_cases()) {
@@ -281,7 +326,7 @@ TEST_CASE("at the end of a forward pass the tape keeps what is forecast") {
       Case alone = c;
       alone.tensor = 1;
       CHECK(forecast.kept * world.size() ==
-            ActivationForecast(ModelOutline(c.config, 1, 0), alone).kept);
+            ActivationForecast(ModelOutline(c.config, {}), alone).kept);
     }
   });
 }

@@ -23,6 +23,7 @@ constexpr std::int64_t rows = sequences * context;
 
 struct Case {
   int data = 1;
+  int context = 1;
   int tensor = 1;
   Zero zero = Zero::stage0;
   bool sequence_parallel = true;
@@ -59,7 +60,8 @@ Gpt& split(Gpt& model, const Grid& grid, const Case& c) {
 class Training {
  public:
   Training(Communicator& world, const GptConfig& config, const Case& c)
-      : grid_(world, {.data = c.data, .tensor = c.tensor, .shard = c.shard}, make_cpu_device(1)),
+      : grid_(world, {.data = c.data, .context = c.context, .tensor = c.tensor, .shard = c.shard},
+              make_cpu_device(1)),
         model_(config, grid_.device(), {.type = c.type, .recompute = c.recompute}),
         options_{.zero = c.zero,
                  .bucket_bytes = 250'000,
@@ -70,7 +72,7 @@ class Training {
     const Philox random(7, "tokens");
     for (std::int64_t i = 0; i < rows + 1; ++i) {
       const auto word =
-          random(static_cast<std::uint64_t>(grid_.data().rank()), static_cast<std::uint64_t>(i))[0];
+          random(static_cast<std::uint64_t>(grid_.batch_part()), static_cast<std::uint64_t>(i))[0];
       tokens_.push_back(static_cast<std::int32_t>(word % 512));
     }
   }
@@ -83,7 +85,7 @@ class Training {
       batch.targets = std::span(tokens_).last(rows);
       batch.sequences = sequences;
       batch.context = context;
-      batch.tokens_in_step = rows * passes_ * grid_.data().size();
+      batch.tokens_in_step = rows * passes_ * grid_.batch_parts();
       model_.loss(batch).backward();
     }
     REQUIRE(std::isfinite(optimizer_.step()));
@@ -151,23 +153,27 @@ class BackwardTimes final : public UnitObserver {
 };
 
 struct Sent {
-  StepTraffic data, tensor;
+  StepTraffic data, context, tensor;
 };
 
 // The second step's bytes: nothing of the start is in them.
 Sent bytes_of_step(Training& training) {
   training.step();
   const Traffic data = training.grid().data().traffic();
+  const Traffic sequence = training.grid().context().traffic();
   const Traffic tensor = training.grid().tensor().traffic();
   training.step();
   return {volumes::sent_between(data, training.grid().data().traffic()),
+          volumes::sent_between(sequence, training.grid().context().traffic()),
           volumes::sent_between(tensor, training.grid().tensor().traffic())};
 }
 
 TrainingShape shape_of(Training& training, const Case& c) {
   return {.config = training.model().config(),
           .data = c.data,
+          .context = c.context,
           .tensor = c.tensor,
+          .shard = c.shard,
           .sequence_parallel = c.sequence_parallel,
           .type = c.type,
           .recompute = c.recompute,
@@ -191,6 +197,7 @@ void check_close(double found, double expected) {
 void check_close(const StepTraffic& found, const StepTraffic& expected, int ranks) {
   check_close(found.reduce_scatter, expected.reduce_scatter);
   check_close(found.all_gather, expected.all_gather);
+  CHECK(found.all_to_all == doctest::Approx(expected.all_to_all));
   // With small messages sent either way.
   const double extra = std::max(0.0, ranks / 2.0 - 1.0) * expected.small;
   CAPTURE(expected.all_reduce);
@@ -200,6 +207,7 @@ void check_close(const StepTraffic& found, const StepTraffic& expected, int rank
 
 void check_case(Communicator& world, const GptConfig& config, const Case& c) {
   CAPTURE(c.data);
+  CAPTURE(c.context);
   CAPTURE(c.tensor);
   CAPTURE(static_cast<int>(c.zero));
   CAPTURE(c.sequence_parallel);
@@ -210,7 +218,10 @@ void check_case(Communicator& world, const GptConfig& config, const Case& c) {
   Training training(world, config, c);
   const Sent sent = bytes_of_step(training);
   const TrainingShape shape = shape_of(training, c);
-  check_close(sent.data, data_traffic(training.model(), shape), c.data);
+  check_close(sent.data, data_traffic(training.model(), shape), shape.data_ranks());
+  const ModelOutline outline(shape.config, {c.tensor, training.grid().tensor().rank(), c.context,
+                                            training.grid().context().rank()});
+  check_close(sent.context, context_traffic(outline, shape), c.context);
   check_close(sent.tensor, tensor_traffic(shape), c.tensor);
 }
 
@@ -263,14 +274,11 @@ TEST_CASE("shard groups send as much as data groups of their size, and shards' s
         const Traffic within = training.grid().shard().traffic();
         const Traffic between = training.grid().replicas()->traffic();
         training.step();
-        TrainingShape shape = shape_of(training, c);
-        shape.data = shard;
+        const TrainingShape shape = shape_of(training, c);
         check_close(volumes::sent_between(within, training.grid().shard().traffic()),
                     data_traffic(training.model(), shape), shard);
         const auto sums = volumes::sent_between(between, training.grid().replicas()->traffic());
-        const double replicas = static_cast<double>(world.size()) / shard;
-        const double psi = static_cast<double>(gpt2().parameter_count()) * sizeof(float);
-        check_close(sums.total(), 2 * psi / shard * (replicas - 1) / replicas);
+        check_close(sums.total(), replica_traffic(training.model(), shape).total());
         CHECK(sums.total() == sums.all_reduce);
       }
     }
@@ -311,6 +319,26 @@ TEST_CASE("a layer costs 8 M C (t-1)/t elements with whole rows and 10 with spli
         CHECK(sent[1].total() - sent[0].total() == doctest::Approx(8 * once));
       }
     }
+  });
+}
+
+TEST_CASE("context parallelism sends what its formula says, and what the paper says") {
+  ranked([](Communicator& world) {
+    const int n = world.size();
+    for (const auto recompute : {Recompute::none, Recompute::attention, Recompute::block}) {
+      check_case(world, gpt2(), {.context = n, .zero = Zero::stage1, .recompute = recompute});
+    }
+    GptConfig config = llama();
+    config.kv_heads = 2;
+    check_case(world, config, {.context = n, .passes = 2, .type = DataType::bf16});
+    if (n == 3) return;
+    // (3 + 1) M C / n forward, and backward (Jacobs et al., 2023).
+    Training training(world, gpt2(3), {.context = n});
+    const double once = static_cast<double>(rows * 96) * sizeof(float) * (n - 1) / n / n;
+    CHECK(bytes_of_step(training).context.total() == doctest::Approx(3 * 8 * once));
+    if (n != 4) return;
+    check_case(world, gpt2(), {.data = 2, .context = 2, .zero = Zero::stage3});
+    check_case(world, gpt2(), {.context = 2, .tensor = 2});
   });
 }
 

@@ -12,7 +12,7 @@ inline train::StepTraffic sent_between(const train::Traffic& before, const train
     return static_cast<double>((after.*kind).bytes_sent - (before.*kind).bytes_sent);
   };
   return {bytes(&train::Traffic::all_reduce), bytes(&train::Traffic::reduce_scatter),
-          bytes(&train::Traffic::all_gather), 0.0};
+          bytes(&train::Traffic::all_gather), bytes(&train::Traffic::all_to_all), 0.0};
 }
 
 }  // namespace volumes

@@ -129,4 +129,29 @@ void CpuOps::convert(const Tensor& source, const Tensor& target) {
   });
 }
 
+void CpuOps::copy_columns(const Tensor& from, std::int64_t from_column, std::int64_t count,
+                          const Gradient& to, std::int64_t to_column) {
+  const std::int64_t rows = from.shape().rows();
+  const std::int64_t from_width = from.shape().width(), to_width = to.tensor.shape().width();
+  invariant(from.type() == to.tensor.type() && to.tensor.shape().rows() == rows &&
+                from_column + count <= from_width && to_column + count <= to_width,
+            "copy_columns: columns of two matrices with the same rows and type");
+  with_type(from.type(), [&](auto tag) {
+    using T = decltype(tag);
+    const T* in = from.data<T>() + from_column;
+    T* out = to.tensor.data<T>() + to_column;
+    parallel_rows(threads_, rows, count, [&](auto begin, auto end, int) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        const T* source = in + row * from_width;
+        T* target = out + row * to_width;
+        if (to.write == Write::assign) {
+          std::copy_n(source, count, target);
+          continue;
+        }
+        for_each_over(count, [&](auto at) { at.put(target, at(target) + at(source)); });
+      }
+    });
+  });
+}
+
 }  // namespace train::cpu

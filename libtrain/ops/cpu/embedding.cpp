@@ -59,45 +59,45 @@ void with_row_sums(Memory& memory, int threads, std::int64_t rows, std::int64_t 
 }  // namespace
 
 void CpuOps::embedding(std::span<const std::int32_t> tokens, const Tensor& table,
-                       const Tensor& positions, std::int64_t context, std::int64_t first_position,
-                       const Tensor& y) {
+                       const Tensor& positions, const RowPositions& places, const Tensor& y) {
   const auto rows = static_cast<std::int64_t>(tokens.size());
   const std::int64_t width = table.shape().width();
   invariant(y.elements() == rows * width && y.type() == table.type(),
             "embedding: y holds a row of the table per token");
-  invariant(
-      !positions.defined() ||
-          (positions.type() == table.type() && context > 0 && positions.shape().width() == width &&
-           first_position + std::min(context, rows) <= positions.shape().rows()),
-      "embedding: positions reach as far as the context");
+  invariant(!positions.defined() || (positions.type() == table.type() && places.length > 0 &&
+                                     positions.shape().width() == width &&
+                                     places.end(rows) <= positions.shape().rows()),
+            "embedding: positions reach as far as the context");
   check_tokens(tokens, table.shape().rows());
   with_type(table.type(), [&](auto tag) {
     using T = decltype(tag);
     const T* from = table.data<T>();
-    const T* places = positions.defined() ? positions.data<T>() : nullptr;
+    const T* offsets = positions.defined() ? positions.data<T>() : nullptr;
     T* out = y.data<T>();
     parallel_rows(threads_, rows, width, [&](auto begin, auto end, int) {
       for (std::int64_t row = begin; row < end; ++row) {
         const std::int32_t token = tokens[static_cast<std::size_t>(row)];
         T* to = out + row * width;
-        const T* place =
-            places == nullptr ? nullptr : places + (first_position + row % context) * width;
+        const T* offset =
+            offsets == nullptr
+                ? nullptr
+                : offsets + (places.first + (places.first_row + row) % places.length) * width;
         if (token == elsewhere) {
-          if (place == nullptr) {
+          if (offset == nullptr) {
             std::fill_n(to, width, T{});
           } else {
-            std::copy_n(place, width, to);
+            std::copy_n(offset, width, to);
           }
           continue;
         }
         const T* in = from + token * width;
-        if (place == nullptr) {
+        if (offset == nullptr) {
           std::copy_n(in, width, to);
           continue;
         }
 #pragma omp simd
         for (std::int64_t i = 0; i < width; ++i) {
-          to[i] = from_float<T>(to_float(in[i]) + to_float(place[i]));
+          to[i] = from_float<T>(to_float(in[i]) + to_float(offset[i]));
         }
       }
     });
@@ -105,7 +105,7 @@ void CpuOps::embedding(std::span<const std::int32_t> tokens, const Tensor& table
 }
 
 void CpuOps::embedding_backward(std::span<const std::int32_t> tokens, const Tensor& dy,
-                                std::int64_t context, const Gradient& dtable,
+                                const RowPositions& places, const Gradient& dtable,
                                 const Gradient& dpositions) {
   const auto count = static_cast<std::int64_t>(tokens.size());
   const std::int64_t width = dy.shape().width();
@@ -113,25 +113,30 @@ void CpuOps::embedding_backward(std::span<const std::int32_t> tokens, const Tens
   if (dtable.tensor.defined()) add_token_rows(tokens, dy, dtable);
   if (!dpositions.tensor.defined()) return;
   const Tensor& target = dpositions.tensor;
-  const std::int64_t used = std::min(context, count);
-  invariant(context > 0 && target.shape().width() == width && target.shape().rows() >= used,
-            "embedding_backward: dpositions reach as far as the context");
+  const std::int64_t positions = target.shape().rows();
+  invariant(places.length > 0 && target.shape().width() == width && places.end(count) <= positions,
+            "embedding_backward: dpositions reach as far as the rows");
+  const std::int64_t end = std::min(places.first + places.length, positions);
   with_type(dy.type(), [&](auto tag) {
     with_type(target.type(), [&](auto target_tag) {
+      using T = decltype(target_tag);
       const auto* in = dy.data<decltype(tag)>();
-      auto* out = target.data<decltype(target_tag)>();
-      with_row_sums(memory_, threads_, used, width, [&](std::int64_t position, float* sum) {
+      T* out = target.data<T>();
+      with_row_sums(memory_, threads_, positions, width, [&](std::int64_t position, float* sum) {
+        const bool within = position >= places.first && position < end;
+        const std::int64_t first = within ? places.row_at(position) : count;
+        if (first >= count) {
+          if (dpositions.write == Write::assign) std::fill_n(out + position * width, width, T{});
+          return;
+        }
         std::fill_n(sum, width, 0.0f);
-        for (std::int64_t row = position; row < count; row += context) {
+        for (std::int64_t row = first; row < count; row += places.length) {
           add_row(in + row * width, width, sum);
         }
         write_row(sum, width, dpositions.write, out + position * width);
       });
     });
   });
-  if (dpositions.write == Write::assign && target.shape().rows() > used) {
-    fill(target.slice(used * width, {target.shape().rows() - used, width}), 0.0f);
-  }
 }
 
 void CpuOps::add_token_rows(std::span<const std::int32_t> tokens, const Tensor& dy,

@@ -52,9 +52,9 @@ class CudaOps final : public Ops {
   void swiglu_backward(const Tensor& gate_up, const Tensor& dy, const Tensor& dgate_up) override;
 
   void embedding(std::span<const std::int32_t> tokens, const Tensor& table, const Tensor& positions,
-                 std::int64_t context, std::int64_t first_position, const Tensor& y) override;
+                 const RowPositions& places, const Tensor& y) override;
   void embedding_backward(std::span<const std::int32_t> tokens, const Tensor& dy,
-                          std::int64_t context, const Gradient& dtable,
+                          const RowPositions& places, const Gradient& dtable,
                           const Gradient& dpositions) override;
 
   void layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps,
@@ -87,6 +87,8 @@ class CudaOps final : public Ops {
   void scale(const Tensor& x, float factor) override;
   void fill(const Tensor& x, float value) override;
   void convert(const Tensor& source, const Tensor& target) override;
+  void copy_columns(const Tensor& from, std::int64_t from_column, std::int64_t count,
+                    const Gradient& to, std::int64_t to_column) override;
 
   void cross_entropy(const Tensor& logits, std::span<const std::int32_t> targets, float scale,
                      const Tensor& losses, const Tensor& dlogits) override;

@@ -52,6 +52,18 @@ struct Convert {
   }
 };
 
+struct CopyColumns {
+  Values from;
+  GradientValues to;
+  std::int64_t from_width, to_width, count;
+
+  template <int n>
+  __device__ void apply(std::int64_t first) const {
+    const std::int64_t row = first / count, column = first % count;
+    to.store<n>(row * to_width + column, from.load<n>(row * from_width + column));
+  }
+};
+
 }  // namespace
 
 void CudaOps::add(const Tensor& a, const Tensor& b, const Tensor& y) {
@@ -73,6 +85,20 @@ void CudaOps::convert(const Tensor& source, const Tensor& target) {
   invariant(source.elements() == target.elements(), "convert: two tensors of one size");
   map(Convert{Values(source), Values(target)}, source.elements(), packs_fit({&source, &target}),
       multiprocessors_, stream_);
+}
+
+void CudaOps::copy_columns(const Tensor& from, std::int64_t from_column, std::int64_t count,
+                           const Gradient& to, std::int64_t to_column) {
+  const std::int64_t rows = from.shape().rows();
+  const std::int64_t from_width = from.shape().width(), to_width = to.tensor.shape().width();
+  invariant(from.type() == to.tensor.type() && to.tensor.shape().rows() == rows &&
+                from_column + count <= from_width && to_column + count <= to_width,
+            "copy_columns: columns of two matrices with the same rows and type");
+  const bool packs = (from_width | to_width | from_column | to_column | count) % pack_size == 0 &&
+                     packs_fit({&from, &to.tensor});
+  map(CopyColumns{Values(from).from(from_column), GradientValues(to).from(to_column), from_width,
+                  to_width, count},
+      rows * count, packs, multiprocessors_, stream_);
 }
 
 }  // namespace train::cuda

@@ -19,7 +19,8 @@ constexpr std::int32_t chunk_rows = 32;
 struct Lookup {
   const std::int32_t* tokens;
   Values table, positions, y;
-  std::int64_t width, context, first_position;
+  std::int64_t width;
+  RowPositions places;
 
   template <int n>
   __device__ void apply(std::int64_t first) const {
@@ -28,7 +29,7 @@ struct Lookup {
     Pack<n> pack{};
     if (token != elsewhere) pack = table.load<n>(token * width + column);
     if (positions.defined()) {
-      const std::int64_t position = first_position + row % context;
+      const std::int64_t position = places.first + (places.first_row + row) % places.length;
       const Pack<n> offset = positions.load<n>(position * width + column);
 #pragma unroll
       for (int i = 0; i < n; ++i) pack.at[i] += offset.at[i];
@@ -76,18 +77,22 @@ __global__ void __launch_bounds__(row_threads_max)
   }
 }
 
-// Every row of dpositions: those within the context get the sum over the batch, others nothing.
+// Every row of dpositions: those that rows stand at get the sum over the batch, others nothing.
 struct PositionSums {
   Values dy;
   GradientValues dpositions;
-  std::int64_t rows, width, context;
+  std::int64_t rows, width;
+  RowPositions places;
 
   template <int n>
   __device__ void apply(std::int64_t first) const {
     const std::int64_t position = first / width, column = first % width;
     Pack<n> sum{};
-    const std::int64_t begin = position < context ? position : rows;
-    for (std::int64_t row = begin; row < rows; row += context) {
+    const std::int64_t offset = position - places.first;
+    const bool within = offset >= 0 && offset < places.length;
+    const std::int64_t turned = offset - places.first_row % places.length;
+    const std::int64_t begin = turned < 0 ? turned + places.length : turned;
+    for (std::int64_t row = within ? begin : rows; row < rows; row += places.length) {
       const Pack<n> pack = dy.load<n>(row * width + column);
 #pragma unroll
       for (int i = 0; i < n; ++i) sum.at[i] += pack.at[i];
@@ -99,26 +104,23 @@ struct PositionSums {
 }  // namespace
 
 void CudaOps::embedding(std::span<const std::int32_t> tokens, const Tensor& table,
-                        const Tensor& positions, std::int64_t context, std::int64_t first_position,
-                        const Tensor& y) {
+                        const Tensor& positions, const RowPositions& places, const Tensor& y) {
   const auto rows = static_cast<std::int64_t>(tokens.size());
   const std::int64_t width = table.shape().width();
   invariant(y.elements() == rows * width && y.type() == table.type(),
             "embedding: y holds a row of the table per token");
-  invariant(
-      !positions.defined() ||
-          (positions.type() == table.type() && context > 0 && positions.shape().width() == width &&
-           first_position + std::min(context, rows) <= positions.shape().rows()),
-      "embedding: positions reach as far as the context");
+  invariant(!positions.defined() || (positions.type() == table.type() && places.length > 0 &&
+                                     positions.shape().width() == width &&
+                                     places.end(rows) <= positions.shape().rows()),
+            "embedding: positions reach as far as the context");
   check_tokens(tokens, table.shape().rows());
   const Scratch<std::int32_t> on_device(memory_, tokens);
-  const Lookup op{on_device.data(), Values(table), Values(positions), Values(y), width,
-                  context,          first_position};
+  const Lookup op{on_device.data(), Values(table), Values(positions), Values(y), width, places};
   map(op, rows * width, row_packs_fit(width, {&table, &positions, &y}), multiprocessors_, stream_);
 }
 
 void CudaOps::embedding_backward(std::span<const std::int32_t> tokens, const Tensor& dy,
-                                 std::int64_t context, const Gradient& dtable,
+                                 const RowPositions& places, const Gradient& dtable,
                                  const Gradient& dpositions) {
   const auto count = static_cast<std::int64_t>(tokens.size());
   const std::int64_t width = dy.shape().width();
@@ -126,10 +128,10 @@ void CudaOps::embedding_backward(std::span<const std::int32_t> tokens, const Ten
   if (dtable.tensor.defined()) add_token_rows(tokens, dy, dtable);
   const Tensor& target = dpositions.tensor;
   if (!target.defined()) return;
-  invariant(context > 0 && target.shape().width() == width &&
-                target.shape().rows() >= std::min(context, count),
-            "embedding_backward: dpositions reach as far as the context");
-  const PositionSums op{Values(dy), GradientValues(dpositions), count, width, context};
+  invariant(places.length > 0 && target.shape().width() == width &&
+                places.end(count) <= target.shape().rows(),
+            "embedding_backward: dpositions reach as far as the rows");
+  const PositionSums op{Values(dy), GradientValues(dpositions), count, width, places};
   map(op, target.elements(), row_packs_fit(width, {&dy, &target}), multiprocessors_, stream_);
 }
 

@@ -81,7 +81,7 @@ class Values {
   __host__ __device__ bool defined() const { return data_ != nullptr; }
 
   /// The elements from `first` on.
-  __device__ __forceinline__ Values from(std::int64_t first) const {
+  __host__ __device__ __forceinline__ Values from(std::int64_t first) const {
     Values rest = *this;
     rest.data_ = static_cast<char*>(data_) + first * (bf16_ ? 2 : 4);
     return rest;
@@ -139,6 +139,12 @@ class GradientValues {
 
   __host__ __device__ bool defined() const { return values_.defined(); }
 
+  /// The elements from `first` on.
+  GradientValues from(std::int64_t first) const {
+    GradientValues rest = *this;
+    rest.values_ = values_.from(first);
+    return rest;
+  }
   template <int n>
   __device__ __forceinline__ void store(std::int64_t first, Pack<n> pack) const {
     if (add_) {

@@ -32,4 +32,20 @@ void ReferenceOps::convert(const Tensor& source, const Tensor& target) {
   write(read_vector(source), target);
 }
 
+void ReferenceOps::copy_columns(const Tensor& from, std::int64_t from_column, std::int64_t count,
+                                const Gradient& to, std::int64_t to_column) {
+  const Matrix source = read(from);
+  Matrix result = read(to.tensor);
+  invariant(from.type() == to.tensor.type() && source.rows() == result.rows() &&
+                from_column + count <= source.cols() && to_column + count <= result.cols(),
+            "copy_columns: columns of two matrices with the same rows and type");
+  const auto moved = source.middleCols(from_column, count);
+  if (to.write == Write::add) {
+    result.middleCols(to_column, count) += moved;
+  } else {
+    result.middleCols(to_column, count) = moved;
+  }
+  write(result, to.tensor);
+}
+
 }  // namespace train::reference

@@ -19,11 +19,14 @@ void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocabulary)
   }
 }
 
+std::int64_t position_of(const RowPositions& places, std::int64_t row) {
+  return places.first + (places.first_row + row) % places.length;
+}
+
 }  // namespace
 
 void ReferenceOps::embedding(std::span<const std::int32_t> tokens, const Tensor& table,
-                             const Tensor& positions, std::int64_t context,
-                             std::int64_t first_position, const Tensor& y) {
+                             const Tensor& positions, const RowPositions& places, const Tensor& y) {
   const Matrix rows = read(table);
   check_tokens(tokens, rows.rows());
   Matrix result = Matrix::Zero(static_cast<Eigen::Index>(tokens.size()), rows.cols());
@@ -34,7 +37,7 @@ void ReferenceOps::embedding(std::span<const std::int32_t> tokens, const Tensor&
     const Matrix offsets = read(positions);
     invariant(offsets.cols() == rows.cols(), "embedding: positions are as wide as the table");
     for (Eigen::Index i = 0; i < result.rows(); ++i) {
-      const std::int64_t position = first_position + i % context;
+      const std::int64_t position = position_of(places, i);
       invariant(position < offsets.rows(), "embedding: the position table holds every position");
       result.row(i) += offsets.row(position);
     }
@@ -43,7 +46,7 @@ void ReferenceOps::embedding(std::span<const std::int32_t> tokens, const Tensor&
 }
 
 void ReferenceOps::embedding_backward(std::span<const std::int32_t> tokens, const Tensor& dy,
-                                      std::int64_t context, const Gradient& dtable,
+                                      const RowPositions& places, const Gradient& dtable,
                                       const Gradient& dpositions) {
   const Matrix gradient = read(dy);
   invariant(gradient.rows() == static_cast<Eigen::Index>(tokens.size()),
@@ -58,9 +61,12 @@ void ReferenceOps::embedding_backward(std::span<const std::int32_t> tokens, cons
   }
   if (dpositions.tensor.defined()) {
     Matrix result = Matrix::Zero(dpositions.tensor.shape().rows(), gradient.cols());
-    invariant(result.rows() >= std::min(context, gradient.rows()),
-              "embedding_backward: the position table holds every position");
-    for (Eigen::Index i = 0; i < gradient.rows(); ++i) result.row(i % context) += gradient.row(i);
+    for (Eigen::Index i = 0; i < gradient.rows(); ++i) {
+      const std::int64_t position = position_of(places, i);
+      invariant(position < result.rows(),
+                "embedding_backward: the position table holds every position");
+      result.row(position) += gradient.row(i);
+    }
     write(result, dpositions);
   }
 }

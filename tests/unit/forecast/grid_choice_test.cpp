@@ -43,14 +43,14 @@ TEST_CASE("where everything fits, the simplest grid is taken") {
   CHECK(best.recompute == Recompute::none);
   CHECK(best.passes == 1);
   // Each grid and stage once, fastest first.
-  std::set<std::tuple<int, Zero>> seen;
+  std::set<std::tuple<int, int, Zero>> seen;
   for (std::size_t i = 0; i < choice.plans.size(); ++i) {
     const GridPlan& plan = choice.plans[i];
-    CHECK(plan.shape.data * plan.shape.tensor == 8);
-    CHECK(seen.insert({plan.shape.tensor, plan.shape.optimizer.zero}).second);
+    CHECK(plan.shape.data_ranks() * plan.shape.tensor == 8);
+    CHECK(seen.insert({plan.shape.context, plan.shape.tensor, plan.shape.optimizer.zero}).second);
     if (i > 0) CHECK(plan.step.seconds() >= choice.plans[i - 1].step.seconds());
   }
-  CHECK(seen.size() == 3 * 4 + 1);
+  CHECK(seen.size() == 9 * 4 + 1);
 }
 
 TEST_CASE("less memory takes more passes, then stages, then recomputation or tensor ranks") {
@@ -75,6 +75,7 @@ TEST_CASE("less memory takes more passes, then stages, then recomputation or ten
 
 TEST_CASE("what was decided stays") {
   GridQuestion question = question_of(8, 1e12);
+  question.context = 1;
   question.tensor = 4;
   question.zero = Zero::stage2;
   question.sequence_parallel = false;
@@ -93,8 +94,53 @@ TEST_CASE("what was decided stays") {
   CHECK_THROWS_WITH_AS(choose_grid(question), doctest::Contains("no grid of 8 ranks"), Error);
 }
 
+TEST_CASE("over a slow network shards stay inside a node, where they fit there") {
+  GridQuestion question = question_of(32, 2.2e9);
+  question.batch = 64;
+  question.tensor = 1;
+  question.context = 1;
+  question.zero = Zero::stage3;
+  question.interconnect.network_rate = 1e8;
+  const GridPlan& plan = best_of(choose_grid(question));
+  CHECK(plan.shape.shard == 8);
+  CHECK(plan.shape.replicas() == 4);
+  CHECK(plan.step.data_crosses_nodes);
+  question.shard = 0;
+  CHECK(best_of(choose_grid(question)).step.data_s > 1.5 * plan.step.data_s);
+  question.shard = 4;
+  CHECK(best_of(choose_grid(question)).shape.shard == 4);
+  question.shard = 3;
+  CHECK_THROWS_WITH_AS(choose_grid(question), doctest::Contains("--zero-ranks"), Error);
+  // On one node there is nothing to choose.
+  question = question_of(8, 1e12);
+  for (const GridPlan& other : choose_grid(question).plans) CHECK(other.shape.shard == 0);
+}
+
+TEST_CASE("sequences that are fewer than ranks, and long, are shared by their rows") {
+  GridQuestion question = question_of(8, 3e9);
+  question.training.config.context = 16384;
+  question.batch = 2;
+  const GridPlan& plan = best_of(choose_grid(question));
+  CHECK(plan.shape.context == 4);
+  CHECK(plan.shape.tensor == 1);
+  CHECK(plan.shape.data == 2);
+  CHECK(plan.step.context_s > 0.0);
+  CHECK(plan.step.context_s < 0.2 * plan.step.seconds());
+  CHECK(plan.unequal(2).empty());
+  // No more ranks than heads, unless that was decided.
+  question.ranks = 32;
+  for (const GridPlan& other : choose_grid(question).plans) {
+    CHECK((other.shape.context == 1 || other.shape.context * other.shape.tensor <= 8));
+  }
+  question.context = 16;
+  CHECK(best_of(choose_grid(question)).shape.context == 16);
+  question.context = 5;
+  CHECK_THROWS_WITH_AS(choose_grid(question), doctest::Contains("--context-parallel"), Error);
+}
+
 TEST_CASE("unequal shares are legal, and told") {
   GridQuestion question = question_of(3, 1e12);
+  question.context = 1;
   question.tensor = 3;
   const GridPlan& plan = best_of(choose_grid(question));
   CHECK(plan.unequal(64) ==

@@ -60,6 +60,26 @@ TEST_CASE("tensor neighbours are closest") {
   CHECK_FALSE(GroupCost::data(nodes_of_8(true), 2, 4).crosses_nodes());
 }
 
+TEST_CASE("neighbours of a data group are as close as tensor groups let them be") {
+  // 8 ranks of 2 tensor ranks each lie on 2 nodes, as a data group of 8 would.
+  CHECK_FALSE(GroupCost::neighbours(nodes_of_8(true), 8, 32, 1).crosses_nodes());
+  CHECK_FALSE(GroupCost::neighbours(nodes_of_8(true), 4, 16, 2).crosses_nodes());
+  CHECK(GroupCost::neighbours(nodes_of_8(true), 8, 16, 2).crosses_nodes());
+  CHECK(GroupCost::neighbours(nodes_of_8(true), 4, 4, 8).crosses_nodes());
+  CHECK(GroupCost::neighbours(nodes_of_8(true), 1, 4, 8).all_to_all(8 * gb) == 0.0);
+  const auto group = GroupCost::neighbours(nodes_of_8(true), 8, 16, 2);
+  CHECK(group.all_to_all(8 * gb) == GroupCost::data(nodes_of_8(false), 8, 2).all_gather(8 * gb));
+}
+
+TEST_CASE("ranks with the same place among neighbours are a data group of longer strides") {
+  // Of 32 ranks on 4 nodes those of one place: 4, and 8 such groups share a node's network.
+  const auto group = GroupCost::replicas(nodes_of_8(true), 8, 32, 1);
+  CHECK(group.crosses_nodes());
+  CHECK(group.all_gather(4 * gb) ==
+        GroupCost::tensor(nodes_of_8(true), 8, 4).all_gather(0.0) + 3.0 / 4 * 4 / (40.0 / 8));
+  CHECK(GroupCost::replicas(nodes_of_8(true), 32, 32, 1).all_gather(gb) == 0.0);
+}
+
 TEST_CASE("a rank alone exchanges nothing") {
   CHECK(GroupCost::data(nodes_of_8(true), 1, 8).all_reduce(8 * gb, false) == 0.0);
   CHECK(GroupCost::tensor(nodes_of_8(false), 8, 1).all_gather(8 * gb) == 0.0);

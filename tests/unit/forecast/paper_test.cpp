@@ -71,7 +71,7 @@ TEST_CASE("Korthikanti et al.: activations of a layer of GPT-3 175B on 8 tensor 
   const auto layer = [&](bool sequence_parallel, Recompute recompute) {
     shape.sequence_parallel = sequence_parallel;
     shape.recompute = recompute;
-    const ModelOutline outline(shape.config, 8, 0);
+    const ModelOutline outline(shape.config, {.tensor_ranks = 8});
     return static_cast<double>(ActivationForecast(outline, shape).block) / sbh;
   };
   // Ours: 8 + 24 / t and 32 / t beside statistics, that is 10 + 24 / t less the masks of dropout,

@@ -18,8 +18,9 @@ GptConfig model() {
 
 StepForecast forecast(const TrainingShape& shape, double rate, double latency_s = 0.0,
                       const DeviceRates& rates = device) {
-  const ModelOutline outline(shape.config, shape.tensor, 0);
-  return forecast_step(outline, outline.buckets(shape.optimizer, shape.data), shape, rates,
+  const ModelOutline outline(shape.config,
+                             {.tensor_ranks = shape.tensor, .context_ranks = shape.context});
+  return forecast_step(outline, outline.buckets(shape), shape, rates,
                        {.ranks_per_node = 64,
                         .node_rate = rate,
                         .network_rate = rate,

@@ -73,6 +73,34 @@ TEST_CASE("the reference rounds f64 to bf16 once, not by way of f32") {
   CHECK(values_of(target) == std::vector<double>{1.0 + 1.0 / 128, -1.0 - 1.0 / 128});
 }
 
+TEST_CASE("columns of one matrix in another") {
+  struct Move {
+    std::int64_t rows, from_width, from, count, to_width, to;
+  };
+  // The last two go in packs.
+  constexpr Move moves[] = {
+      {1, 1, 0, 1, 1, 0},     {3, 7, 2, 4, 9, 5},         {5, 6, 1, 0, 4, 4},    {0, 6, 1, 3, 4, 0},
+      {65, 70, 6, 64, 65, 1}, {300, 192, 64, 64, 128, 0}, {7, 24, 8, 16, 40, 24}};
+  for (const auto [rows, from_width, from, count, to_width, to] : moves) {
+    CAPTURE(rows);
+    CAPTURE(count);
+    for (const Write write : {Write::assign, Write::add}) {
+      compare_with_reference([&](Bench& bench) {
+        const Tensor source = bench.input({rows, from_width});
+        const Tensor target = bench.input({rows, to_width});
+        bench.ops().copy_columns(source, from, count, {target, write}, to);
+        bench.compare("target", target);
+      });
+    }
+  }
+  const auto device = make_reference_device();
+  const Tensor source = tensor_of(*device, {2, 3}, DataType::f32, {1, 2, 3, 4, 5, 6});
+  const Tensor target = tensor_of(*device, {2, 4}, DataType::f32, std::vector<double>(8, 10.0));
+  device->ops().copy_columns(source, 1, 2, {target, Write::assign}, 0);
+  device->ops().copy_columns(source, 0, 1, {target, Write::add}, 3);
+  CHECK(values_of(target) == std::vector<double>{2, 3, 10, 11, 5, 6, 10, 14});
+}
+
 TEST_CASE("dropout") {
   for (const std::int64_t count : counts) {
     for (const float probability : {0.0f, 0.1f, 0.9f}) {

@@ -24,10 +24,10 @@ TEST_CASE("embedding") {
       const Tensor table = bench.input({vocabulary, width});
       const Tensor positions = bench.input({context + 4, width});
       const auto tokens = bench.tokens(m, vocabulary);
-      bench.ops().embedding(tokens, table, positions, context, 0, bench.output("y", {m, width}));
-      bench.ops().embedding(tokens, table, positions, context, 3,
+      bench.ops().embedding(tokens, table, positions, {context}, bench.output("y", {m, width}));
+      bench.ops().embedding(tokens, table, positions, {context, 3},
                             bench.output("from position 3", {m, width}));
-      bench.ops().embedding(tokens, table, {}, context, 0,
+      bench.ops().embedding(tokens, table, {}, {context},
                             bench.output("without positions", {m, width}));
     });
   }
@@ -47,14 +47,15 @@ TEST_CASE("backward of embedding") {
         const Tensor dy = bench.input({m, width});
         const Shape table{vocabulary, width};
         const Shape positions{context + 4, width};
-        bench.ops().embedding_backward(tokens, dy, context, bench.gradient("dtable", table, write),
+        bench.ops().embedding_backward(tokens, dy, {context},
+                                       bench.gradient("dtable", table, write),
                                        bench.gradient("dpositions", positions, write));
         bench.ops().embedding_backward(
-            tokens, dy, context, bench.gradient_of(DataType::f32, "dtable in f32", table, write),
+            tokens, dy, {context}, bench.gradient_of(DataType::f32, "dtable in f32", table, write),
             bench.gradient_of(DataType::f32, "dpositions in f32", positions, write));
-        bench.ops().embedding_backward(tokens, dy, context,
+        bench.ops().embedding_backward(tokens, dy, {context},
                                        bench.gradient("dtable alone", table, write), {});
-        bench.ops().embedding_backward(tokens, dy, context, {},
+        bench.ops().embedding_backward(tokens, dy, {context}, {},
                                        bench.gradient("dpositions alone", positions, write));
       });
     }
@@ -81,9 +82,9 @@ TEST_CASE("tokens of another part of the vocabulary") {
         const Tensor positions = bench.input({context, width});
         const Tensor dy = bench.input({m, width});
         const auto tokens = tokens_of_part(bench.tokens(m, vocabulary), 0, vocabulary / 2);
-        bench.ops().embedding(tokens, table, positions, context, 0, bench.output("y", {m, width}));
-        bench.ops().embedding(tokens, table, {}, context, 0, bench.output("bare y", {m, width}));
-        bench.ops().embedding_backward(tokens, dy, context,
+        bench.ops().embedding(tokens, table, positions, {context}, bench.output("y", {m, width}));
+        bench.ops().embedding(tokens, table, {}, {context}, bench.output("bare y", {m, width}));
+        bench.ops().embedding_backward(tokens, dy, {context},
                                        bench.gradient("dtable", {rows, width}, write),
                                        bench.gradient("dpositions", {context, width}, write));
       });
@@ -101,8 +102,8 @@ TEST_CASE("parts of the vocabulary together give what the whole gives") {
     const auto tokens = bench.tokens(m, 11);
     const Tensor y = bench.output("y", {m, width});
     const Gradient dtable = bench.gradient("dtable", {11, width}, Write::assign);
-    bench.ops().embedding(tokens, table, {}, m, 0, y);
-    bench.ops().embedding_backward(tokens, dy, m, dtable, {});
+    bench.ops().embedding(tokens, table, {}, {m}, y);
+    bench.ops().embedding_backward(tokens, dy, {m}, dtable, {});
 
     const Tensor sum = bench.output("sum", {m, width});
     bench.ops().fill(sum, 0.0f);
@@ -111,14 +112,47 @@ TEST_CASE("parts of the vocabulary together give what the whole gives") {
       CAPTURE(end);
       const auto own = tokens_of_part(tokens, begin, end);
       const Tensor part = bench.output("part", {m, width});
-      bench.ops().embedding(own, table.rows(begin, end), {}, m, 0, part);
+      bench.ops().embedding(own, table.rows(begin, end), {}, {m}, part);
       bench.ops().add(sum, part, sum);
       const Gradient dpart = bench.gradient("dpart", {end - begin, width}, Write::assign);
-      bench.ops().embedding_backward(own, dy, m, dpart, {});
+      bench.ops().embedding_backward(own, dy, {m}, dpart, {});
       CHECK(values_of(dpart.tensor) == values_of(dtable.tensor.rows(begin, end)));
       begin = end;
     }
     CHECK(values_of(sum) == values_of(y));
+  }
+}
+
+TEST_CASE("rows from the middle of a sequence get what they get among all") {
+  const std::int64_t context = 5, width = 3, m = 3 * context;
+  for (const NamedDevice& tested : all_devices()) {
+    INFO("device: ", tested.name);
+    Bench bench(*tested.device, DataType::f32, 0);
+    const Tensor table = bench.input({11, width});
+    const Tensor positions = bench.input({context + 2, width});
+    const Tensor dy = bench.input({m, width});
+    const auto tokens = bench.tokens(m, 11);
+    const Tensor y = bench.output("y", {m, width});
+    const Gradient all = bench.gradient("all", positions.shape(), Write::assign);
+    bench.ops().embedding(tokens, table, positions, {context, 1}, y);
+    bench.ops().embedding_backward(tokens, dy, {context, 1}, {}, all);
+
+    const Gradient sum = bench.gradient("sum", positions.shape(), Write::assign);
+    std::int64_t begin = 0;
+    for (const std::int64_t end : {2, 4, 4, 12, 15}) {
+      CAPTURE(end);
+      const auto own = std::span(tokens).subspan(static_cast<std::size_t>(begin),
+                                                 static_cast<std::size_t>(end - begin));
+      const Tensor part = bench.output("part", {end - begin, width});
+      bench.ops().embedding(own, table, positions, {context, 1, begin}, part);
+      CHECK(values_of(part) == values_of(y.rows(begin, end)));
+      bench.ops().embedding_backward(own, dy.rows(begin, end), {context, 1, begin}, {},
+                                     {sum.tensor, begin == 0 ? Write::assign : Write::add});
+      begin = end;
+    }
+    CHECK(relative_error(values_of(sum.tensor), values_of(all.tensor)) < 1e-6);
+    CHECK(values_of(all.tensor.rows(0, 1)) == std::vector<double>(3, 0.0));
+    CHECK(values_of(all.tensor.rows(6, 7)) == std::vector<double>(3, 0.0));
   }
 }
 
@@ -131,13 +165,13 @@ TEST_CASE("a token outside the vocabulary is refused by name") {
       const std::vector<std::int32_t> tokens{0, bad};
       std::string message;
       try {
-        tested.device->ops().embedding(tokens, table, {}, 2, 0, y);
+        tested.device->ops().embedding(tokens, table, {}, {2}, y);
       } catch (const Error& error) {
         message = error.what();
       }
       CHECK(message.find(std::to_string(bad)) != std::string::npos);
       CHECK_THROWS_AS(
-          tested.device->ops().embedding_backward(tokens, y, 2, {table, Write::add}, {}), Error);
+          tested.device->ops().embedding_backward(tokens, y, {2}, {table, Write::add}, {}), Error);
     }
   }
 }

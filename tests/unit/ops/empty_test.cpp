@@ -77,17 +77,17 @@ const GradientOfNothing gradients_of_nothing[] = {
     {"embedding_backward without tokens: dtable",
      {6, 5},
      [](Bench& with, const Gradient& dtable) {
-       with.ops().embedding_backward(no_tokens, with.input({0, 5}), 2, dtable, {});
+       with.ops().embedding_backward(no_tokens, with.input({0, 5}), {2}, dtable, {});
      }},
     {"embedding_backward without tokens: dpositions",
      {6, 5},
      [](Bench& with, const Gradient& dpositions) {
-       with.ops().embedding_backward(no_tokens, with.input({0, 5}), 2, {}, dpositions);
+       with.ops().embedding_backward(no_tokens, with.input({0, 5}), {2}, {}, dpositions);
      }},
     {"embedding_backward, all tokens elsewhere: dtable",
      {6, 5},
      [](Bench& with, const Gradient& dtable) {
-       with.ops().embedding_backward(std::vector<std::int32_t>{-1, -1}, with.input({2, 5}), 2,
+       with.ops().embedding_backward(std::vector<std::int32_t>{-1, -1}, with.input({2, 5}), {2},
                                      dtable, {});
      }},
     {"layer_norm_backward, M = 0: dweight",
@@ -136,13 +136,13 @@ TEST_CASE("tokens of an empty part of the vocabulary are zeros, with their posit
     const std::vector<std::int32_t> tokens(4, -1);
     const Tensor table = bench.input({0, 3}), positions = bench.input({2, 3});
     const Tensor y = bench.output("y", {4, 3}), dy = bench.input({4, 3});
-    bench.ops().embedding(tokens, table, {}, 2, 0, y);
+    bench.ops().embedding(tokens, table, {}, {2}, y);
     CHECK(values_of(y) == std::vector<double>(12, 0.0));
-    bench.ops().embedding(tokens, table, positions, 2, 0, y);
+    bench.ops().embedding(tokens, table, positions, {2}, y);
     CHECK(values_of(y.rows(0, 2)) == values_of(positions));
     CHECK(values_of(y.rows(2, 4)) == values_of(positions));
-    bench.ops().embedding_backward(tokens, dy, 2, {table, Write::assign}, {});
-    CHECK_THROWS_AS(bench.ops().embedding(std::vector<std::int32_t>(4, 0), table, {}, 2, 0, y),
+    bench.ops().embedding_backward(tokens, dy, {2}, {table, Write::assign}, {});
+    CHECK_THROWS_AS(bench.ops().embedding(std::vector<std::int32_t>(4, 0), table, {}, {2}, y),
                     Error);
   });
 }
@@ -187,7 +187,7 @@ TEST_CASE("products, activations and norms with empty extents") {
                                bench.output("layer norm of a sum", {0, 5}), mean, rstd);
     bench.ops().add_rms_norm(x, x, weight, 1e-5f, bench.output("another sum", {0, 5}),
                              bench.output("RMS norm of a sum", {0, 5}), rstd);
-    bench.ops().embedding(no_tokens, weight.reshaped({1, 5}), weight.reshaped({1, 5}), 1, 0, x);
+    bench.ops().embedding(no_tokens, weight.reshaped({1, 5}), weight.reshaped({1, 5}), {1}, x);
   });
 }
 

@@ -68,9 +68,9 @@ TEST_CASE_FIXTURE(Differences, "gradients of embedding") {
   const Tensor y = output({6, 5});
   const Gradient dtable = gradient({4, 5});
   const Gradient dpositions = gradient({4, 5});
-  ops().embedding_backward(tokens, dy, 3, dtable, dpositions);
+  ops().embedding_backward(tokens, dy, {3}, dtable, dpositions);
   auto loss = [&] {
-    ops().embedding(tokens, table, positions, 3, 0, y);
+    ops().embedding(tokens, table, positions, {3}, y);
     return dot(y, dy);
   };
   check_gradient("dtable", table, dtable.tensor, loss);

@@ -65,7 +65,7 @@ TEST_CASE("embedding") {
   on_each_device([](const Waves& at) {
     const Tensor y = at.empty({4, 2});
     at.ops().embedding(std::vector<std::int32_t>{2, 0, 1, 2}, at.wave({3, 2}), at.wave({3, 2}, 1.0),
-                       2, 1, y);
+                       {2, 1}, y);
     check(y, known::embedding);
   });
 }

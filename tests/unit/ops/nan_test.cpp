@@ -189,7 +189,7 @@ TEST_CASE("elementwise ops, embedding and adamw hand a NaN on") {
     with.ops().dropout(with.poisoned({40}, 0), {}, y);
     CHECK(has_nan(y));
     const Tensor rows = with.zeros({2, 20});
-    with.ops().embedding(std::vector<std::int32_t>{0, 1}, with.poisoned({2, 20}, 20), {}, 2, 0,
+    with.ops().embedding(std::vector<std::int32_t>{0, 1}, with.poisoned({2, 20}, 20), {}, {2},
                          rows);
     CHECK(has_nan(rows));
     const Tensor parameter = with.f32({40});

@@ -20,6 +20,8 @@ TEST_CASE("an op that takes no gaps refuses them") {
     CHECK(dies([&] { ops.fill(padded, 2.0f); }));
     CHECK(dies([&] { ops.add(plain, plain, padded); }));
     CHECK(dies([&] { ops.convert(padded, plain); }));
+    CHECK(dies([&] { ops.copy_columns(padded, 0, 2, {plain}, 0); }));
+    CHECK(dies([&] { ops.copy_columns(plain, 4, 2, {plain}, 0); }));
     CHECK(dies([&] { ops.sum_of_squares(padded); }));
     CHECK(dies([&] { ops.activation_backward(Activation::silu, plain, padded, plain); }));
     const Tensor dy(device.memory(), {2, 2}, DataType::f32);

@@ -1,5 +1,5 @@
-// Grids of GPUs beside one processor: data and tensor parallelism, every stage of ZeRO, over
-// emulated devices and an emulated NCCL, whose streams run on their own as a GPU's do.
+// Grids of GPUs beside one processor: data, context and tensor parallelism, every stage of ZeRO,
+// over emulated devices and an emulated NCCL, whose streams run on their own as a GPU's do.
 #include <cmath>
 
 #include <doctest/doctest.h>
@@ -15,6 +15,7 @@ namespace {
 
 struct Case {
   int data = 1;
+  int context = 1;
   int tensor = 1;
   Zero zero = Zero::stage0;
   bool sequence_parallel = true;
@@ -37,13 +38,14 @@ training::Outcome on_cpu(const training::Run& run) {
 
 training::Outcome on_gpus(training::Run run, const Case& c, int first_gpu = 0) {
   run.grid.data = c.data;
+  run.grid.context = c.context;
   run.grid.tensor = c.tensor;
   run.grid.shard = c.shard;
   run.sequence_parallel = c.sequence_parallel;
   run.optimizer.zero = c.zero;
   run.optimizer.gradient_type = c.gradient_type;
   training::Outcome outcome;
-  local::run(c.data * c.tensor, [&](Communicator& world) {
+  local::run(c.data * c.context * c.tensor, [&](Communicator& world) {
     training::Run own = run;
     own.device = [&] { return make_cuda_device(first_gpu + world.rank()); };
     const auto found = training::train_on(world, own);
@@ -55,6 +57,7 @@ training::Outcome on_gpus(training::Run run, const Case& c, int first_gpu = 0) {
 void check_case(const training::Run& run, const training::Outcome& cpu, const Case& c,
                 double tolerance) {
   CAPTURE(c.data);
+  CAPTURE(c.context);
   CAPTURE(c.tensor);
   CAPTURE(static_cast<int>(c.zero));
   CAPTURE(c.sequence_parallel);
@@ -83,6 +86,9 @@ TEST_CASE("shares that differ, whole rows, Llama") {
   const auto cpu = on_cpu(run);
   check_case(run, cpu, {.data = 3, .zero = Zero::stage3}, 1e-4);
   check_case(run, cpu, {.data = 4, .zero = Zero::stage2, .shard = 2}, 1e-4);
+  check_case(run, cpu, {.context = 3, .zero = Zero::stage1}, 1e-4);
+  check_case(run, cpu, {.data = 2, .context = 2, .zero = Zero::stage3}, 1e-4);
+  check_case(run, cpu, {.context = 2, .tensor = 2, .zero = Zero::stage2}, 1e-4);
   check_case(run, cpu, {.tensor = 3, .zero = Zero::stage1}, 1e-4);
   check_case(run, cpu, {.tensor = 2, .sequence_parallel = false}, 1e-4);
   check_case(run, cpu, {.data = 2, .tensor = 2, .zero = Zero::stage2, .sequence_parallel = false},
@@ -105,6 +111,7 @@ TEST_CASE("bf16 on a grid of GPUs stays near the processor") {
   const auto cpu = on_cpu(run);
   check_case(run, cpu, {.data = 2, .zero = Zero::stage2, .gradient_type = DataType::bf16}, 1e-2);
   check_case(run, cpu, {.data = 2, .tensor = 2, .zero = Zero::stage3}, 1e-2);
+  check_case(run, cpu, {.data = 2, .context = 2, .zero = Zero::stage1}, 1e-2);
 }
 
 TEST_CASE("ranks open no other GPU than their own") {
@@ -118,6 +125,7 @@ TEST_CASE("ranks open no other GPU than their own") {
 
 TEST_CASE("the same grid gives the same bits") {
   const auto run = run_of(training::tiny_gpt2(), DataType::f32);
-  const Case c{.data = 3, .zero = Zero::stage1};
-  CHECK(training::same_bits(on_gpus(run, c).parameters, on_gpus(run, c).parameters));
+  for (const Case& c : {Case{.data = 3, .zero = Zero::stage1}, Case{.context = 3}}) {
+    CHECK(training::same_bits(on_gpus(run, c).parameters, on_gpus(run, c).parameters));
+  }
 }
