@@ -1,21 +1,22 @@
-// What data parallelism, ZeRO stages and tensor parallelism send, cost and hide: a table with a
-// line for each way to lay the ranks out, beside the volumes that the literature gives.
+// What data parallelism, ZeRO stages, tensor and context parallelism send, cost and hide: a table
+// with a line for each way to lay the ranks out, beside the volumes that the literature gives.
 //
 //   launch/mpirun_local 4 build/bin/parallel_bench            ranks that are processes
 //   build/bin/parallel_bench --ranks 4                        ranks that are threads
 //
 // parallel_bench [--ranks N] [--model NAME] [--vocabulary N] [--sequences N] [--passes N]
 //   [--steps N] [--dtype f32|bf16] [--recompute none|attention|block] [--bucket-kib N]
-//   [--threads N] [--grid DATAxTENSOR] [--zero STAGE] [--trace FILE]
+//   [--threads N] [--grid DATAxTENSOR|DATAxCONTEXTxTENSOR] [--zero STAGE] [--trace FILE]
 //
 // --trace draws two more steps of the table's last line, for https://ui.perfetto.dev.
 //
 // Columns, each the mean over the ranks and, where it says so, per step:
-//   data, tensor   MB sent to other ranks, counted by the communicators of the two groups, and by
-//                  how much that differs from libtrain/forecast/traffic_forecast.hpp
+//   data, tensor   MB sent to other ranks, counted by the communicators of the two groups (of the
+//                  data and the context group, where rows are shared by one), and by how much that
+//                  differs from libtrain/forecast/traffic_forecast.hpp
 //   units          of Ψ (n-1)/n for n data ranks, Ψ the f32 bytes of a rank's parameters; of
 //                  M C (t-1)/t per layer for t tensor ranks and M rows of width C, embedding and
-//                  head left out
+//                  head left out; of M C (n-1)/n² per layer for n context ranks
 //   busy, waited   ms that collectives ran (late ranks' lateness is part of it), and of these ms
 //                  during which training stood still; hidden = 1 - waited / busy, by group
 //   state, peak    MiB that stay between steps (values, gradients, moments); that a pass adds
@@ -57,42 +58,58 @@ void print_head(Communicator& world, const Options& options, const Run& run) {
       options.bucket_kib, options.steps, warm_up_steps);
   const std::string group = fmt::format("{:>9}{:>9}{:>7}{:>9}{:>9}{:>8}", "MB/step", "differs",
                                         "units", "busy ms", "waited", "hidden");
-  fmt::print("{:<22}|{:^51}|{:^51}|\n", "", "data group", "tensor group");
+  fmt::print("{:<22}|{:^51}|{:^51}|\n", "", "data group", "tensor or context group");
   fmt::print("{:<6}{:<6}{:<10}|{} |{} |{:>9}{:>9}{:>9}\n", "grid", "zero", "rows", group, group,
              "ms/step", "state", "peak");
 }
 
 void print_line(const Arrangement& arrangement, const Options& options, const Figures& figures) {
   fmt::print("{:<6}{:<6}{:<10}|{} |{} |{:>9.1f}{:>9.2f}{:>9.2f}\n",
-             fmt::format("{}x{}", arrangement.data, arrangement.tensor),
+             arrangement.context == 1 ? fmt::format("{}x{}", arrangement.data, arrangement.tensor)
+                                      : fmt::format("{}x{}x{}", arrangement.data,
+                                                    arrangement.context, arrangement.tensor),
              static_cast<int>(arrangement.zero),
-             arrangement.tensor == 1  ? ""
-             : arrangement.split_rows ? "split"
-                                      : "whole",
-             group_text(figures.data, options.steps), group_text(figures.tensor, options.steps),
+             arrangement.context > 1   ? "context"
+             : arrangement.tensor == 1 ? ""
+             : arrangement.split_rows  ? "split"
+                                       : "whole",
+             group_text(figures.data, options.steps), group_text(figures.inner, options.steps),
              figures.step_s * 1e3 / options.steps, figures.state_bytes / (1 << 20),
              figures.peak_bytes / (1 << 20));
   std::fflush(stdout);
 }
 
-// Data parallelism alone first, tensor parallelism alone last; ZeRO needs data ranks.
+// The grid's stages, with whole rows and split ones. ZeRO needs data ranks.
+void add_arrangements(const GridShape& grid, const Options& options,
+                      std::vector<Arrangement>& arrangements) {
+  const bool alone = grid.data * grid.context == 1;
+  for (const bool split_rows : {false, true}) {
+    if (split_rows && grid.tensor == 1) continue;
+    for (const Zero zero : {Zero::stage0, Zero::stage1, Zero::stage2, Zero::stage3}) {
+      if (options.zero ? zero != *options.zero : alone && zero != Zero::stage0) continue;
+      arrangements.push_back({grid.data, grid.context, grid.tensor, zero, split_rows});
+    }
+  }
+}
+
+// Data parallelism alone first, then beside context and tensor parallelism, which a line has one
+// column for, so it has one of them.
 std::vector<Arrangement> arrangements_of(int ranks, const Options& options) {
   std::vector<Arrangement> arrangements;
-  for (int tensor = 1; tensor <= ranks; ++tensor) {
-    if (ranks % tensor != 0) continue;
-    const int data = ranks / tensor;
-    if (options.data && (*options.data != data || options.tensor != tensor)) continue;
-    for (const bool split_rows : {false, true}) {
-      if (split_rows && tensor == 1) continue;
-      for (const Zero zero : {Zero::stage0, Zero::stage1, Zero::stage2, Zero::stage3}) {
-        if (options.zero ? zero != *options.zero : data == 1 && zero != Zero::stage0) continue;
-        arrangements.push_back({data, tensor, zero, split_rows});
-      }
+  for (const bool by_context : {false, true}) {
+    for (int inner = 1; inner <= ranks; ++inner) {
+      if (ranks % inner != 0 || (by_context && inner == 1)) continue;
+      const GridShape grid{ranks / inner, by_context ? inner : 1, by_context ? 1 : inner};
+      const bool wanted =
+          !options.data || (*options.data == grid.data && options.context == grid.context &&
+                            options.tensor == grid.tensor);
+      if (wanted) add_arrangements(grid, options, arrangements);
     }
   }
   if (arrangements.empty()) {
-    throw Error(fmt::format("--grid {}x{} does not take {} ranks", options.data.value_or(0),
-                            options.tensor, ranks));
+    throw Error(
+        fmt::format("--grid {}x{}x{} does not take {} ranks, or has context and tensor ranks",
+                    options.data.value_or(0), options.context, options.tensor, ranks));
   }
   return arrangements;
 }
@@ -118,12 +135,14 @@ std::int64_t number(std::string_view name, const std::string& value) {
 }
 
 void set_grid(const std::string& value, Options& options) {
-  const auto cross = value.find('x');
-  if (cross == std::string::npos) {
+  const auto first = value.find('x'), last = value.rfind('x');
+  if (first == std::string::npos) {
     throw Error(fmt::format("--grid {}: write DATAxTENSOR, as in 2x2", value));
   }
-  options.data = static_cast<int>(number("--grid", value.substr(0, cross)));
-  options.tensor = static_cast<int>(number("--grid", value.substr(cross + 1)));
+  options.data = static_cast<int>(number("--grid", value.substr(0, first)));
+  options.tensor = static_cast<int>(number("--grid", value.substr(last + 1)));
+  if (first == last) return;
+  options.context = static_cast<int>(number("--grid", value.substr(first + 1, last - first - 1)));
 }
 
 void set(std::string_view name, const std::string& value, Options& options) {

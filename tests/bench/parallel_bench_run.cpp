@@ -48,8 +48,10 @@ Run::Run(Communicator& world, int ranks_on_node, const Options& options,
          const Arrangement& arrangement)
     : options_(options),
       arrangement_(arrangement),
-      grid_(world, {.data = arrangement.data, .tensor = arrangement.tensor},
-            make_cpu_device(threads_per_rank({.threads = options.threads}, ranks_on_node))),
+      grid_(
+          world,
+          {.data = arrangement.data, .context = arrangement.context, .tensor = arrangement.tensor},
+          make_cpu_device(threads_per_rank({.threads = options.threads}, ranks_on_node))),
       model_(config_of(options), grid_.device(),
              {.type = options.type, .recompute = options.recompute}),
       optimizer_options_{.zero = arrangement.zero,
@@ -65,16 +67,16 @@ Figures Run::measure() {
   grid_.world().barrier().wait();
   Figures figures;
   {
-    Channel data(grid_.data()), tensor(grid_.tensor());
+    Channel data(grid_.data()), inner(arrangement_.context > 1 ? grid_.context() : grid_.tensor());
     optimizer_.observe_waits([&](auto begin, auto end) { data.waited(begin, end); });
-    model_.execution().observe_waits([&](auto begin, auto end) { tensor.waited(begin, end); });
+    model_.execution().observe_waits([&](auto begin, auto end) { inner.waited(begin, end); });
     const auto begin = Clock::now();
     for (int i = 0; i < options_.steps; ++i) step();
     figures.step_s = std::chrono::duration<double>(Clock::now() - begin).count();
     optimizer_.observe_waits({});
     model_.execution().observe_waits({});
     data.report(figures.data);
-    tensor.report(figures.tensor);
+    inner.report(figures.inner);
   }
   expect(figures);
   weigh(figures);
@@ -98,7 +100,7 @@ Gpt& Run::split() {
 
 void Run::draw_tokens() {
   const Philox random(1, "tokens");
-  const auto row = static_cast<std::uint64_t>(grid_.data().rank());
+  const auto row = static_cast<std::uint64_t>(grid_.batch_part());
   const auto bound = static_cast<std::uint32_t>(options_.vocabulary);
   for (std::int64_t i = 0; i < rows() + 1; ++i) {
     tokens_.push_back(
@@ -128,6 +130,7 @@ void Run::expect(Figures& figures) const {
   }
   TrainingShape shape{.config = model_.config(),
                       .data = arrangement_.data,
+                      .context = arrangement_.context,
                       .tensor = arrangement_.tensor,
                       .sequence_parallel = arrangement_.split_rows,
                       .type = options_.type,
@@ -137,16 +140,25 @@ void Run::expect(Figures& figures) const {
                       .passes = options_.passes,
                       .gpu = false};
   figures.data.expected = steps * data_traffic(model_, shape).total();
-  figures.data.unit =
-      steps * elements * sizeof(float) * (arrangement_.data - 1) / arrangement_.data;
+  const double data_ranks = shape.data_ranks();
+  figures.data.unit = steps * elements * sizeof(float) * (data_ranks - 1) / data_ranks;
 
   const GptConfig& config = model_.config();
-  figures.tensor.expected = steps * tensor_traffic(shape).total();
+  const double activation = static_cast<double>(config.layers * rows() * config.width) *
+                            static_cast<double>(size_of(options_.type));
+  if (shape.context > 1) {
+    const double n = shape.context;
+    const ModelOutline outline(
+        config, {.context_ranks = shape.context, .context_rank = grid_.context().rank()});
+    figures.inner.expected = steps * context_traffic(outline, shape).total();
+    figures.inner.unit = steps * options_.passes * activation * (n - 1) / (n * n);
+    return;
+  }
+  const double t = shape.tensor;
+  figures.inner.expected = steps * tensor_traffic(shape).total();
   shape.config.layers = 0;
-  figures.tensor.ends = steps * tensor_traffic(shape).total();
-  figures.tensor.unit =
-      steps * options_.passes * static_cast<double>(config.layers * rows() * config.width) *
-      static_cast<double>(size_of(options_.type)) * (arrangement_.tensor - 1) / arrangement_.tensor;
+  figures.inner.ends = steps * tensor_traffic(shape).total();
+  figures.inner.unit = steps * options_.passes * activation * (t - 1) / t;
 }
 
 void Run::weigh(Figures& figures) const {

@@ -22,7 +22,8 @@ struct Options {
   std::string recompute_name = "none";
   std::size_t bucket_kib = 1024;
   int threads = 0;
-  std::optional<int> data;  // with tensor: one grid instead of all
+  std::optional<int> data;  // with the other two: one grid instead of all
+  int context = 1;
   int tensor = 1;
   std::optional<Zero> zero;
   std::string trace_path;
@@ -31,6 +32,7 @@ struct Options {
 // How the ranks are used: a line of the table.
 struct Arrangement {
   int data = 1;
+  int context = 1;
   int tensor = 1;
   Zero zero = Zero::stage0;
   bool split_rows = false;
@@ -47,14 +49,15 @@ struct GroupFigures {
 };
 
 struct Figures {
-  GroupFigures data, tensor;
+  GroupFigures data;
+  GroupFigures inner;  ///< tensor or context group
   double step_s = 0;
   double state_bytes = 0;
   double peak_bytes = 0;
 
   std::vector<double*> all() {
     std::vector<double*> found{&step_s, &state_bytes, &peak_bytes};
-    for (GroupFigures* group : {&data, &tensor}) {
+    for (GroupFigures* group : {&data, &inner}) {
       for (double* figure : {&group->bytes, &group->expected, &group->unit, &group->ends,
                              &group->busy_s, &group->waited_s}) {
         found.push_back(figure);
