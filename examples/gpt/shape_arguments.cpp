@@ -52,6 +52,14 @@ void add_parallel_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--device", arguments.grid.device, "cpu | cuda: a GPU for each rank")
       ->capture_default_str();
   app.add_flag("--share-gpu", arguments.grid.share_gpu, "Let several ranks have one GPU (slower)");
+  app.add_option_function<std::string>(
+         "--sum-order",
+         [&arguments](const std::string& text) {
+           arguments.grid.sum_order = train::sum_order_from(text);
+         },
+         "fixed | any: how GPUs add up attention's gradients; any is faster, with other bits each "
+         "time. CPUs keep one order")
+      ->default_str("fixed");
   app.add_option("--threads", arguments.grid.threads,
                  "Threads of a rank [the node's cores / its ranks]");
   app.add_option("--bucket-mib", arguments.bucket_mib,

@@ -25,7 +25,8 @@ void count_state(const std::vector<Bucket>& buckets, const TrainingShape& shape,
 // blocks of one size that another could have used, beside the workspace of the ops; a GPU's gives
 // them back when it is full. A GPU has the context and the kernels of cuBLASLt, cuDNN and NCCL, as
 // they are loaded; workspace of products (64 MiB) and of attention's backward pass, which keeps the
-// scores' gradients of at most 512 MiB; a copy of what bf16 sums exchange.
+// scores' gradients of at most 512 MiB (sums in any order are less, but of contexts below 6 heads'
+// widths); a copy of what bf16 sums exchange.
 std::int64_t bytes_beside(const ModelOutline& outline, const TrainingShape& shape,
                           const MemoryForecast& memory) {
   constexpr std::int64_t mib = 1 << 20;

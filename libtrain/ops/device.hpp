@@ -5,6 +5,7 @@
 #include <string>
 
 #include "libtrain/ops/ops.hpp"
+#include "libtrain/ops/sum_order.hpp"
 #include "libtrain/tensor/memory_account.hpp"
 
 namespace train {
@@ -53,7 +54,8 @@ std::unique_ptr<Device> make_cpu_device(int threads);
 
 /// NVIDIA's GPU of this number, counted as CUDA counts those that the process may see. Throws Error
 /// where there is none, its driver is too old, or the build has no CUDA (-DTRAIN_CUDA=ON).
-std::unique_ptr<Device> make_cuda_device(int index, int host_threads = 1);
+std::unique_ptr<Device> make_cuda_device(int index, int host_threads = 1,
+                                         SumOrder order = SumOrder::fixed);
 /// How many GPUs this process may see; at least 1. Throws Error as make_cuda_device() does.
 int count_cuda_devices();
 /// What tells a GPU from all others, wherever processes see it: its UUID, in hexadecimal.

@@ -97,7 +97,7 @@ struct AdamWPart {
 /// allocated by the caller. M is the count of rows (batch × context). Any count of rows, columns or
 /// heads may be 0: sums over nothing are 0, and nothing is added to a gradient. Costs are FLOPs for
 /// matrix products and passes over memory for the rest. Results do not depend on timing: the same
-/// call with the same number of threads gives the same bits.
+/// call with the same number of threads gives the same bits, but on a device of SumOrder::any.
 class Ops {
  public:
   virtual ~Ops() = default;

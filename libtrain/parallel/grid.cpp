@@ -104,7 +104,7 @@ std::unique_ptr<Device> make_device(const GridOptions& options, NodePlace place)
   const int threads = threads_per_rank(options, place.ranks);
   if (options.device == "cpu") return make_cpu_device(threads);
   if (options.device == "cuda") {
-    return make_cuda_device(choose_gpu(place, count_cuda_devices()), threads);
+    return make_cuda_device(choose_gpu(place, count_cuda_devices()), threads, options.sum_order);
   }
   throw Error(fmt::format("--device {}: devices are cpu and cuda", options.device));
 }

@@ -16,6 +16,9 @@ struct GridOptions {
   std::string device = "cpu";  ///< "cpu", or "cuda": a GPU for each rank
   bool share_gpu = false;      ///< several ranks may have one GPU
   int threads = 0;             ///< OpenMP threads of a rank; 0: the node's cores, shared evenly
+  /// Of the GPU, where the device is one. Ranks may differ in it: what they hold copies of comes
+  /// from sums over ranks, which all of them get with the same bits.
+  SumOrder sum_order = SumOrder::fixed;
 };
 
 /// A cluster's ranks as data × context × tensor, and this rank's device.

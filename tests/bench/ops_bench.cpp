@@ -1,7 +1,8 @@
 // Time of every op at the shapes of GPT-2 124M and of a small GPT, beside what this machine's cores
 // and memory do in the same run, or a GPU's data sheet and its memory.
 //
-//   ops_bench [--device cpu|cuda] [--threads N] [--dtype f32|bf16] [--only TEXT] [--clock wall|cpu]
+//   ops_bench [--device cpu|cuda] [--threads N] [--dtype f32|bf16] [--sum-order fixed|any]
+//             [--only TEXT] [--clock wall|cpu]
 //
 // Columns: op, milliseconds (median), GFLOP/s or GB/s, and its share of the peak: how close it
 // comes to its floor. GB/s counts each tensor once per pass that the op must make over it, whatever
@@ -29,6 +30,7 @@ struct Options {
   bool cuda = false;
   int threads = 2;
   DataType type = DataType::f32;
+  SumOrder order = SumOrder::fixed;
   std::string only;
   Clock clock = Clock::wall;
 };
@@ -45,7 +47,7 @@ constexpr Model cuda_models[] = {{"124M", 16, 1024, 768, 12, 50304},
                                  {"1558M", 4, 1024, 1600, 25, 50304}};
 
 std::unique_ptr<Device> make_device(const Options& options) {
-  return options.cuda ? make_cuda_device(0) : make_cpu_device(options.threads);
+  return options.cuda ? make_cuda_device(0, 1, options.order) : make_cpu_device(options.threads);
 }
 
 class Bench {
@@ -286,6 +288,8 @@ Options parse(int argc, char** argv) {
       options.threads = std::atoi(argv[i + 1]);
     } else if (name == "--dtype" && (value == "f32" || value == "bf16")) {
       options.type = value == "f32" ? DataType::f32 : DataType::bf16;
+    } else if (name == "--sum-order") {
+      options.order = sum_order_from(value);
     } else if (name == "--only") {
       options.only = value;
     } else if (name == "--clock" && (value == "wall" || value == "cpu")) {
@@ -293,7 +297,7 @@ Options parse(int argc, char** argv) {
     } else {
       throw Error(
           fmt::format("{} {}: ops_bench takes --device cpu|cuda, --threads N, --dtype f32|bf16, "
-                      "--only TEXT, --clock wall|cpu",
+                      "--sum-order fixed|any, --only TEXT, --clock wall|cpu",
                       name, value));
     }
   }
@@ -307,9 +311,11 @@ int main(int argc, char** argv) try {
   using namespace train::bench;
   const Options options = parse(argc, argv);
   if (options.cuda) {
-    const Machine machine = measure_device(*make_device(options), options.type);
-    fmt::print("peak: {:.0f} GFLOP/s {}, copies {:.1f} GB/s on a GPU\n", machine.gflops,
-               train::name_of(options.type), machine.gigabytes_per_s);
+    auto device = make_device(options);
+    const Machine machine = measure_device(*device, options.type);
+    fmt::print("peak: {:.0f} GFLOP/s {}, copies {:.1f} GB/s on {}\n", machine.gflops,
+               train::name_of(options.type), machine.gigabytes_per_s, device->ops().description());
+    device.reset();
     for (const auto& model : cuda_models) Bench(options, model, machine).run();
     return 0;
   }

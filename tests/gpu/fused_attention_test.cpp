@@ -10,6 +10,7 @@
 
 #include "libtrain/ops/cuda/cuda_ops.hpp"
 #include "libtrain/ops/device.hpp"
+#include "libtrain/parallel/grid.hpp"
 #include "tests/unit/ops/support.hpp"
 
 namespace train::test {
@@ -85,13 +86,46 @@ TEST_CASE("the backward pass in parts gives what it gives at once") {
   constexpr std::int64_t pair_bytes = std::int64_t{2} * 2 * 64 * 64;
   for (const std::int64_t pairs : {1, 2, 3, 6, 8}) {
     CAPTURE(pairs);
-    cuda::FusedAttention parted(*gpu.memory, pairs * pair_bytes);
+    cuda::FusedAttention parted(*gpu.memory, SumOrder::fixed, pairs * pair_bytes);
     const Tensor dqkv = bench.output("dqkv in parts", rows.dqkv.shape());
     REQUIRE(parted.backward(rows.qkv, shape, {}, rows.out, rows.lse, rows.dout, dqkv));
     CHECK(bytes_of(dqkv) == bytes_of(rows.dqkv));
   }
-  cuda::FusedAttention small(*gpu.memory, pair_bytes - 1);
+  cuda::FusedAttention small(*gpu.memory, SumOrder::fixed, pair_bytes - 1);
   CHECK_FALSE(small.backward(rows.qkv, shape, {}, rows.out, rows.lse, rows.dout, rows.dqkv));
+}
+
+// Sums of any order keep less than gradients of scores, where contexts are not very short: that
+// they fit where those do not shows whose kernels run.
+TEST_CASE("the backward pass in any order is that of a fixed order, at once and in parts") {
+  if (!found()) return;
+  const CudaDevice gpu(cuda::AttentionKernels::own);
+  const AttentionShape shape{
+      .batch = 3, .context = 128, .heads = 6, .kv_heads = 3, .head_width = 16};
+  Bench bench(*gpu.device, DataType::bf16, 0);
+  const Rows rows = rows_of(bench, shape);
+  cuda::FusedAttention fixed(*gpu.memory);
+  REQUIRE(fixed.forward(rows.qkv, shape, {}, rows.out, rows.lse));
+  REQUIRE(fixed.backward(rows.qkv, shape, {}, rows.out, rows.lse, rows.dout, rows.dqkv));
+  constexpr std::int64_t pair_bytes = std::int64_t{2} * 12 * 128 * 16;  // of two query heads
+  static_assert(pair_bytes * 4 / 3 == std::int64_t{2} * 2 * 128 * 128, "less than scores take");
+  for (const std::int64_t pairs : {1, 3, 9}) {
+    CAPTURE(pairs);
+    cuda::FusedAttention any(*gpu.memory, SumOrder::any, pairs * pair_bytes);
+    const Tensor dqkv = bench.output("dqkv in any order", rows.dqkv.shape());
+    REQUIRE(any.backward(rows.qkv, shape, {}, rows.out, rows.lse, rows.dout, dqkv));
+    CHECK(relative_error(values_of(dqkv), values_of(rows.dqkv)) < 1e-2);
+  }
+  cuda::FusedAttention small(*gpu.memory, SumOrder::any, pair_bytes - 1);
+  CHECK_FALSE(small.backward(rows.qkv, shape, {}, rows.out, rows.lse, rows.dout, rows.dqkv));
+}
+
+TEST_CASE("a device's options reach cuDNN") {
+  if (!found()) return;
+  const auto words = [](SumOrder order) {
+    return make_device({.device = "cuda", .sum_order = order}, {})->ops().description();
+  };
+  CHECK(words(SumOrder::any) == words(SumOrder::fixed) + ", sums in any order");
 }
 
 TEST_CASE("cuDNN's attention refuses what it has no kernel for, and touches nothing") {

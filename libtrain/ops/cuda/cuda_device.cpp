@@ -13,10 +13,10 @@
 namespace train {
 namespace cuda {
 
-CudaOps::CudaOps(CudaMemory& memory, AttentionKernels attention)
+CudaOps::CudaOps(CudaMemory& memory, AttentionKernels attention, SumOrder order)
     : memory_(memory), stream_(memory.stream()), matrix_(std::make_unique<Matrix>(memory)) {
   if (attention == AttentionKernels::cudnn_or_own) {
-    fused_attention_ = std::make_unique<FusedAttention>(memory);
+    fused_attention_ = std::make_unique<FusedAttention>(memory, order);
   }
   check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, stream_.device()),
         "cudaDeviceGetAttribute");
@@ -67,9 +67,9 @@ int checked(int index) {
 
 }  // namespace
 
-std::unique_ptr<Device> make_cuda_device(int index, int host_threads) {
+std::unique_ptr<Device> make_cuda_device(int index, int host_threads, SumOrder order) {
   auto memory = std::make_unique<cuda::CudaMemory>(checked(index));
-  auto ops = std::make_unique<cuda::CudaOps>(*memory);
+  auto ops = std::make_unique<cuda::CudaOps>(*memory, cuda::AttentionKernels::cudnn_or_own, order);
   const Gpu gpu{index, memory->stream().get()};
   return std::make_unique<Device>(std::move(memory), std::move(ops), host_threads, gpu);
 }

@@ -8,6 +8,7 @@
 
 #include "libtrain/ops/ops.hpp"
 #include "libtrain/ops/rotary_table.hpp"
+#include "libtrain/ops/sum_order.hpp"
 #include "libtrain/tensor/cuda/cuda_memory.hpp"
 
 namespace train::cuda {
@@ -21,12 +22,13 @@ enum class AttentionKernels : std::uint8_t { cudnn_or_own, own };
 /// Ops on one NVIDIA GPU, f32 and bf16. Every op puts its kernels into one stream and returns; only
 /// sums that go to the host wait. Matrix products go through cuBLASLt, attention through cuDNN
 /// where it is found and has a kernel. No op uses atomic additions,
-/// and grids depend on shapes and the model of GPU alone, so that the same call gives the same
-/// bits.
+/// but cuDNN's of SumOrder::any, and grids depend on shapes and the model of GPU alone, so that the
+/// same call gives the same bits.
 class CudaOps final : public Ops {
  public:
   /// `memory` is that of a device, with the stream on which the ops run.
-  explicit CudaOps(CudaMemory& memory, AttentionKernels attention = AttentionKernels::cudnn_or_own);
+  explicit CudaOps(CudaMemory& memory, AttentionKernels attention = AttentionKernels::cudnn_or_own,
+                   SumOrder order = SumOrder::fixed);
   ~CudaOps() override;
 
   /// The GPU, and whose kernels attention of bf16 has.

@@ -34,7 +34,7 @@ struct HandleTraits {
   static void close(Handle handle) noexcept { cudnn::library()->destroy(handle); }
 };
 
-enum class Pass : std::uint8_t { forward, backward };
+enum class Pass : std::uint8_t { forward, backward, backward_any_order };
 
 // Everything that a plan depends on.
 struct Key {
@@ -69,11 +69,27 @@ std::int64_t even_part(std::int64_t count, std::int64_t size) {
 // Of qkv in one call, so that it does not matter what type kernels count in.
 constexpr std::int64_t elements_max = std::numeric_limits<std::int32_t>::max();
 
-// Nothing where the scores of one key/value head's queries are too many already.
-std::vector<Call> calls_of(const AttentionShape& shape, std::int64_t bytes_max) {
+// What a pass keeps in memory for a head of queries: gradients of scores; or an f32 sum, as much
+// again in cuDNN's workspace before Hopper, and, where several heads have a key/value head in
+// common, their own bf16 gradients of it.
+std::int64_t kept_bytes(Pass pass, const AttentionShape& shape) {
+  switch (pass) {
+    case Pass::forward:
+      return 0;
+    case Pass::backward:
+      return 2 * shape.context * shape.context;
+    case Pass::backward_any_order:
+      return 12 * shape.context * shape.head_width;
+  }
+  return 0;
+}
+
+// Nothing where one key/value head's queries keep too much already.
+std::vector<Call> calls_of(Pass pass, const AttentionShape& shape, std::int64_t bytes_max) {
   const std::int64_t group = shape.heads / shape.kv_heads;
-  const std::int64_t scores_bytes = shape.context * shape.context * std::int64_t{2};
-  const std::int64_t at_once = bytes_max / (group * scores_bytes);  // key/value heads
+  const std::int64_t kept = group * kept_bytes(pass, shape);
+  const std::int64_t at_once =  // key/value heads
+      kept == 0 ? std::numeric_limits<std::int64_t>::max() : bytes_max / kept;
   if (at_once == 0 || shape.context * shape.qkv_width() > elements_max) return {};
   const std::int64_t kv_heads = even_part(shape.kv_heads, at_once);
   const std::int64_t sequences =
@@ -103,6 +119,18 @@ struct Operands {
   Tensor qkv, out, lse, dout, dqkv;
 };
 
+// Scratch of the backward passes, as large as their first call wants it, which is the largest.
+struct Sums {
+  Sums(CudaMemory& memory, Pass pass, const AttentionPart& part)
+      : delta(memory, pass == Pass::forward ? 0 : rows(part)),
+        dquery(memory, pass == Pass::backward_any_order ? rows(part) * part.whole.head_width : 0) {}
+  static std::int64_t rows(const AttentionPart& part) {
+    return part.batch * part.heads * part.whole.context;
+  }
+
+  Scratch<float> delta, dquery;
+};
+
 bool aligned(const void* address) {
   return reinterpret_cast<std::uintptr_t>(address) % 16 == 0;
 }
@@ -111,8 +139,10 @@ bool aligned(const void* address) {
 
 class FusedAttention::Kernels {
  public:
-  Kernels(CudaMemory& memory, std::int64_t scores_bytes_max);
+  Kernels(CudaMemory& memory, SumOrder order, std::int64_t kept_bytes_max);
 
+  SumOrder order() const { return order_; }
+  /// False, with nothing done, where there is no kernel for it.
   bool run(Pass pass, const AttentionShape& shape, const Operands& operands);
 
  private:
@@ -122,10 +152,12 @@ class FusedAttention::Kernels {
   bool takes(Pass pass, const AttentionShape& shape) const;
   bool connected();
   cudnn::Plan* plan(Pass pass, const AttentionPart& part);
-  void execute(Pass pass, const Call& call, const Operands& operands, float* delta);
+  std::vector<Call> planned(Pass pass, const AttentionShape& shape, const Tensor& lse);
+  void execute(Pass pass, const Call& call, const Operands& operands, const Sums& sums);
 
   CudaMemory& memory_;
-  std::int64_t scores_bytes_max_;
+  SumOrder order_;
+  std::int64_t kept_bytes_max_;
   int capability_ = 0;
   UniqueHandle<HandleTraits> handle_;                // made when it is first needed
   bool refused_ = false;                             // cuDNN makes no handle
@@ -133,8 +165,8 @@ class FusedAttention::Kernels {
   Workspace workspace_;
 };
 
-FusedAttention::Kernels::Kernels(CudaMemory& memory, std::int64_t scores_bytes_max)
-    : memory_(memory), scores_bytes_max_(scores_bytes_max), workspace_(memory) {
+FusedAttention::Kernels::Kernels(CudaMemory& memory, SumOrder order, std::int64_t kept_bytes_max)
+    : memory_(memory), order_(order), kept_bytes_max_(kept_bytes_max), workspace_(memory) {
   int major = 0, minor = 0;
   const int device = memory_.stream().device();
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
@@ -169,9 +201,10 @@ cudnn::Plan* FusedAttention::Kernels::plan(Pass pass, const AttentionPart& part)
     std::optional<cudnn::Plan> made;
     try {
       const cudnn::Target target{.handle = handle_.get()};
+      const SumOrder order = pass == Pass::backward_any_order ? SumOrder::any : SumOrder::fixed;
       made = make_plan(
-          pass == Pass::forward ? forward_graph(part, target) : backward_graph(part, target),
-          target);
+          pass == Pass::forward ? forward_graph(part, target) : backward_graph(part, target, order),
+          target, order);
     } catch (const cudnn::Refusal&) {
       made.reset();  // kept as such: the answer would be the same
     }
@@ -181,7 +214,7 @@ cudnn::Plan* FusedAttention::Kernels::plan(Pass pass, const AttentionPart& part)
 }
 
 void FusedAttention::Kernels::execute(Pass pass, const Call& call, const Operands& operands,
-                                      float* delta) {
+                                      const Sums& sums) {
   const AttentionShape& shape = call.part.whole;
   const std::int64_t row = call.sequence * shape.context, width = shape.head_width;
   const std::int64_t q = row * shape.qkv_width() + call.head * width;
@@ -198,15 +231,34 @@ void FusedAttention::Kernels::execute(Pass pass, const Call& call, const Operand
                                 {cudnn::lse, offset<float>(operands.lse, in_lse)},
                                 {cudnn::scale, &scale},
                                 {cudnn::masked, &masked}};
-  if (pass == Pass::backward) {
+  if (pass != Pass::forward) {
     bindings.insert(bindings.end(), {{cudnn::dout, offset<BFloat16>(operands.dout, in_out)},
                                      {cudnn::dquery, offset<BFloat16>(operands.dqkv, q)},
                                      {cudnn::dkey, offset<BFloat16>(operands.dqkv, k)},
                                      {cudnn::dvalue, offset<BFloat16>(operands.dqkv, v)},
-                                     {cudnn::delta, delta},
+                                     {cudnn::delta, sums.delta.data()},
                                      {cudnn::one, &one}});
   }
+  if (pass == Pass::backward_any_order) {
+    bindings.push_back({cudnn::dquery_sum, sums.dquery.data()});
+  }
   cudnn::execute(*call.plan, handle_.get(), bindings, workspace_.get(call.plan->workspace_bytes));
+}
+
+// The calls that make up a pass, or none where one of them has no kernel.
+std::vector<Call> FusedAttention::Kernels::planned(Pass pass, const AttentionShape& shape,
+                                                   const Tensor& lse) {
+  if (plans_.size() >= kept_max) plans_.clear();
+  std::vector<Call> calls = calls_of(pass, shape, kept_bytes_max_);
+  for (Call& call : calls) {
+    call.plan = plan(pass, call.part);
+    if (call.plan == nullptr) return {};
+    // Rows of lse begin at multiples of 16 bytes only where sequences are multiples of 4 long.
+    if (!aligned(offset<float>(lse, (call.sequence * shape.heads + call.head) * shape.context))) {
+      return {};
+    }
+  }
+  return calls;
 }
 
 bool FusedAttention::Kernels::run(Pass pass, const AttentionShape& shape,
@@ -214,38 +266,25 @@ bool FusedAttention::Kernels::run(Pass pass, const AttentionShape& shape,
   if (!takes(pass, shape)) return false;
   memory_.stream().use();
   if (!connected()) return false;
-  const bool forward = pass == Pass::forward;
-  std::vector<Call> calls =
-      calls_of(shape, forward ? std::numeric_limits<std::int64_t>::max() : scores_bytes_max_);
-  if (plans_.size() >= kept_max) plans_.clear();
-  for (Call& call : calls) {
-    call.plan = plan(pass, call.part);
-    if (call.plan == nullptr) return false;
-    // Rows of lse begin at multiples of 16 bytes only where sequences are multiples of 4 long.
-    if (!aligned(offset<float>(operands.lse,
-                               (call.sequence * shape.heads + call.head) * shape.context))) {
-      return false;
-    }
-  }
-  const Scratch<float> delta(
-      memory_,
-      forward || calls.empty() ? 0 : calls[0].part.batch * calls[0].part.heads * shape.context);
+  const std::vector<Call> calls = planned(pass, shape, operands.lse);
+  if (calls.empty()) return false;
+  const Sums sums(memory_, pass, calls[0].part);
   try {
-    for (const Call& call : calls) execute(pass, call, operands, delta.data());
+    for (const Call& call : calls) execute(pass, call, operands, sums);
   } catch (const cudnn::Refusal& refusal) {
     throw Error(fmt::format(
         "cuDNN: {} of {} sequences of {} positions, {} heads of width {} ({} of keys and values) "
         "failed: {}; check that the libcudnn that the program finds is whole and that the driver "
         "serves its CUDA, run again under compute-sanitizer, or build with -DTRAIN_CUDNN=OFF, "
         "which leaves attention to kernels of our own",
-        forward ? "attention" : "attention_backward", shape.batch, shape.context, shape.heads,
-        shape.head_width, shape.kv_heads, refusal.what()));
+        pass == Pass::forward ? "attention" : "attention_backward", shape.batch, shape.context,
+        shape.heads, shape.head_width, shape.kv_heads, refusal.what()));
   }
-  return !calls.empty();
+  return true;
 }
 
-FusedAttention::FusedAttention(CudaMemory& memory, std::int64_t scores_bytes_max) {
-  if (available()) kernels_ = std::make_unique<Kernels>(memory, scores_bytes_max);
+FusedAttention::FusedAttention(CudaMemory& memory, SumOrder order, std::int64_t kept_bytes_max) {
+  if (available()) kernels_ = std::make_unique<Kernels>(memory, order, kept_bytes_max);
 }
 
 FusedAttention::~FusedAttention() = default;
@@ -254,9 +293,10 @@ bool FusedAttention::available() {
   return cudnn::library() != nullptr;
 }
 
-std::string FusedAttention::description() {
-  if (!available()) return fmt::format("own kernels ({})", cudnn::reason_for_none());
-  return fmt::format("cuDNN {}", cudnn::words_of(cudnn::library()->version()));
+std::string FusedAttention::description() const {
+  if (kernels_ == nullptr) return fmt::format("own kernels ({})", cudnn::reason_for_none());
+  return fmt::format("cuDNN {}{}", cudnn::words_of(cudnn::library()->version()),
+                     kernels_->order() == SumOrder::any ? ", sums in any order" : "");
 }
 
 bool FusedAttention::forward(const Tensor& qkv, const AttentionShape& shape, const Dropout& dropout,
@@ -272,8 +312,12 @@ bool FusedAttention::backward(const Tensor& qkv, const AttentionShape& shape,
                               const Tensor& dout, const Tensor& dqkv) {
   if (kernels_ == nullptr || qkv.type() != DataType::bf16 || dropout.active()) return false;
   if (!chunks_fit(shape, {&qkv, &out, &dout, &dqkv})) return false;
-  return kernels_->run(Pass::backward, shape,
-                       {.qkv = qkv, .out = out, .lse = lse, .dout = dout, .dqkv = dqkv});
+  const Operands operands{.qkv = qkv, .out = out, .lse = lse, .dout = dout, .dqkv = dqkv};
+  if (kernels_->order() == SumOrder::any &&
+      kernels_->run(Pass::backward_any_order, shape, operands)) {
+    return true;
+  }
+  return kernels_->run(Pass::backward, shape, operands);
 }
 
 }  // namespace train::cuda

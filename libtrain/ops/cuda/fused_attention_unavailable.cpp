@@ -5,7 +5,7 @@ namespace train::cuda {
 
 class FusedAttention::Kernels {};
 
-FusedAttention::FusedAttention(CudaMemory&, std::int64_t) {}
+FusedAttention::FusedAttention(CudaMemory&, SumOrder, std::int64_t) {}
 
 FusedAttention::~FusedAttention() = default;
 
@@ -13,7 +13,7 @@ bool FusedAttention::available() {
   return false;
 }
 
-std::string FusedAttention::description() {
+std::string FusedAttention::description() const {
   return "own kernels (built without cuDNN)";
 }
 

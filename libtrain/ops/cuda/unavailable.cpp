@@ -14,7 +14,7 @@ namespace {
 
 }  // namespace
 
-std::unique_ptr<Device> make_cuda_device(int, int) {
+std::unique_ptr<Device> make_cuda_device(int, int, SumOrder) {
   refuse();
 }
 

@@ -2,13 +2,14 @@
 """Training speed on a GPU beside PyTorch, in turn in the same run.
 
     python3 tests/bench/gpu/train_peer.py [--models gpt2-124m …] [--rounds 3] [--steps 20]
-                                          [--passes 1]
+                                          [--passes 1] [--sum-orders fixed any]
 
 bf16, context 1024; a step has one pass of the model's batch, or --passes of them, whose gradients
-are summed. PyTorch has scaled_dot_product_attention, fused AdamW and torch.compile. All
-its models compile first, beside each other; then each side has the GPU in turn. Prints one line
-per model: tokens/s and MFU of each (FLOPs per token as train_gpt counts them) and the ratio. Needs
-build/bin/train_gpt built with CUDA. Exits with 77 and the reason without PyTorch or a GPU.
+are summed. libtrain trains with each of --sum-orders in turn (train_gpt --sum-order). PyTorch has
+scaled_dot_product_attention, fused AdamW and torch.compile. All its models compile first, beside
+each other; then each side has the GPU in turn. Prints one line per model and order: tokens/s and
+MFU of each (FLOPs per token as train_gpt counts them) and the ratio. Needs build/bin/train_gpt
+built with CUDA. Exits with 77 and the reason without PyTorch or a GPU.
 """
 
 import argparse
@@ -60,13 +61,13 @@ class Peer:
         return float(self.answer())
 
 
-def libtrain(folder, name, model, steps, passes):
+def libtrain(folder, name, model, steps, passes, order):
     """tokens/s and MFU, the medians of the steps after the first ones."""
     metrics = folder / "metrics.jsonl"
     command = [ROOT / "build/bin/train_gpt", "--device", "cuda", "--data", folder / "text.txt"]
     command += ["--model", name, "--vocab", model.vocabulary, "--context", CONTEXT]
     command += ["--dtype", "bf16", "--batch", passes * model.micro_batch, "--micro-batch",
-                model.micro_batch, "--steps", steps]
+                model.micro_batch, "--steps", steps, "--sum-order", order]
     command += ["--progress", "none", "--eval-sequences", 1, "--metrics", metrics]
     subprocess.run([str(word) for word in command], check=True)
     lines = [json.loads(line) for line in metrics.read_text().splitlines()][WARM:]
@@ -79,6 +80,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--passes", type=int, default=1)
+    parser.add_argument("--sum-orders", nargs="+", default=["fixed"], choices=["fixed", "any"])
     arguments = parser.parse_args()
     print(f"{check_gpu()}, bf16, context {CONTEXT}, medians of {arguments.rounds} rounds in turn",
           flush=True)
@@ -90,19 +92,19 @@ def main():
         (folder / "text.txt").write_text("the quick brown fox jumps over the lazy dog " * 20000)
         for peer in peers:
             model = MODELS[peer.name]
-            ours, utilisation, theirs = [], [], []
+            ours, theirs = {order: [] for order in arguments.sum_orders}, []
             for _ in range(arguments.rounds):
-                speed, mfu = libtrain(folder, peer.name, model, arguments.steps,
-                                      arguments.passes)
-                ours.append(speed)
-                utilisation.append(mfu)
+                for order, speeds in ours.items():
+                    speeds.append(libtrain(folder, peer.name, model, arguments.steps,
+                                           arguments.passes, order))
                 theirs.append(peer.tokens_per_s(arguments.steps, arguments.passes))
-            a, b = statistics.median(ours), statistics.median(theirs)
-            mfu = statistics.median(utilisation)
-            print(f"{peer.name:12} batch {arguments.passes} x {model.micro_batch:2} "
-                  f"libtrain {a:8.0f} tokens/s MFU {100 * mfu:4.1f} %  "
-                  f"PyTorch {b:8.0f} tokens/s MFU {100 * mfu * b / a:4.1f} %  ratio {a / b:.2f}",
-                  flush=True)
+            b = statistics.median(theirs)
+            for order, speeds in ours.items():
+                a, mfu = (statistics.median(side) for side in zip(*speeds))
+                print(f"{peer.name:12} batch {arguments.passes} x {model.micro_batch:2} "
+                      f"sum order {order:5} libtrain {a:8.0f} tokens/s MFU {100 * mfu:4.1f} %  "
+                      f"PyTorch {b:8.0f} tokens/s MFU {100 * mfu * b / a:4.1f} %  "
+                      f"ratio {a / b:.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,15 @@ AttentionPart all_of(const AttentionShape& shape) {
   return {shape, shape.batch, shape.heads, shape.kv_heads};
 }
 
+// Of the gradients of all scores.
+std::size_t scores_bytes(const AttentionShape& shape) {
+  return static_cast<std::size_t>(2 * shape.batch * shape.heads * shape.context * shape.context);
+}
+
+std::int64_t rounded_context(const AttentionShape& shape) {
+  return (shape.context + 127) / 128 * 128;
+}
+
 // A later cuDNN may want to be told more of a GPU.
 bool can_tell() {
   REQUIRE_MESSAGE(library() != nullptr, reason_for_none());
@@ -102,13 +111,25 @@ TEST_CASE("cuDNN has kernels for attention's backward pass that keep the scores'
     if (!takes_backward(shape, gpu.capability, library()->version())) return;
     const Plan plan = make_plan(backward_graph(all_of(shape), target), target);
     // Kernels that kept less would sum dquery as its parts come, with other bits each time.
-    const auto scores =
-        static_cast<std::size_t>(shape.batch * shape.heads * shape.context * shape.context);
-    CHECK(plan.workspace_bytes >= 2 * scores);
-    const std::int64_t rounded = (shape.context + 127) / 128 * 128;
+    CHECK(plan.workspace_bytes >= scores_bytes(shape));
+    const std::int64_t rounded = rounded_context(shape);
     const std::int64_t per_head = rounded * (rounded + 2 * shape.head_width);
     CHECK(plan.workspace_bytes <=
           static_cast<std::size_t>(2 * shape.batch * shape.heads * per_head + (1 << 20)));
+  });
+}
+
+TEST_CASE("cuDNN has kernels for attention's backward pass that sum in any order, and keep less") {
+  for_each([](const Gpu& gpu, const AttentionShape& shape, const Target& target) {
+    if (!takes_backward(shape, gpu.capability, library()->version())) return;
+    const Plan plan =
+        make_plan(backward_graph(all_of(shape), target, SumOrder::any), target, SumOrder::any);
+    // Beside the sum that they are given: the same before Hopper, and gradients of keys and values
+    // of each head where heads have them in common.
+    const std::int64_t elements =
+        shape.batch * shape.heads * rounded_context(shape) * shape.head_width;
+    CHECK(plan.workspace_bytes <= static_cast<std::size_t>(8 * elements + (1 << 20)));
+    if (shape.context > 512) CHECK(plan.workspace_bytes < scores_bytes(shape) / 4);
   });
 }
 
@@ -127,6 +148,9 @@ TEST_CASE("cuDNN has kernels for the longest calls of the largest models") {
     make_plan(backward_graph({llama, 1, 4, 1}, target), target);
     make_plan(forward_graph(all_of(gpt2), target), target);
     make_plan(backward_graph({gpt2, 8, 25, 25}, target), target);
+    // In any order, as many as 512 MiB of sums are for.
+    make_plan(backward_graph({llama, 1, 32, 8}, target, SumOrder::any), target, SumOrder::any);
+    make_plan(backward_graph({gpt2, 22, 25, 25}, target, SumOrder::any), target, SumOrder::any);
   }
 }
 

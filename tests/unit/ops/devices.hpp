@@ -11,6 +11,7 @@ namespace train::test {
 struct NamedDevice {
   std::string name;
   std::unique_ptr<Device> device;
+  SumOrder order = SumOrder::fixed;  ///< of any order, calls need not give the same bits twice
 };
 
 /// Every device whose ops the tests compare with the reference: the CPU's, or in the programs of

@@ -236,6 +236,7 @@ void compare_with_reference(const std::function<void(Bench&)>& use) {
           const Tensor& got = bench.outputs()[i].tensor;
           INFO("output: ", want.name);
           CHECK(relative_error(values_of(got), values_of(want.tensor)) <= tolerance(got.type()));
+          if (tested.order == SumOrder::any) continue;
           CHECK(bytes_of(got) == bytes_of(again.outputs()[i].tensor));
         }
       }

@@ -21,12 +21,15 @@ struct Layout {
         in_qkv{whole.context * whole.qkv_width(), whole.head_width, whole.qkv_width(), 1},
         in_qkv_turned{in_qkv[0], in_qkv[1], 1, in_qkv[2]},
         in_out{whole.context * whole.out_width(), whole.head_width, whole.out_width(), 1},
-        in_lse{heads * whole.context, whole.context, 1, 1} {}
+        in_lse{heads * whole.context, whole.context, 1, 1},
+        rows_apart{heads * whole.context * whole.head_width, whole.context * whole.head_width,
+                   whole.head_width, 1} {}
 
   Extents rows, kv_rows, kv_columns, scores;
   Extents scores_turned;  // strides, as those below
   Extents per_row;
   Extents in_qkv, in_qkv_turned, in_out, in_lse;
+  Extents rows_apart;  // of heads one behind the other
 };
 
 // q kᵀ · scale, not yet masked.
@@ -119,6 +122,18 @@ Node scores_gradient(Graph& graph, const Layout& layout, Node gradient, Node pro
   return scaled;
 }
 
+// dscores · k. As a product's result dquery has cuDNN keep the scores' gradients in its workspace,
+// 2·batch·heads·context² bytes, and sum in a fixed order. Given an f32 sum in memory between the
+// two, its kernels need no such workspace, but blocks of keys add to the sum as they finish,
+// without a note on the engine that says so. They begin it with zeros themselves, since cuDNN 9.6.
+void query_gradient(Graph& graph, const Layout& layout, Node dscores, Node k, SumOrder order) {
+  const Node result = graph.tensor(dquery, CUDNN_DATA_BFLOAT16, layout.rows, layout.in_qkv);
+  if (order == SumOrder::fixed) return graph.matmul(dscores, k, result);
+  const Node sum = graph.tensor(dquery_sum, CUDNN_DATA_FLOAT, layout.rows, layout.rows_apart);
+  graph.matmul(dscores, k, sum);
+  graph.pointwise(CUDNN_POINTWISE_IDENTITY, sum, {}, result);
+}
+
 }  // namespace
 
 bool takes_forward(const AttentionShape& shape) {
@@ -147,10 +162,7 @@ Graph forward_graph(const AttentionPart& part, const Target& target) {
   return graph;
 }
 
-// dquery is a product's result here, for which cuDNN keeps the scores' gradients in its workspace:
-// 2·batch·heads·context² bytes. Given an f32 sum in memory for dquery instead, its kernels need no
-// such workspace, but blocks add to the sum as they come, without a note that says so.
-Graph backward_graph(const AttentionPart& part, const Target& target) {
+Graph backward_graph(const AttentionPart& part, const Target& target, SumOrder order) {
   const Layout layout(part);
   Graph graph;
   const Node gradient = graph.tensor(dout, CUDNN_DATA_BFLOAT16, layout.rows, layout.in_out);
@@ -169,7 +181,7 @@ Graph backward_graph(const AttentionPart& part, const Target& target) {
 
   const Node k = graph.between(layout.kv_rows, layout.in_qkv, CUDNN_DATA_BFLOAT16);
   graph.reshape(k_turned, k);
-  graph.matmul(dscores, k, graph.tensor(dquery, CUDNN_DATA_BFLOAT16, layout.rows, layout.in_qkv));
+  query_gradient(graph, layout, dscores, k, order);
   graph.finish(target);
   return graph;
 }

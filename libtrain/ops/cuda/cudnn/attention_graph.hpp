@@ -2,6 +2,7 @@
 
 #include "libtrain/ops/cuda/cudnn/graph.hpp"
 #include "libtrain/ops/ops.hpp"
+#include "libtrain/ops/sum_order.hpp"
 
 // Causal attention as cuDNN knows it: the chain of operations that its fused kernels stand for.
 namespace train::cuda::cudnn {
@@ -18,9 +19,10 @@ enum AttentionTensor : std::int64_t {
   dquery,
   dkey,
   dvalue,
-  delta,   ///< f32 [batch, heads, context]: scratch of the backward pass
-  scale,   ///< 1/sqrt(head_width), on the host, as the two after it
-  masked,  ///< what hidden scores become: -infinity
+  delta,       ///< f32 [batch, heads, context]: scratch of the backward pass
+  dquery_sum,  ///< f32 [batch, heads, context, head_width]: the same, where sums come in any order
+  scale,       ///< 1/sqrt(head_width), on the host, as the two after it
+  masked,      ///< what hidden scores become: -infinity
   one,
 };
 
@@ -39,6 +41,7 @@ bool takes_backward(const AttentionShape& shape, int capability, std::size_t ver
 /// out and lse of bf16 rows. Throws Refusal.
 Graph forward_graph(const AttentionPart& part, const Target& target);
 /// The gradients, of bf16 rows. Throws Refusal.
-Graph backward_graph(const AttentionPart& part, const Target& target);
+Graph backward_graph(const AttentionPart& part, const Target& target,
+                     SumOrder order = SumOrder::fixed);
 
 }  // namespace train::cuda::cudnn

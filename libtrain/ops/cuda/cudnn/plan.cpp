@@ -49,12 +49,12 @@ Descriptor plan_of(const Descriptor& configuration, const Target& target) {
 
 }  // namespace
 
-Plan make_plan(Graph graph, const Target& target) {
+Plan make_plan(Graph graph, const Target& target, SumOrder order) {
   std::string refused = "cuDNN advises no engine";
   for (Descriptor& configuration : advice(graph, target)) {
     try {
       Descriptor engine = engine_of(configuration);
-      if (!repeatable(engine)) {
+      if (order == SumOrder::fixed && !repeatable(engine)) {
         refused = "engines that cuDNN advises may give other bits each time";
         continue;
       }

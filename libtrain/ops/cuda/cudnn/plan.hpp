@@ -1,6 +1,7 @@
 #pragma once
 
 #include "libtrain/ops/cuda/cudnn/graph.hpp"
+#include "libtrain/ops/sum_order.hpp"
 
 namespace train::cuda::cudnn {
 
@@ -11,9 +12,9 @@ struct Plan {
   std::size_t workspace_bytes;
 };
 
-/// The first that cuDNN advises of those that give the same bits for the same call. Throws Refusal
-/// where there is none.
-Plan make_plan(Graph graph, const Target& target);
+/// The first that cuDNN advises, of a fixed order only of those that give the same bits for the
+/// same call. Throws Refusal where there is none.
+Plan make_plan(Graph graph, const Target& target, SumOrder order = SumOrder::fixed);
 
 /// What a tensor of a graph is in a call: the address of its first element, or of a host's number.
 struct Binding {

@@ -38,6 +38,8 @@ using Bindings = std::map<std::int64_t, Bound>;
 
 /// Whether the emulated library has a kernel for a finished graph: heads of a multiple of 8.
 bool known(const Descriptor& graph);
+/// Whether a product goes into an f32 tensor that a call binds.
+bool sums_in_any_order(const Descriptor& graph);
 /// That a plan takes: for the backward pass that keeps the scores' gradients, 2 bytes each.
 std::int64_t workspace_bytes(const Descriptor& graph);
 /// The tensors that a call has to bind.

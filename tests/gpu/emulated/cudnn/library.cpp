@@ -9,8 +9,9 @@
 #include "tests/gpu/emulated/runtime/memory.hpp"
 #include "tests/gpu/emulated/runtime/stream.hpp"
 
-// Advises two engines for a graph: first one whose sums come in any order, and runs only the other.
-// Refuses, more strictly than the library, addresses that are less aligned than tensors say.
+// Advises two engines for a graph: first one with the note that its sums come in any order, and
+// runs only the other; for a graph that asks for such sums the first alone. Refuses, more strictly
+// than the library, addresses that are less aligned than tensors say.
 
 using emulated::cudnn::Attribute;
 using emulated::cudnn::Descriptor;
@@ -68,7 +69,11 @@ void finalize_heuristic(Descriptor& heuristic) {
   const Shared graph =
       heuristic.attributes.at(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH).descriptors.front();
   std::vector<Shared> results;
-  if (emulated::cudnn::known(*graph)) {
+  if (emulated::cudnn::sums_in_any_order(*graph)) {
+    if (emulated::cudnn::known(*graph) && emulated::cudnn::any_order) {
+      results = {configuration(graph, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)};
+    }
+  } else if (emulated::cudnn::known(*graph)) {
     results = {configuration(graph, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC),
                configuration(graph, CUDNN_NUMERICAL_NOTE_TENSOR_CORE)};
   }
@@ -83,7 +88,8 @@ cudnnStatus_t finalize_plan(Descriptor& plan) {
   if (!plan.has(CUDNN_ATTR_EXECUTION_PLAN_HANDLE)) return CUDNN_STATUS_BAD_PARAM;
   const Descriptor& engine =
       plan.linked(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG).linked(CUDNN_ATTR_ENGINECFG_ENGINE);
-  if (engine.one<int>(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE) == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) {
+  if (!emulated::cudnn::sums_in_any_order(graph_of(plan)) &&
+      engine.one<int>(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE) == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) {
     emulated::fail("cuDNN: a plan of an engine whose sums come in any order");
   }
   put(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64,
