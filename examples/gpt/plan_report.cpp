@@ -241,6 +241,7 @@ std::vector<std::string> flags_of(const PlanArguments& arguments, const train::G
   if (shape.optimizer.resident_elements != train::OptimizerOptions{}.resident_elements) {
     add("--zero3-resident", shape.optimizer.resident_elements);
   }
+  if (training.grid.sum_order == train::SumOrder::any) add("--sum-order", "any");
   if (training.bucket_mib != 0) add("--bucket-mib", training.bucket_mib);
   return flags;
 }

@@ -57,8 +57,9 @@ void add_parallel_flags(CLI::App& app, TrainArguments& arguments) {
          [&arguments](const std::string& text) {
            arguments.grid.sum_order = train::sum_order_from(text);
          },
-         "fixed | any: how GPUs add up attention's gradients; any is faster, with other bits each "
-         "time. CPUs keep one order")
+         "fixed | any: how GPUs add up attention's gradients; any moves fewer bytes, and gives "
+         "other "
+         "bits each time. CPUs keep one order")
       ->default_str("fixed");
   app.add_option("--threads", arguments.grid.threads,
                  "Threads of a rank [the node's cores / its ranks]");
