@@ -24,7 +24,7 @@ struct ClusterForm {
   train::GridOptions grid;
   train::Zero zero = train::Zero::stage0;
 
-  int ranks() const { return grid.data * grid.tensor; }
+  int ranks() const { return grid.data * grid.context * grid.tensor; }
 };
 
 /// The clusters that so many ranks make.
@@ -38,7 +38,7 @@ inline std::vector<ClusterForm> clusters_of(int ranks) {
     case 4:
       return {{{.data = 2, .tensor = 1}, Zero::stage2}, {{.data = 1, .tensor = 2}}};
     default:
-      return {{{.data = 2, .tensor = 1}, Zero::stage2},
+      return {{{.data = 1, .context = 2, .tensor = 1}, Zero::stage2},
               {{.data = 1, .tensor = 2}, Zero::stage1},
               {{.data = 1, .tensor = 1}}};
   }

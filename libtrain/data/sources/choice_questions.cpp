@@ -1,5 +1,6 @@
 #include "libtrain/data/choice_questions.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 
@@ -26,7 +27,8 @@ class Reader {
     }
     const std::span<const std::byte> records = file_.bytes().subspan(header_bytes);
     words_.resize(records.size() / sizeof(std::uint16_t));
-    std::memcpy(words_.data(), records.data(), words_.size() * sizeof(std::uint16_t));
+    const auto words = std::as_writable_bytes(std::span(words_));
+    std::ranges::copy(records.first(words.size()), words.begin());
   }
 
   std::vector<ChoiceQuestion> read() {

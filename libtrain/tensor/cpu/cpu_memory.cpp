@@ -1,7 +1,8 @@
 #include "libtrain/tensor/cpu/cpu_memory.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdlib>
-#include <cstring>
 
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -20,6 +21,11 @@ void* system_allocate(std::size_t bytes) {
   // Advice only: without huge pages the block works all the same.
   if (block != nullptr && bytes >= huge_page_bytes) madvise(block, bytes, MADV_HUGEPAGE);
   return block;
+}
+
+// Of nothing, too, which lies nowhere.
+void copy(void* target, const void* source, std::size_t bytes) {
+  std::copy_n(static_cast<const std::byte*>(source), bytes, static_cast<std::byte*>(target));
 }
 
 }  // namespace
@@ -62,11 +68,11 @@ void CpuMemory::release(void* block, std::size_t bytes) noexcept {
 }
 
 void CpuMemory::copy_from_host(void* target, const void* source, std::size_t bytes) {
-  std::memcpy(target, source, bytes);
+  copy(target, source, bytes);
 }
 
 void CpuMemory::copy_to_host(void* target, const void* source, std::size_t bytes) {
-  std::memcpy(target, source, bytes);
+  copy(target, source, bytes);
 }
 
 Memory::Statistics CpuMemory::statistics() const {
