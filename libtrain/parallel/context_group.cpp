@@ -47,14 +47,6 @@ ModelSplit::Range ContextGroup::own_rows(std::int64_t rows) const {
   return even_ranges(rows, ranks_.size())[static_cast<std::size_t>(ranks_.rank())];
 }
 
-std::vector<std::size_t> ContextGroup::row_counts(std::int64_t rows, std::int64_t width) const {
-  std::vector<std::size_t> counts;
-  for (const auto& range : even_ranges(rows, ranks_.size())) {
-    counts.push_back(static_cast<std::size_t>(range.count * width));
-  }
-  return counts;
-}
-
 Tensor ContextGroup::to_columns(const Tape& tape, Tensor own, std::int64_t rows,
                                 std::span<const Columns> columns) const {
   const Packed packed(tape, own.shape().rows(), columns, own.type());
@@ -70,8 +62,8 @@ Tensor ContextGroup::to_columns(const Tape& tape, Tensor own, std::int64_t rows,
   const DataType type = own.type();
   own.reset();
   const Tensor all = tape.empty({rows, width}, type);
-  Work work =
-      ranks_.all_to_all(packed.buffer(), packed.counts(), all.buffer(), row_counts(rows, width));
+  Work work = ranks_.all_to_all(packed.buffer(), packed.counts(), all.buffer(),
+                                even_counts(rows, ranks_.size(), width));
   waits_.wait(work);
   return all;
 }
@@ -81,7 +73,7 @@ Tensor ContextGroup::to_rows(const Tape& tape, Tensor all, std::int64_t width,
   const std::int64_t rows = all.shape().rows();
   const std::int64_t own_count = own_rows(rows).count;
   const Packed packed(tape, own_count, columns, all.type());
-  Work work = ranks_.all_to_all(all.buffer(), row_counts(rows, all.shape().width()),
+  Work work = ranks_.all_to_all(all.buffer(), even_counts(rows, ranks_.size(), all.shape().width()),
                                 packed.buffer(), packed.counts());
   waits_.wait(work);
   const DataType type = all.type();
@@ -104,14 +96,16 @@ Tensor ContextGroup::to_rows(const Tape& tape, Tensor all, std::int64_t width,
 Tensor ContextGroup::gather(const Tape& tape, const Tensor& own, std::int64_t rows) const {
   const std::int64_t width = own.shape().width();
   const Tensor all = tape.empty({rows, width}, own.type());
-  Work work = ranks_.all_gather(own.buffer(), all.buffer(), row_counts(rows, width));
+  Work work =
+      ranks_.all_gather(own.buffer(), all.buffer(), even_counts(rows, ranks_.size(), width));
   waits_.wait(work);
   return all;
 }
 
 std::vector<double> ContextGroup::gather(const std::vector<double>& own, std::int64_t rows) const {
   std::vector<double> all(static_cast<std::size_t>(rows));
-  Work work = ranks_.all_gather(std::span(own), std::span(all), row_counts(rows, 1));
+  Work work =
+      ranks_.all_gather(std::span(own), std::span(all), even_counts(rows, ranks_.size(), 1));
   waits_.wait(work);
   return all;
 }

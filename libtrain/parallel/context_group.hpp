@@ -39,9 +39,6 @@ class ContextGroup {
   WaitTimer& waits() const { return waits_; }
 
  private:
-  // Elements of each rank's rows of this rank's columns.
-  std::vector<std::size_t> row_counts(std::int64_t rows, std::int64_t width) const;
-
   Communicator& ranks_;
   mutable WaitTimer waits_;
 };

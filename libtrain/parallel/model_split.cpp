@@ -41,6 +41,14 @@ std::vector<Range> even_ranges(std::int64_t count, int parts) {
   return ranges;
 }
 
+std::vector<std::size_t> even_counts(std::int64_t count, int parts, std::int64_t width) {
+  std::vector<std::size_t> counts;
+  for (const Range& range : even_ranges(count, parts)) {
+    counts.push_back(static_cast<std::size_t>(range.count * width));
+  }
+  return counts;
+}
+
 std::vector<HeadRange> split_heads(std::int64_t heads, std::int64_t kv_heads, int ranks) {
   const std::int64_t group = heads / kv_heads;
   std::vector<HeadRange> parts;

@@ -43,6 +43,9 @@ class ModelSplit {
 /// divide.
 std::vector<ModelSplit::Range> even_ranges(std::int64_t count, int parts);
 
+/// Elements in each of even_ranges(), of things of `width` elements.
+std::vector<std::size_t> even_counts(std::int64_t count, int parts, std::int64_t width);
+
 /// Query heads over ranks, with the key/value heads that they read. With as many key/value heads as
 /// ranks or more, whole groups are dealt out. With fewer, ranks are dealt to key/value heads, each
 /// of which its ranks all hold, and share the group's query heads; a rank may be left without any.

@@ -7,14 +7,6 @@ ModelSplit::Range TensorGroup::own_rows(std::int64_t rows) const {
   return even_ranges(rows, ranks_.size())[static_cast<std::size_t>(ranks_.rank())];
 }
 
-std::vector<std::size_t> TensorGroup::counts(std::int64_t rows, std::int64_t width) const {
-  std::vector<std::size_t> counts;
-  for (const auto& range : even_ranges(rows, ranks_.size())) {
-    counts.push_back(static_cast<std::size_t>(range.count * width));
-  }
-  return counts;
-}
-
 Tensor TensorGroup::wait(Pending& pending) const {
   waits_.wait(pending.work);
   return std::move(pending.tensor);
@@ -25,7 +17,8 @@ TensorGroup::Pending TensorGroup::gather(const Tape& tape, const Tensor& own,
   if (!split_rows_) return {own, {}};
   const std::int64_t width = own.shape().width();
   const Tensor all = tape.empty({rows, width}, own.type());
-  return {all, ranks_.all_gather(own.buffer(), all.buffer(), counts(rows, width))};
+  return {all,
+          ranks_.all_gather(own.buffer(), all.buffer(), even_counts(rows, ranks_.size(), width))};
 }
 
 TensorGroup::Pending TensorGroup::sum(const Tape& tape, const Tensor& all) const {
@@ -33,8 +26,8 @@ TensorGroup::Pending TensorGroup::sum(const Tape& tape, const Tensor& all) const
   const std::int64_t width = all.shape().width();
   if (!split_rows_) return {all, ranks_.all_reduce(all.buffer(), all.buffer(), ReduceOp::sum)};
   const Tensor own = tape.empty({own_rows(rows).count, width}, all.type());
-  return {own,
-          ranks_.reduce_scatter(all.buffer(), own.buffer(), counts(rows, width), ReduceOp::sum)};
+  return {own, ranks_.reduce_scatter(all.buffer(), own.buffer(),
+                                     even_counts(rows, ranks_.size(), width), ReduceOp::sum)};
 }
 
 Tensor TensorGroup::keep_own(const Tape& tape, const Tensor& all) const {

@@ -43,8 +43,6 @@ class TensorGroup {
   WaitTimer& waits() const { return waits_; }
 
  private:
-  std::vector<std::size_t> counts(std::int64_t rows, std::int64_t width) const;
-
   Communicator& ranks_;
   bool split_rows_;
   mutable WaitTimer waits_;
