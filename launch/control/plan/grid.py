@@ -30,8 +30,12 @@ class Grid:
         plan = self.plan
         rows = ", rows split" if plan["sequence_parallel"] else ""
         again = "" if plan["recompute"] == "none" else f", recompute {plan['recompute']}"
-        return (f"{self.ranks} ranks as {plan['data']} x {plan['tensor']} (data x tensor), zero "
-                f"{plan['zero']}{rows}{again}, {plan['passes']} passes of {plan['micro_batch']}: "
+        shared = ("data", "context", "tensor") if plan["context"] > 1 else ("data", "tensor")
+        grid = f"{' x '.join(str(plan[kind]) for kind in shared)} ({' x '.join(shared)})"
+        zero = f"{plan['zero']} on {plan['zero_ranks']} ranks" if plan["zero_ranks"] else \
+            plan["zero"]
+        return (f"{self.ranks} ranks as {grid}, zero {zero}{rows}{again}, "
+                f"{plan['passes']} passes of {plan['micro_batch']}: "
                 f"{plan['memory_bytes']['total'] / 1e9:.3g} GB a rank, {plan['step_s']:.3g} s a "
                 f"step, {plan['tokens_per_s']:,.0f} tokens/s")
 
