@@ -17,6 +17,9 @@ std::string describe(const train::SaveEvent& event) {
       return "warning: " + event.message;
     case Kind::warning:
       return fmt::format("warning: checkpoint of step {}: {}", event.step, event.message);
+    case Kind::set_aside:
+      return fmt::format("checkpoints of later steps than {} are in {} now", event.step,
+                         event.directory.string());
   }
   train::unreachable("unknown SaveEvent::Kind");
 }
@@ -58,10 +61,9 @@ train::DataPlace place_in(const std::string& data, const train::RunState& run,
       arguments.in_job() ? "" : ", or add --new-data to go on at the beginning of these"));
 }
 
-// What would refuse the run comes first: afterwards later checkpoints are set aside.
 void go_on_from(const train::ResumePoint& point, const TrainArguments& arguments,
-                const train::Grid& grid, const std::string& data,
-                train::TrainingCheckpoints& checkpoints, train::Trainer& trainer, const Say& say) {
+                const std::string& data, train::TrainingCheckpoints& checkpoints,
+                train::Trainer& trainer, const Say& say) {
   const std::string from = named(arguments, point);
   if (point.checkpoint.empty()) {
     const auto loaded = checkpoints.resume([&](const auto& what) { say("warning: " + what); });
@@ -69,11 +71,7 @@ void go_on_from(const train::ResumePoint& point, const TrainArguments& arguments
     return;
   }
   trainer.resume_at(place_in(data, point.run, from, arguments));
-  const auto aside = checkpoints.resume_from(point);
-  if (grid.rank() == 0 && !aside.empty()) {
-    say(fmt::format("checkpoints of later steps than {} are in {} now", point.step,
-                    aside.string()));
-  }
+  checkpoints.resume_from(point);
 }
 
 }  // namespace
@@ -118,8 +116,8 @@ train::CheckpointSaver::OnEvent checkpoint_log(const TrainArguments& arguments, 
                                                const Say& say) {
   return [rank, say, quiet = arguments.progress == "none"](const train::SaveEvent& event) {
     using Kind = train::SaveEvent::Kind;
-    const bool bad = event.kind == Kind::failed || event.kind == Kind::warning;
-    if (rank == 0 && (bad || !quiet)) say(describe(event));
+    const bool usual = event.kind == Kind::requested || event.kind == Kind::durable;
+    if (rank == 0 && !(usual && quiet)) say(describe(event));
   };
 }
 
@@ -142,7 +140,7 @@ std::unique_ptr<train::TrainingCheckpoints> attach_checkpoints(
                             auto tensors) { rounds->resume(described, tensors); }});
   }
   trainer.set_checkpoints(*checkpoints);
-  if (point) go_on_from(*point, arguments, grid, run.data, *checkpoints, trainer, say);
+  if (point) go_on_from(*point, arguments, run.data, *checkpoints, trainer, say);
   if (point && grid.rank() == 0 && arguments.progress != "none") {
     say(goes_on(arguments, named(arguments, *point), optimizer.steps_done()));
   }

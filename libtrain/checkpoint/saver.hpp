@@ -23,10 +23,11 @@ struct SaveEvent {
     durable,    ///< the checkpoint is on the disk under its name
     failed,     ///< nothing of it remains; the one before stays
     warning,    ///< durable, but something beside it went wrong
+    set_aside,  ///< none of it was saved: those of later steps than this one have moved
   };
   Kind kind = Kind::requested;
   std::int64_t step = 0;
-  std::filesystem::path directory;  ///< durable
+  std::filesystem::path directory;  ///< durable, set_aside
   std::uint64_t bytes = 0;          ///< durable: of tensors, all ranks
   double seconds = 0.0;  ///< requested: that training stood still; durable: since the request
   std::string message;   ///< failed, warning

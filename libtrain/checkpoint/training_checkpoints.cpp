@@ -12,6 +12,7 @@ TrainingCheckpoints::TrainingCheckpoints(CheckpointStore& store, Communicator& w
       optimizer_(optimizer),
       run_(std::move(run)),
       save_every_(save_every),
+      on_event_(on_event),
       saver_(store, world, std::move(on_event)) {}
 
 std::optional<RunState> TrainingCheckpoints::resume(
@@ -23,14 +24,26 @@ std::optional<RunState> TrainingCheckpoints::resume(
   return run;
 }
 
-std::filesystem::path TrainingCheckpoints::resume_from(const ResumePoint& point) {
+void TrainingCheckpoints::resume_from(const ResumePoint& point) {
   // Under its name: a save that was killed may have left it under another.
   const auto from = point.own ? store_.directory() / checkpoint_name(point.step) : point.checkpoint;
   load({.only = from});
   run_.resumed_from = {point.step, point.own ? "" : from.parent_path().string()};
-  if (!point.own) return {};
+  if (!point.own) return;
   store_.hold(point.step);
-  return store_.set_aside_after(world_, point.step);
+  went_back_to_ = point.step;
+}
+
+void TrainingCheckpoints::set_aside_later() {
+  if (!went_back_to_) return;
+  const auto aside = store_.set_aside_after(world_, *went_back_to_);
+  if (!aside.empty() && on_event_) {
+    on_event_({.kind = SaveEvent::Kind::set_aside,
+               .step = *went_back_to_,
+               .directory = aside,
+               .message = {}});
+  }
+  went_back_to_.reset();
 }
 
 std::optional<RunState> TrainingCheckpoints::load(const CheckpointStore::LoadOptions& options) {
@@ -79,6 +92,7 @@ bool TrainingCheckpoints::job_is_due(bool last) const {
 
 void TrainingCheckpoints::after_step(const DataPlace& place, bool last) {
   saver_.poll();
+  set_aside_later();
   const bool due = job_ ? job_is_due(last)
                         : last || (save_every_ > 0 && optimizer_.steps_done() % save_every_ == 0);
   if (!due) return;

@@ -41,9 +41,10 @@ class TrainingCheckpoints {
   /// Collective; throws Error on every rank when there are checkpoints and none loads.
   std::optional<RunState> resume(const std::function<void(const std::string&)>& warn);
   /// Goes on from the checkpoint that a point names, and from no other. Of its own store's, it is
-  /// held from then on, and later ones are set aside: returns where, or "". Collective; throws
-  /// Error on every rank when it does not load, with the store as it was.
-  std::filesystem::path resume_from(const ResumePoint& point);
+  /// held from then on, and later ones are set aside once a step has been trained from it: a run
+  /// that is refused before leaves the store as it was. Collective; throws Error on every rank when
+  /// it does not load.
+  void resume_from(const ResumePoint& point);
 
   /// Before parameters or the optimizer's state change.
   void before_update() { saver_.before_change(); }
@@ -55,6 +56,7 @@ class TrainingCheckpoints {
  private:
   std::optional<RunState> load(const CheckpointStore::LoadOptions& options);
   std::optional<std::string> load_job(const CheckpointStore::LoadOptions& options);
+  void set_aside_later();
   bool job_is_due(bool last) const;
 
   CheckpointStore& store_;
@@ -63,7 +65,9 @@ class TrainingCheckpoints {
   RunState run_;
   std::int64_t save_every_;
   std::optional<JobState> job_;
-  std::int64_t saved_step_ = 0;  // in a job
+  std::int64_t saved_step_ = 0;               // in a job
+  std::optional<std::int64_t> went_back_to_;  // while later checkpoints are where they were
+  CheckpointSaver::OnEvent on_event_;
   CheckpointSaver saver_;
 };
 

@@ -208,6 +208,18 @@ TEST_CASE("a run goes back once, and on from there when its command is started a
   });
 }
 
+TEST_CASE("a run that goes back and ends before its first step leaves all checkpoints in place") {
+  ranked([](Communicator& world) {
+    const SharedDirectory scratch(world);
+    CheckpointStore store(scratch / "run");
+    const Run run = training::run_of(training::tiny_gpt2(), 30, 12);
+    train_piece(world, run, store, 15);
+    train_piece(world, run, store, 10, {.from = "10"});
+    CHECK(store.newest_first().front().step == 15);
+    CHECK(!std::filesystem::exists(scratch / "run" / "set-aside-1"));
+  });
+}
+
 TEST_CASE("a checkpoint that is asked for is loaded, or nothing is") {
   ranked([](Communicator& world) {
     const SharedDirectory scratch(world);
