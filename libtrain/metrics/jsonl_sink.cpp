@@ -61,9 +61,9 @@ bool is_regular(const std::filesystem::path& path) {
   return std::filesystem::is_regular_file(path, none);
 }
 
-File open(const std::filesystem::path& path, bool goes_on) {
+File open(const std::filesystem::path& path) {
   create_parent_directories(path);
-  return {path, goes_on ? File::Mode::append : File::Mode::truncate};
+  return {path, File::Mode::append};
 }
 
 }  // namespace
@@ -96,11 +96,12 @@ std::string to_json(const StepRecord& record) {
 }
 
 JsonlSink::JsonlSink(const std::filesystem::path& path, bool goes_on)
-    : file_(open(path, goes_on)), cuts_(goes_on && is_regular(path)) {}
+    : file_(open(path)), goes_on_(goes_on), cuts_(is_regular(path)) {}
 
 void JsonlSink::write(const StepRecord& record) {
   if (cuts_) {
-    const std::uint64_t end = begin_of_step(File(file_.path(), File::Mode::read), record.step);
+    const std::uint64_t end =
+        goes_on_ ? begin_of_step(File(file_.path(), File::Mode::read), record.step) : 0;
     if (end != file_.size()) file_.resize(end);
     cuts_ = false;
   }

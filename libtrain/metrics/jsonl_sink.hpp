@@ -17,10 +17,10 @@ std::string to_json(const StepRecord& record);
 /// A file with one JSON object per step, whole on disk (for other processes) after each write().
 class JsonlSink final : public MetricsSink {
  public:
-  /// A new run empties the file. One that goes on keeps its lines: when its first record comes,
-  /// those of that step and later ones, which are trained again, are dropped, and so is one that a
-  /// kill tore. Makes missing directories. Throws Error with path and errno if the file cannot be
-  /// written.
+  /// When its first record comes, a new run empties the file; one that goes on drops the lines of
+  /// that step and later ones, which are trained again, and one that a kill tore. Until then the
+  /// file stays as it is: the run may still be refused. Makes missing directories. Throws Error
+  /// with path and errno if the file cannot be written.
   explicit JsonlSink(const std::filesystem::path& path, bool goes_on = false);
 
   /// A line that the disk did not take whole is taken back.
@@ -28,6 +28,7 @@ class JsonlSink final : public MetricsSink {
 
  private:
   File file_;
+  bool goes_on_;
   bool cuts_;  // before the first record
 };
 
