@@ -1,6 +1,7 @@
 #include "examples/gpt/arguments.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -36,6 +37,23 @@ std::string unknown_among(const CLI::App& app, const std::vector<std::string>& e
   const std::string nearest = nearest_flag(app, name);
   return nearest.empty() ? fmt::format("{}: no such flag", name)
                          : fmt::format("{}: no such flag; did you mean {}?", name, nearest);
+}
+
+// What CLI11 takes for 0 or for the largest number that there is, in words; "" where nothing is.
+std::string no_number_among(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string type = option->get_type_name();
+    const bool is_signed = type.starts_with("INT"), is_unsigned = type.starts_with("UINT");
+    if (!is_signed && !is_unsigned && !type.starts_with("FLOAT")) continue;
+    for (const std::string& text : option->results()) {
+      if (text.empty()) return fmt::format("{} \"\": is no number", option->get_name());
+      errno = 0;
+      if (is_signed) std::strtoll(text.c_str(), nullptr, 0);
+      if (is_unsigned) std::strtoull(text.c_str(), nullptr, 0);
+      if (errno == ERANGE) return fmt::format("{} {}: is too large", option->get_name(), text);
+    }
+  }
+  return "";
 }
 
 // Refuses those that are too small, in words that end with what they must be.
@@ -79,6 +97,8 @@ std::optional<int> parse_arguments(CLI::App& app, const train::Job& job) {
     app.parse(job.argc(), job.argv());
     const std::string unknown = unknown_among(app, app.remaining());
     if (!unknown.empty()) refuse(unknown);
+    const std::string no_number = no_number_among(app);
+    if (!no_number.empty()) refuse(no_number);
     return std::nullopt;
   } catch (const CLI::CallForHelp&) {
     if (job.is_root()) fmt::print("{}", app.help());

@@ -57,7 +57,8 @@ void add_training_flags(CLI::App& app, TrainArguments& arguments) {
   app.add_option("--schedule", arguments.schedule, "constant | cosine | wsd")
       ->capture_default_str();
   app.add_option("--lr", arguments.adamw.lr, "Highest learning rate")->capture_default_str();
-  app.add_option("--min-lr", arguments.min_lr, "Lowest learning rate [lr / 10]");
+  app.add_option("--min-lr", arguments.min_lr, "Lowest learning rate [lr / 10]")
+      ->check(at_least(0));
   app.add_option("--warmup", trainer.schedule.warmup_steps, "Steps of rising learning rate")
       ->capture_default_str();
   app.add_option("--decay-steps", trainer.schedule.decay_steps,
@@ -247,6 +248,9 @@ std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& 
   add_model_flags(app, arguments);
   add_parallel_flags(app, arguments);
   add_batch_flags(app, arguments);
+  constexpr std::int64_t sequences_max = std::int64_t{1} << 31;  // products stay within 64 bits
+  app.get_option("--batch")->check(CLI::Range(std::int64_t{1}, sequences_max));
+  app.get_option("--micro-batch")->check(CLI::Range(std::int64_t{0}, sequences_max));
   add_training_flags(app, arguments);
   add_output_flags(app, arguments);
   add_job_flags(app, arguments);
