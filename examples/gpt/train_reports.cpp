@@ -99,6 +99,9 @@ void announce(const train::Job& job, const TrainArguments& arguments, const trai
     fmt::print("note: {} texts follow each other without a mark: the tokenizer {} has none\n",
                data.unmarked_texts(), data.tokenizer()->name());
   }
+  if (data.empty_texts() > 0) {
+    fmt::print("note: empty files are left out: {}\n", data.empty_texts());
+  }
   fmt::print("{} on {}\n", job.size() == 1 ? "1 rank" : fmt::format("{} ranks, each", job.size()),
              device.ops().description());
   std::fflush(stdout);

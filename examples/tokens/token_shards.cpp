@@ -66,12 +66,13 @@ int token_shards(int argc, char** argv) {
   const auto tokenizer = train::make_tokenizer(arguments.tokenizer);
   warn_of_missing_ends(*tokenizer, train::find_files(arguments.data).size());
   std::uint64_t tokens = 0;
-  train::write_token_shards(arguments.data, *tokenizer, arguments.shards,
-                            [&](const train::TokenShard& shard) {
-                              fmt::print("wrote {} ({} tokens)\n", shard.path, shard.tokens);
-                              std::fflush(stdout);
-                              tokens += shard.tokens;
-                            });
+  const std::size_t left_out = train::write_token_shards(
+      arguments.data, *tokenizer, arguments.shards, [&](const train::TokenShard& shard) {
+        fmt::print("wrote {} ({} tokens)\n", shard.path, shard.tokens);
+        std::fflush(stdout);
+        tokens += shard.tokens;
+      });
+  if (left_out > 0) train::log_line(fmt::format("note: empty files are left out: {}", left_out));
   fmt::print("{} tokens of a vocabulary of {}\n", tokens, tokenizer->vocabulary_size());
   return 0;
 }

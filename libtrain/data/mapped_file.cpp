@@ -28,6 +28,21 @@ struct Descriptor {
   }
 };
 
+/// Linux maps some 65,000 files per process, and corpora have more: small ones are read.
+constexpr std::size_t kReadBytes = 16 << 10;
+
+std::vector<std::byte> read_small(int file, std::size_t size, const std::string& path) {
+  std::vector<std::byte> bytes(size);
+  for (std::size_t at = 0; at < size;) {
+    const ssize_t count = ::read(file, bytes.data() + at, size - at);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail("read", path, errno);
+    if (count == 0) throw Error(fmt::format("cannot read '{}': it became shorter", path));
+    at += static_cast<std::size_t>(count);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
@@ -41,21 +56,36 @@ MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
                             S_ISDIR(status.st_mode) ? "a directory" : "a device or pipe"));
   }
   const auto size = static_cast<std::size_t>(status.st_size);
-  if (size == 0) return;  // mmap refuses a length of zero
+  if (size <= kReadBytes) {
+    copy_ = read_small(file.value, size, path_);
+    bytes_ = copy_;
+    return;
+  }
   void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.value, 0);
+  if (memory == MAP_FAILED && errno == ENOMEM) {
+    throw Error(
+        fmt::format("cannot map '{}': the system lets a process map no more files at once "
+                    "(vm.max_map_count); join files, or make token shards of texts",
+                    path_));
+  }
   if (memory == MAP_FAILED) fail("map", path_, errno);
   bytes_ = {static_cast<const std::byte*>(memory), size};
 }
 
 MappedFile::~MappedFile() {
-  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  if (copy_.empty() && !bytes_.empty()) {
+    ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  }
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), bytes_(std::exchange(other.bytes_, {})) {}
+    : path_(std::move(other.path_)),
+      copy_(std::exchange(other.copy_, {})),
+      bytes_(std::exchange(other.bytes_, {})) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
+  std::swap(copy_, other.copy_);
   std::swap(bytes_, other.bytes_);
   return *this;
 }

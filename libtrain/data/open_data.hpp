@@ -31,6 +31,8 @@ struct Data {
   /// Texts that follow each other without a mark where one ends; 0 where there are marks, or no
   /// text follows another.
   std::size_t unmarked_texts = 0;
+  /// Files of text that are left out, because nothing is in them.
+  std::size_t empty_texts = 0;
 };
 
 /// Opens everything that `patterns` name, in order: token shards of llm.c (known by their magic
@@ -44,10 +46,10 @@ struct Data {
 /// Each text is a document (see encode_document); between two stands the tokenizer's end-of-text
 /// id. Where it has none, and with `bytes` and `chars`, one text follows the other without a mark.
 /// Files are mapped, not loaded; only text with a tokenizer other than `bytes` takes memory, 4
-/// bytes per token in every process.
+/// bytes per token in every process. Empty files beside texts are left out.
 ///
-/// Throws Error naming the pattern or file that is missing, unreadable, empty, damaged, of another
-/// kind than the first of its source, in two sources, or of another tokenizer.
+/// Throws Error naming the pattern or file that is missing, unreadable, empty, damaged, compressed,
+/// of another kind than the first of its source, in two sources, or of another tokenizer.
 Data open_data(const std::vector<std::string>& patterns, std::string_view tokenizer = "");
 
 /// The same with a tokenizer that exists already: that of a saved model, or of the training text

@@ -56,11 +56,12 @@ TokenDataset::TokenDataset(const std::vector<std::string>& patterns, const Optio
     : TokenDataset(open_data(patterns, options.tokenizer), options) {}
 
 TokenDataset::TokenDataset(std::shared_ptr<const TokenSource> source, const Options& options)
-    : TokenDataset(Data{{{std::move(source), DataKind::llmc_shards}}, nullptr, 0}, options) {}
+    : TokenDataset(Data{{{std::move(source), DataKind::llmc_shards}}, nullptr}, options) {}
 
 TokenDataset::TokenDataset(Data data, const Options& options)
     : tokenizer_(std::move(data.tokenizer)),
       unmarked_texts_(data.unmarked_texts),
+      empty_texts_(data.empty_texts),
       seed_(options.seed),
       vocabulary_(std::numeric_limits<std::int32_t>::max()),
       pattern_(weights_of(data.sources)) {

@@ -89,6 +89,7 @@ class TokenDataset {
 
   /// Texts to train on that follow each other without a mark; see Data.
   std::size_t unmarked_texts() const { return unmarked_texts_; }
+  std::size_t empty_texts() const { return empty_texts_; }
 
   /// How many samples a source has in one of its epochs, which count from 0.
   std::uint64_t samples_per_epoch(std::uint64_t epoch, std::size_t source = 0) const;
@@ -147,6 +148,7 @@ class TokenDataset {
 
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::size_t unmarked_texts_;
+  std::size_t empty_texts_;
   Parts train_;
   Parts validation_;
   bool validation_is_optional_ = false;  // held out by default, not by request

@@ -28,9 +28,10 @@ struct TokenShard {
 /// 16 bits, or of 32 (Llama-3's format) where the vocabulary has more than 65536.
 ///
 /// Holds one text's tokens and one shard's at a time, 4 bytes each. Calls `written` after each
-/// shard, which appears whole or not at all. Throws Error naming the pattern, file or directory.
-void write_token_shards(const std::vector<std::string>& patterns, const Tokenizer& tokenizer,
-                        const TokenShardOptions& options,
-                        const std::function<void(const TokenShard&)>& written);
+/// shard, which appears whole or not at all. Returns how many empty files were left out. Throws
+/// Error naming the pattern, file or directory.
+std::size_t write_token_shards(const std::vector<std::string>& patterns, const Tokenizer& tokenizer,
+                               const TokenShardOptions& options,
+                               const std::function<void(const TokenShard&)>& written);
 
 }  // namespace train

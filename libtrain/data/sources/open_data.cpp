@@ -13,6 +13,7 @@
 #include "libtrain/data/megatron_source.hpp"
 #include "libtrain/data/source_patterns.hpp"
 #include "libtrain/data/sources/concatenated_source.hpp"
+#include "libtrain/data/sources/text_files.hpp"
 #include "libtrain/data/sources/text_source.hpp"
 #include "libtrain/data/token_probe.hpp"
 
@@ -27,7 +28,7 @@ struct Files {
   SourcePatterns said;
   DataKind kind = DataKind::text;
   std::vector<std::string> paths;  // of a Megatron pair: the .idx
-  std::vector<MappedFile> texts;   // of text: the same files
+  std::vector<MappedFile> texts;   // of text: those with content
 };
 
 const char* name_of(DataKind kind) {
@@ -56,9 +57,10 @@ std::pair<DataKind, std::string> classify(const std::string& path) {
 std::vector<MappedFile> map_texts(const std::vector<std::string>& paths) {
   std::vector<MappedFile> texts;
   for (const std::string& path : paths) {
-    texts.emplace_back(path);
-    if (texts.back().bytes().empty()) throw Error(fmt::format("'{}' is empty", path));
+    MappedFile text(path);
+    if (detail::is_text(text)) texts.push_back(std::move(text));
   }
+  detail::require_text(paths, texts.size());
   return texts;
 }
 
@@ -200,6 +202,7 @@ Data open(std::vector<Files> found, std::shared_ptr<const Tokenizer> tokenizer) 
   Data data;
   for (Files& files : found) {
     const std::size_t texts = files.texts.size();
+    if (files.kind == DataKind::text) data.empty_texts += files.paths.size() - texts;
     if (texts > 1 && !marks_documents(*tokenizer)) data.unmarked_texts += texts;
     auto tokens = files.kind == DataKind::text
                       ? detail::concatenate(tokenize(std::move(files.texts), *tokenizer))

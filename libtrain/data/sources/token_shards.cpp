@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -10,6 +11,7 @@
 #include "libtrain/data/file_patterns.hpp"
 #include "libtrain/data/llmc_shard.hpp"
 #include "libtrain/data/mapped_file.hpp"
+#include "libtrain/data/sources/text_files.hpp"
 
 namespace train {
 namespace {
@@ -88,17 +90,21 @@ void prepare_directory(const fs::path& directory) {
   }
 }
 
-/// Bytes of all texts; none is empty or no text.
-std::uint64_t check_texts(const std::vector<std::string>& paths) {
+/// Bytes of all texts, without those that are empty; none is of another format.
+std::uint64_t check_texts(std::vector<std::string>& paths) {
+  const std::vector<std::string> found = std::move(paths);
+  paths.clear();
   std::uint64_t bytes = 0;
-  for (const std::string& path : paths) {
+  for (const std::string& path : found) {
     if (looks_like_llmc_shard(path)) {
       throw Error(fmt::format("'{}' is a token shard already; texts become shards", path));
     }
     const MappedFile text(path);
-    if (text.bytes().empty()) throw Error(fmt::format("'{}' is empty", path));
+    if (!detail::is_text(text)) continue;
+    paths.push_back(path);
     bytes += text.bytes().size();
   }
+  detail::require_text(found, paths.size());
   return bytes;
 }
 
@@ -123,11 +129,12 @@ std::vector<std::int32_t> tokens_of(const Tokenizer& tokenizer, std::string_view
 
 }  // namespace
 
-void write_token_shards(const std::vector<std::string>& patterns, const Tokenizer& tokenizer,
-                        const TokenShardOptions& options,
-                        const std::function<void(const TokenShard&)>& written) {
+std::size_t write_token_shards(const std::vector<std::string>& patterns, const Tokenizer& tokenizer,
+                               const TokenShardOptions& options,
+                               const std::function<void(const TokenShard&)>& written) {
   check(options);
-  const auto paths = find_files(patterns);
+  auto paths = find_files(patterns);
+  const std::size_t found = paths.size();
   const std::uint64_t bytes = check_texts(paths);
   prepare_directory(options.directory);
   const LlmcFormat format =
@@ -148,6 +155,7 @@ void write_token_shards(const std::vector<std::string>& patterns, const Tokenize
   }
   train.finish();
   validation.finish();
+  return found - paths.size();
 }
 
 }  // namespace train

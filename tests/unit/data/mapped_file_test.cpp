@@ -21,6 +21,20 @@ TEST_CASE("a mapped file is the file's bytes, also after a move") {
   second = MappedFile((scratch / "b").string());
   CHECK(second.text() == "other");
   CHECK(second.path() == (scratch / "b").string());
+  const std::string large(100'000, 'x');
+  write_file(scratch / "c", large);
+  first = MappedFile((scratch / "c").string());
+  std::swap(first, second);
+  CHECK(first.text() == "other");
+  CHECK(second.text() == large);
+}
+
+TEST_CASE("more small files than a process may map are open at once") {
+  const ScratchDirectory scratch;
+  write_file(scratch / "small", "text");
+  std::vector<MappedFile> files;
+  for (int i = 0; i < 70'000; ++i) files.emplace_back((scratch / "small").string());
+  CHECK(files.back().text() == "text");
 }
 
 TEST_CASE("an empty file is empty bytes") {

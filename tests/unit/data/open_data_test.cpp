@@ -45,6 +45,27 @@ TEST_CASE("a Megatron pair is opened by either name, once") {
   }
 }
 
+TEST_CASE("empty files beside texts are left out; where all are empty, that is said") {
+  const ScratchDirectory scratch;
+  write_file(scratch / "a.txt", "a");
+  write_file(scratch / "b/__init__.py", "");
+  write_file(scratch / "c.txt", "c");
+  const Data data = open_data({scratch.path().string()});
+  CHECK(read_all(*data.sources.front().tokens) == Tokens{'a', 'c'});
+  CHECK(data.empty_texts == 1);
+  write_file(scratch / "b/other.py", "");
+  CHECK(contains(refusal({(scratch / "b").string()}), "so are the other 1"));
+}
+
+TEST_CASE("compressed files and tables are no text") {
+  const ScratchDirectory scratch;
+  const std::string path = (scratch / "a").string();
+  for (const char* magic : {"PAR1", "\x1f\x8b\x08", "\x28\xb5\x2f\xfd", "PK\x03\x04"}) {
+    write_file(path, std::string(magic) + std::string(100, 'x'));
+    CHECK(contains(refusal({path}), "not text"));
+  }
+}
+
 TEST_CASE("text is read as bytes, or as characters of all its files") {
   const ScratchDirectory scratch;
   write_file(scratch / "a.txt", "ba");
