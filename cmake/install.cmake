@@ -5,7 +5,7 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/libtrain)
 install(TARGETS libtrain train_collectives EXPORT libtrain_targets)
 install(TARGETS train_coordinator)
 if(TRAIN_BUILD_EXAMPLES)
-  install(TARGETS train_gpt generate_gpt plan_grid checkpoint_tool)
+  install(TARGETS train_gpt generate_gpt plan_grid checkpoint_tool token_shards)
 endif()
 install(EXPORT libtrain_targets FILE libtrainTargets.cmake NAMESPACE libtrain::
         DESTINATION ${package_dir})
