@@ -141,4 +141,14 @@ void write_safetensors_index(const std::filesystem::path& directory,
   file.commit();
 }
 
+void remove_other_model(const std::filesystem::path& directory,
+                        const std::vector<SafetensorsShard>& shards) {
+  const auto other = directory / (shards.size() > 1 ? single_name : index_name);
+  std::error_code code;
+  std::filesystem::remove(other, code);
+  if (!code) return;
+  throw Error(fmt::format("cannot remove {}, which would be read in place of what was written: {}",
+                          other.string(), code.message()));
+}
+
 }  // namespace train

@@ -54,4 +54,9 @@ std::vector<SafetensorsShard> shard_safetensors(const std::vector<SafetensorsSpe
 void write_safetensors_index(const std::filesystem::path& directory,
                              const std::vector<SafetensorsShard>& shards);
 
+/// Removes what readers might take in place of these shards: the index, or the one file, of a model
+/// that was there before and was cut otherwise.
+void remove_other_model(const std::filesystem::path& directory,
+                        const std::vector<SafetensorsShard>& shards);
+
 }  // namespace train

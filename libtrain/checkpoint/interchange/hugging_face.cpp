@@ -201,6 +201,7 @@ bool write_hugging_face(const fs::path& directory, ModelSource& model, DataType 
     writer.commit();
   }
   if (shards.size() > 1) write_safetensors_index(directory, shards);
+  remove_other_model(directory, shards);
   const auto tokenizer_json = tokenizer == nullptr ? std::nullopt : tokenizer->to_hugging_face();
   if (tokenizer_json) {
     write_text(directory / tokenizer_name, *tokenizer_json);

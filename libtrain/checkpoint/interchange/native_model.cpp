@@ -126,6 +126,14 @@ void write_native(const fs::path& path, ModelSource& model, DataType type) {
 }
 
 fs::path write_model_checkpoint(const fs::path& directory, ModelSource& model, DataType type) {
+  CheckpointStore store(directory, {.keep = 0});  // whatever is there stays
+  const auto held = store.list();
+  if (!held.empty() && held.back().step > 0) {
+    throw Error(
+        fmt::format("{} holds checkpoints of a run (steps {}), which would go on from this model; "
+                    "name another directory",
+                    directory.string(), steps_of(held)));
+  }
   const auto device = make_cpu_device(1);
   CheckpointContents contents;
   contents.parts.push_back({model_part, {}});
@@ -141,10 +149,7 @@ fs::path write_model_checkpoint(const fs::path& directory, ModelSource& model, D
   state.tokenizer = model.tokenizer();
   contents.extra = state.to_json();
   fs::path written;
-  local::run(1, [&](Communicator& world) {
-    // Whatever is there stays.
-    written = CheckpointStore(directory, {.keep = 0}).save(world, contents).directory;
-  });
+  local::run(1, [&](Communicator& world) { written = store.save(world, contents).directory; });
   return written;
 }
 

@@ -18,7 +18,8 @@ std::unique_ptr<ModelSource> open_weights_model(const std::filesystem::path& pat
 void write_native(const std::filesystem::path& path, ModelSource& model, DataType type);
 
 /// A checkpoint at step 0 in a directory of checkpoints, without optimizer state: for --init,
-/// --checkpoint and fine-tuning. Holds the whole model in memory.
+/// --checkpoint and fine-tuning. Holds the whole model in memory. Throws Error where the directory
+/// holds checkpoints of later steps: those of a run.
 std::filesystem::path write_model_checkpoint(const std::filesystem::path& directory,
                                              ModelSource& model, DataType type);
 

@@ -123,6 +123,11 @@ TEST_CASE("a model in several files, with the names of a base model, is the same
     for (const ModelTensor& tensor : model_tensors(model->config())) {
       CHECK(sharded->read_as(tensor, DataType::f32) == model->read_as(tensor, DataType::f32));
     }
+    // Readers differ in which they take where both are there.
+    write_hugging_face(folder, *model, DataType::f32);
+    CHECK(!fs::exists(folder / "model.safetensors.index.json"));
+    write_hugging_face(folder, *model, DataType::f32, 10'000);
+    CHECK(!fs::exists(folder / "model.safetensors"));
   }
   // GPT2Model's names lack the prefix; old files carry masks.
   const SafetensorsReader whole(golden / "gpt2/model.safetensors");
