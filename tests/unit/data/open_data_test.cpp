@@ -1,5 +1,7 @@
 #include "libtrain/data/open_data.hpp"
 
+#include <filesystem>
+
 #include <doctest/doctest.h>
 
 #include "collectives/error.hpp"
@@ -48,6 +50,7 @@ TEST_CASE("a Megatron pair is opened by either name, once") {
 TEST_CASE("empty files beside texts are left out; where all are empty, that is said") {
   const ScratchDirectory scratch;
   write_file(scratch / "a.txt", "a");
+  std::filesystem::create_directory(scratch / "b");
   write_file(scratch / "b/__init__.py", "");
   write_file(scratch / "c.txt", "c");
   const Data data = open_data({scratch.path().string()});
