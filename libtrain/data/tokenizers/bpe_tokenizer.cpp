@@ -23,15 +23,6 @@ std::array<std::int32_t, 256> find_byte_ids(const std::vector<std::string>& toke
   return ids;
 }
 
-/// NFC leaves text alone that holds no marks, no Hangul letters and none of the characters that it
-/// replaces; these ranges cover them all, and some more.
-constexpr std::string_view kNfcMayChange =
-    R"([\p{M}\x{374}\x{37e}\x{387}\x{958}-\x{95f}\x{9dc}-\x{9df}\x{a33}-\x{a36}\x{a59}-\x{a5e})"
-    R"(\x{b5c}-\x{b5d}\x{f43}\x{f4d}-\x{f5c}\x{f69}\x{1161}-\x{1175}\x{11a8}-\x{11c2})"
-    R"(\x{1f71}-\x{1f7d}\x{1fbb}-\x{1fbe}\x{1fc9}-\x{1fef}\x{1ff9}-\x{2001}\x{2126}-\x{212b})"
-    R"(\x{2329}-\x{232a}\x{2adc}\x{f900}-\x{fad9}\x{fb1d}-\x{fb1f}\x{fb2a}-\x{fb4e})"
-    R"(\x{1d15e}-\x{1d164}\x{1d1bb}-\x{1d1c0}\x{2f800}-\x{2fa1d}])";
-
 }  // namespace
 
 bool BpeModel::has_token(std::int32_t id) const {
@@ -122,8 +113,7 @@ BpeTokenizer::BpeTokenizer(BpeModel model)
   std::ranges::stable_sort(model_.special, std::ranges::greater{},
                            [](const SpecialToken& token) { return token.text.size(); });
   for (const SpecialToken& token : model_.special) special_by_id_.emplace(token.id, token.text);
-  if (model_.wants_nfc)
-    nfc_may_change_.emplace(std::string(kNfcMayChange), SplitPattern::Gaps::drop);
+  if (model_.wants_nfc) nfc_.emplace();
   if (!model_.whole_pieces) return;
   for (std::size_t id = 0; id < model_.tokens.size(); ++id) {
     if (model_.tokens[id].empty()) continue;
@@ -161,28 +151,12 @@ std::vector<std::int32_t> BpeTokenizer::encode(std::string_view text) const {
   std::vector<std::int32_t> ids;
   Encoding encoding(*this, ids);
   const auto second_turn = [&](std::string_view part) {
-    if (model_.wants_nfc) check_nfc(part);
+    const std::string normal = nfc_ ? nfc_->normalize(part) : "";
     cut_special(
-        part, false, [&](std::string_view rest) { encoding.add_text(rest); }, ids);
+        nfc_ ? normal : part, false, [&](std::string_view rest) { encoding.add_text(rest); }, ids);
   };
   cut_special(text, true, second_turn, ids);
   return ids;
-}
-
-void BpeTokenizer::check_nfc(std::string_view text) const {
-  const bool ascii = std::ranges::all_of(text, [](char byte) { return (byte & 0x80) == 0; });
-  if (ascii) return;
-  for (std::string_view rest = text; !rest.empty();) {
-    const std::size_t valid = valid_utf8_prefix(rest);
-    nfc_may_change_->split(rest.substr(0, valid), [&](std::string_view character) {
-      throw Error(fmt::format(
-          "the tokenizer '{}' normalizes text to Unicode NFC, which is not supported where it may "
-          "change the text: U+{:04X} at byte {}",
-          model_.name, static_cast<std::uint32_t>(decode_utf8(character, 0).value),
-          character.data() - text.data()));
-    });
-    rest.remove_prefix(std::min(rest.size(), valid + 1));
-  }
 }
 
 std::string BpeTokenizer::decode(std::span<const std::int32_t> ids) const {

@@ -7,6 +7,7 @@
 
 #include "libtrain/data/tokenizer.hpp"
 #include "libtrain/data/tokenizers/bpe_merges.hpp"
+#include "libtrain/data/tokenizers/nfc.hpp"
 #include "libtrain/data/tokenizers/split_pattern.hpp"
 
 namespace train::detail {
@@ -28,7 +29,7 @@ struct BpeModel {
   std::vector<SplitPattern> splits;         ///< each cuts the pieces of the one before
   bool whole_pieces = false;                ///< a piece that is a token is taken unmerged
   std::optional<std::size_t> prefix_stage;  ///< the split before which pieces get a space in front
-  bool wants_nfc = false;                   ///< refuse text that Unicode NFC might change
+  bool wants_nfc = false;                   ///< text becomes Unicode NFC first
   std::optional<std::int32_t> end_of_text;
   std::vector<std::int32_t> other_ends;  ///< generation ends with these, too
   TextFrame frame;
@@ -39,7 +40,8 @@ struct BpeModel {
 /// Byte-level BPE of GPT-2 and its descendants.
 ///
 /// Special tokens in the text become their ids. Bytes that are not valid UTF-8 end a piece; each
-/// run of them is a piece by itself, so that decode() gives back exactly what encode() got.
+/// run of them is a piece by itself, so that decode() gives back exactly what encode() got, or its
+/// normal form.
 class BpeTokenizer final : public Tokenizer {
  public:
   explicit BpeTokenizer(BpeModel model);
@@ -63,13 +65,12 @@ class BpeTokenizer final : public Tokenizer {
   /// Cuts `text` at the special tokens of one turn: visit_text for what lies between.
   void cut_special(std::string_view text, bool first, const Visit& visit_text,
                    std::vector<std::int32_t>& ids) const;
-  void check_nfc(std::string_view text) const;
 
   BpeModel model_;
   std::array<std::int32_t, 256> byte_ids_;                    // -1: the vocabulary lacks the byte
   std::unordered_map<std::string_view, std::int32_t> whole_;  // views into model_.tokens
   std::unordered_map<std::int32_t, std::string_view> special_by_id_;
-  std::optional<SplitPattern> nfc_may_change_;
+  std::optional<Nfc> nfc_;
 };
 
 /// Finds the merges that a vocabulary ordered by merge came from: each token of two bytes or more,

@@ -1,5 +1,6 @@
 #include "libtrain/data/tokenizers/split_pattern.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <utility>
@@ -18,6 +19,7 @@ std::string spell_out_spaces(std::string_view expression) {
   constexpr std::string_view kSpaces = R"(\t-\r\x{85}\p{Z})";
   std::string result;
   bool in_class = false;
+  std::size_t begin = 0;  // of the class
   for (std::size_t i = 0; i < expression.size(); ++i) {
     const char character = expression[i];
     if (character == '\\' && i + 1 < expression.size()) {
@@ -31,8 +33,16 @@ std::string spell_out_spaces(std::string_view expression) {
       }
       continue;
     }
-    if (character == '[') in_class = true;
-    if (character == ']') in_class = false;
+    if (in_class && expression.substr(i).starts_with("[:")) {
+      const std::size_t end = std::min(expression.find(":]", i), expression.size() - 2);
+      result += expression.substr(i, end + 2 - i);
+      i = end + 1;
+      continue;
+    }
+    const std::size_t inside = i - begin;  // of its class, where a first ] is a character
+    const bool first = inside == 1 || (inside == 2 && expression[i - 1] == '^');
+    if (character == '[' && !in_class) begin = i;
+    in_class = character == '[' || (in_class && (character != ']' || first));
     result += character;
   }
   return result;

@@ -35,6 +35,9 @@ TEST_CASE("gaps between matches are pieces, or left out") {
   CHECK(pieces_of(SplitPattern("x*"), "axxb") == Pieces{"a", "xx", "b"});
   CHECK(pieces_of(SplitPattern(R"([^\s]+)"), "a b") == Pieces{"a", " ", "b"});
   CHECK(pieces_of(SplitPattern(R"(\\s)"), "a\\s b") == Pieces{"a", "\\s", " b"});
+  // A first ] in a class is a character, and names of classes do not end it.
+  CHECK(pieces_of(SplitPattern(R"([]\s]+)"), "a] b") == Pieces{"a", "] ", "b"});
+  CHECK(pieces_of(SplitPattern(R"([^[:alpha:]\s]+)"), "a1 b") == Pieces{"a", "1", " b"});
 }
 
 TEST_CASE("a pattern that does not compile is shown") {
