@@ -36,7 +36,9 @@ bool BpeModel::has_token(std::int32_t id) const {
 class BpeTokenizer::Encoding {
  public:
   Encoding(const BpeTokenizer& tokenizer, std::vector<std::int32_t>& ids)
-      : tokenizer_(tokenizer), ids_(ids) {}
+      : tokenizer_(tokenizer), ids_(ids) {
+    for (const SplitPattern& pattern : tokenizer.model_.splits) splits_.emplace_back(pattern);
+  }
 
   /// Text without special tokens.
   void add_text(std::string_view text) {
@@ -56,11 +58,10 @@ class BpeTokenizer::Encoding {
   static constexpr std::size_t kCachedBytes = 64;
 
   void split(std::string_view text, std::size_t stage) {
-    const auto& splits = tokenizer_.model_.splits;
     if (stage == tokenizer_.model_.prefix_stage && text.front() != ' ') {
       split(fmt::format(" {}", text), stage);
-    } else if (stage < splits.size()) {
-      splits[stage].split(text, [&](std::string_view piece) { split(piece, stage + 1); });
+    } else if (stage < splits_.size()) {
+      splits_[stage].split(text, [&](std::string_view piece) { split(piece, stage + 1); });
     } else {
       add_piece(text);
     }
@@ -103,6 +104,7 @@ class BpeTokenizer::Encoding {
 
   const BpeTokenizer& tokenizer_;
   std::vector<std::int32_t>& ids_;
+  std::vector<Splitter> splits_;
   std::unordered_map<std::string, std::vector<std::int32_t>> cache_;
   std::string key_;
 };

@@ -71,8 +71,10 @@ std::shared_ptr<pcre2_code> compile(const std::string& expression) {
   return code;
 }
 
+}  // namespace
+
 /// What one thread needs to match.
-class Matcher {
+class Splitter::Matcher {
  public:
   explicit Matcher(const pcre2_code* code)
       : code_(code),
@@ -104,20 +106,21 @@ class Matcher {
   std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data_;
 };
 
-}  // namespace
-
 SplitPattern::SplitPattern(std::string expression, Gaps gaps)
     : expression_(std::move(expression)), gaps_(gaps), code_(compile(expression_)) {}
 
-void SplitPattern::split(std::string_view text, const Visit& visit) const {
-  Matcher matcher(static_cast<const pcre2_code*>(code_.get()));
+Splitter::Splitter(const SplitPattern& pattern)
+    : gaps_(pattern.gaps()),
+      matcher_(std::make_shared<Matcher>(static_cast<const pcre2_code*>(pattern.code_.get()))) {}
+
+void Splitter::split(std::string_view text, const Visit& visit) {
   std::size_t at = 0;
   while (at < text.size()) {
-    auto [first, second] = matcher.next(text, at);
+    auto [first, second] = matcher_->next(text, at);
     const bool none = first == std::string_view::npos;
     // \K inside a lookaround can report a match that begins before `at` or ends before it begins.
     if (none || first < at || second <= first) first = second = text.size();
-    if (first > at && gaps_ == Gaps::keep) visit(text.substr(at, first - at));
+    if (first > at && gaps_ == SplitPattern::Gaps::keep) visit(text.substr(at, first - at));
     if (second > first) visit(text.substr(first, second - first));
     at = second;
   }

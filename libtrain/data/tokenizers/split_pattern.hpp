@@ -10,7 +10,7 @@ namespace train::detail {
 using Visit = std::function<void(std::string_view)>;
 
 /// A regular expression that cuts text into the pieces within which BPE merges. Compiled once (with
-/// PCRE2's JIT where the machine has it); matching is safe from any number of threads.
+/// PCRE2's JIT where the machine has it); any number of threads may have Splitters of it.
 ///
 /// The patterns of tokenizers are written for Oniguruma or Rust's regex: `\s` is Unicode's
 /// White_Space, and `^` and `$` match at lines.
@@ -25,14 +25,29 @@ class SplitPattern {
   const std::string& expression() const { return expression_; }
   Gaps gaps() const { return gaps_; }
 
-  /// Visits matches and kept gaps from left to right. `text` must be valid UTF-8. Throws Error if
-  /// the expression needs more steps than PCRE2 allows.
-  void split(std::string_view text, const Visit& visit) const;
-
  private:
+  friend class Splitter;
+
   std::string expression_;
   Gaps gaps_;
   std::shared_ptr<const void> code_;
+};
+
+/// Applies a pattern, which must outlive it, in one thread. Making one maps memory, which takes
+/// longer than to split a short text.
+class Splitter {
+ public:
+  explicit Splitter(const SplitPattern& pattern);
+
+  /// Visits matches and kept gaps from left to right. `text` must be valid UTF-8, and `visit` must
+  /// not come back here. Throws Error if the expression needs more steps than PCRE2 allows.
+  void split(std::string_view text, const Visit& visit);
+
+ private:
+  class Matcher;
+
+  SplitPattern::Gaps gaps_;
+  std::shared_ptr<Matcher> matcher_;
 };
 
 /// GPT-2's own: contractions, then words, numbers and other characters with the space before them.

@@ -15,7 +15,8 @@ using Pieces = std::vector<std::string>;
 
 Pieces pieces_of(const SplitPattern& pattern, std::string_view text) {
   Pieces pieces;
-  pattern.split(text, [&](std::string_view piece) { pieces.emplace_back(piece); });
+  detail::Splitter(pattern).split(text,
+                                  [&](std::string_view piece) { pieces.emplace_back(piece); });
   return pieces;
 }
 
