@@ -71,12 +71,11 @@ void add_matches(const fs::path& at, Component next, Component end, Paths& found
   }
   const std::string component = next->string();
   const Component rest = std::next(next);
-  if (!has_wildcard(component)) {
-    std::error_code ignored;
-    const fs::path path = at / component;
-    if (fs::exists(path, ignored)) add_matches(path, rest, end, found);
-    return;
-  }
+  std::error_code ignored;
+  const fs::path path = at / component;
+  const bool is_name = fs::exists(path, ignored);  // 'data[2]' may be one
+  if (is_name) add_matches(path, rest, end, found);
+  if (is_name || !has_wildcard(component)) return;
   const fs::path folder = at.empty() ? fs::path(".") : at;
   if (!is_folder(folder)) return;
   const bool any_depth = component == "**";
@@ -127,7 +126,7 @@ std::vector<std::string> find_files(const std::vector<std::string>& patterns) {
   std::set<fs::path> seen;
   for (const std::string& pattern : patterns) {
     for (std::string& file : find(pattern)) {
-      if (seen.insert(fs::path(file).lexically_normal()).second) files.push_back(std::move(file));
+      if (seen.insert(file_identity(file)).second) files.push_back(std::move(file));
     }
   }
   return files;

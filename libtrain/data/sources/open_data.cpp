@@ -87,7 +87,7 @@ void refuse_shared_files(const std::vector<Files>& sources) {
   for (const Files& source : sources) {
     for (const std::string& path : source.paths) {
       const auto [owner, is_new] = owners.emplace(file_identity(path), source.said.name);
-      if (is_new) continue;
+      if (is_new || owner->second == source.said.name) continue;
       throw Error(fmt::format(
           "'{}' is in the sources {} and {} of a mixture: leave it to one, and raise its weight",
           path, owner->second, source.said.name));

@@ -55,12 +55,19 @@ TEST_CASE("folders, globs and names stand for sorted files") {
   CHECK(tree.find({".hidden"}) == Paths{".hidden"});
 }
 
-TEST_CASE("a link to a folder is not followed into a circle") {
-  const Tree tree({"sub/a.txt"});
+TEST_CASE("a link to a folder is not followed into a circle, and one to a file is that file") {
+  const Tree tree({"sub/a.txt", "z.txt"});
   std::filesystem::create_directory_symlink(tree.path(), tree.path() / "sub" / "up");
   std::filesystem::create_symlink(tree.path() / "sub" / "a.txt", tree.path() / "sub" / "b.txt");
-  CHECK(tree.find({"."}) == Paths{"./sub/a.txt", "./sub/b.txt"});
-  CHECK(tree.find({"**/*.txt"}) == Paths{"sub/a.txt", "sub/b.txt"});
+  CHECK(tree.find({"."}) == Paths{"./sub/a.txt", "./z.txt"});
+  CHECK(tree.find({"**/*.txt"}) == Paths{"sub/a.txt", "z.txt"});
+  CHECK(tree.find({"sub/b.txt", "z.txt", "sub"}) == Paths{"sub/b.txt", "z.txt"});
+}
+
+TEST_CASE("a folder whose name looks like a pattern can be part of one") {
+  const Tree tree({"data [2]/a.txt", "data 2/b.txt"});
+  CHECK(tree.find({"data [2]/*.txt"}) == Paths{"data [2]/a.txt"});
+  CHECK(tree.find({"data [1-3]/*.txt"}) == Paths{"data 2/b.txt"});
 }
 
 TEST_CASE("a pattern that finds nothing is named") {
