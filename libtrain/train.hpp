@@ -6,6 +6,7 @@
 #include "libtrain/checkpoint/training_checkpoints.hpp"
 #include "libtrain/checkpoint/weights.hpp"
 #include "libtrain/choice_accuracy.hpp"
+#include "libtrain/data/mapped_file_fault.hpp"
 #include "libtrain/data/token_dataset.hpp"
 #include "libtrain/forecast/grid_choice.hpp"
 #include "libtrain/job.hpp"

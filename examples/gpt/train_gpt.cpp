@@ -104,6 +104,7 @@ int train_gpt(train::Job& job) {
   const auto run = point ? std::optional(point->run) : std::nullopt;
   std::optional<StartingWeights> start;
   if (!run && !arguments.init.empty()) start.emplace(arguments.init);
+  const train::MappedFileFault fault;
   train::TokenDataset data = open_dataset(arguments, saved_tokenizer(start, run));
   const train::GptConfig config = choose_config(arguments, data, start, run);
   warn_of_memory(job, arguments, config, grid);

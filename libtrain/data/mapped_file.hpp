@@ -10,8 +10,8 @@ namespace train {
 
 /// A regular file mapped read-only into memory: nothing is read until it is touched, so files may
 /// be larger than memory. The file must keep its size while it is mapped; another process that
-/// truncates it ends this one with SIGBUS. Files of up to 16 KiB are read instead: a process can
-/// map only some 65,000.
+/// truncates it ends this one with SIGBUS (see MappedFileFault). Files of up to 16 KiB are read
+/// instead: a process can map only some 65,000.
 class MappedFile {
  public:
   /// Throws Error naming the path if it cannot be opened, is no regular file, or cannot be mapped.

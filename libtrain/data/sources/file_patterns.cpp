@@ -105,6 +105,11 @@ Paths find(const std::string& pattern) {
     found.push_back(pattern);
   } else if (fs::exists(pattern, ignored)) {
     throw Error(fmt::format("'{}' is a device or pipe; data are read from files", pattern));
+  } else if (fs::exists(pattern + ".idx", ignored)) {
+    throw Error(
+        fmt::format("there is no file or folder '{0}'; the Megatron data set of this prefix is "
+                    "'{0}.idx' here",
+                    pattern));
   } else if (!has_wildcard(pattern)) {
     throw Error(fmt::format("there is no file or folder '{}'", pattern));
   } else {

@@ -81,6 +81,8 @@ TEST_CASE("a pattern that finds nothing is named") {
   CHECK(contains(message("missing/**/x"), "missing/**/x'"));
   CHECK(contains(message("a.txt/*"), "a.txt/*'"));
   CHECK(contains(message("empty"), "empty' holds no files"));
+  write_file(tree.path() / "pile_text_document.idx", "");
+  CHECK(contains(message("pile_text_document"), "pile_text_document.idx' here"));
   REQUIRE(::mkfifo((tree.path() / "pipe").c_str(), 0600) == 0);
   CHECK(contains(message("pipe"), "pipe' is a device or pipe"));
 }

@@ -3,10 +3,13 @@
 #include <utility>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "collectives/error.hpp"
+#include "libtrain/data/mapped_file_fault.hpp"
 #include "tests/unit/data/data_files.hpp"
 
 namespace train::test {
@@ -41,6 +44,27 @@ TEST_CASE("an empty file is empty bytes") {
   const ScratchDirectory scratch;
   write_file(scratch / "empty", "");
   CHECK(MappedFile((scratch / "empty").string()).bytes().empty());
+}
+
+TEST_CASE("who is ended by a file that became shorter says which it was") {
+  const ScratchDirectory scratch;
+  const std::string path = (scratch / "data with spaces.bin").string();
+  write_file(path, std::string(100'000, 'x'));
+  const std::string said = (scratch / "said").string();
+  write_file(said, "");
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::dup2(::open(said.c_str(), O_WRONLY), STDERR_FILENO);
+    const MappedFileFault fault;
+    const MappedFile file(path);
+    if (::truncate(path.c_str(), 0) != 0) ::_exit(2);
+    ::_exit(file.text()[50'000] == 'x' ? 3 : 4);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFSIGNALED(status));
+  CHECK(read_file(said).starts_with("error: " + path + " became shorter"));
 }
 
 TEST_CASE("what cannot be mapped is named with its reason") {
