@@ -22,7 +22,8 @@ std::string RunState::to_json() const {
   }
   // Long: last, for those who look at the manifest.
   if (tokenizer != nullptr) object["tokenizer"] = json::parse(tokenizer->to_json());
-  return object.dump();
+  // A directory need not be called in UTF-8.
+  return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 RunState RunState::from_json(const std::string& text, const std::filesystem::path& checkpoint) {
