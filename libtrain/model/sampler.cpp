@@ -27,6 +27,11 @@ Sampler::Sampler(SamplingOptions options) : options_(options) {
 
 std::int32_t Sampler::pick(std::span<const float> logits) {
   invariant(!logits.empty(), "there is a token to pick");
+  if (!std::ranges::all_of(logits, [](float x) { return std::isfinite(x); })) {
+    throw Error(
+        "the model's logits are not finite: its weights are damaged, or it diverged while it was "
+        "trained; an earlier checkpoint may be good");
+  }
   if (options_.temperature == 0.0f) {
     return static_cast<std::int32_t>(std::ranges::max_element(logits) - logits.begin());
   }

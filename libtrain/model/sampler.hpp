@@ -22,7 +22,8 @@ class Sampler {
   explicit Sampler(SamplingOptions options);
 
   /// Temperature, then top-k, then top-p (Holtzman et al.: "The curious case of neural text
-  /// degeneration", 2020). Of equal logits the lower token comes first.
+  /// degeneration", 2020). Of equal logits the lower token comes first. Throws Error where one is
+  /// not finite.
   std::int32_t pick(std::span<const float> logits);
 
  private:

@@ -98,6 +98,10 @@ TEST_CASE("the sampler draws from softmax, top-k and top-p") {
   auto hot = frequencies({.temperature = 100.0f});
   CHECK(hot[1] == doctest::Approx(0.25).epsilon(0.1));
   CHECK(frequencies({.temperature = 0.0f}).size() == 1);
+  const std::vector<float> diverged{0.0f, std::nanf(""), 1.0f};
+  for (const float temperature : {0.0f, 1.0f}) {
+    CHECK_THROWS_AS(Sampler({.temperature = temperature}).pick(diverged), Error);
+  }
   CHECK_THROWS_AS(Sampler({.temperature = -1.0f}), Error);
   CHECK_THROWS_AS(Sampler({.top_p = 0.0f}), Error);
   CHECK_THROWS_AS(Sampler({.top_k = -1}), Error);
