@@ -7,6 +7,7 @@
 
 #include "collectives/error.hpp"
 #include "libtrain/data/tokenizers/hugging_face.hpp"
+#include "libtrain/data/tokenizers/nfc.hpp"
 #include "libtrain/data/tokenizers/utf8.hpp"
 
 namespace train::detail {
@@ -115,7 +116,6 @@ BpeTokenizer::BpeTokenizer(BpeModel model)
   std::ranges::stable_sort(model_.special, std::ranges::greater{},
                            [](const SpecialToken& token) { return token.text.size(); });
   for (const SpecialToken& token : model_.special) special_by_id_.emplace(token.id, token.text);
-  if (model_.wants_nfc) nfc_.emplace();
   if (!model_.whole_pieces) return;
   for (std::size_t id = 0; id < model_.tokens.size(); ++id) {
     if (model_.tokens[id].empty()) continue;
@@ -153,9 +153,10 @@ std::vector<std::int32_t> BpeTokenizer::encode(std::string_view text) const {
   std::vector<std::int32_t> ids;
   Encoding encoding(*this, ids);
   const auto second_turn = [&](std::string_view part) {
-    const std::string normal = nfc_ ? nfc_->normalize(part) : "";
+    const std::string normal = model_.wants_nfc ? to_nfc(part) : "";
     cut_special(
-        nfc_ ? normal : part, false, [&](std::string_view rest) { encoding.add_text(rest); }, ids);
+        model_.wants_nfc ? normal : part, false,
+        [&](std::string_view rest) { encoding.add_text(rest); }, ids);
   };
   cut_special(text, true, second_turn, ids);
   return ids;

@@ -7,7 +7,6 @@
 
 #include "libtrain/data/tokenizer.hpp"
 #include "libtrain/data/tokenizers/bpe_merges.hpp"
-#include "libtrain/data/tokenizers/nfc.hpp"
 #include "libtrain/data/tokenizers/split_pattern.hpp"
 
 namespace train::detail {
@@ -70,7 +69,6 @@ class BpeTokenizer final : public Tokenizer {
   std::array<std::int32_t, 256> byte_ids_;                    // -1: the vocabulary lacks the byte
   std::unordered_map<std::string_view, std::int32_t> whole_;  // views into model_.tokens
   std::unordered_map<std::int32_t, std::string_view> special_by_id_;
-  std::optional<Nfc> nfc_;
 };
 
 /// Finds the merges that a vocabulary ordered by merge came from: each token of two bytes or more,

@@ -1,77 +1,11 @@
 #!/usr/bin/env python3
-"""Writes libtrain/data/tokenizers/nfc_tables.cpp, and prints the numbers that nfc_test.cpp compares
-with, both from Python's own Unicode tables:
+"""Prints the numbers that tests/unit/data/nfc_test.cpp compares with, from Python's own Unicode:
 
     python3 tests/golden/nfc/make_nfc.py
 
-Normal forms of assigned characters never change, so any version serves for the numbers; a later one
-brings tables of later characters.
+Normal forms of assigned characters never change, so any version of Python serves.
 """
-import pathlib
-import textwrap
 import unicodedata
-
-HERE = pathlib.Path(__file__).resolve()
-TABLES = HERE.parents[3] / "libtrain/data/tokenizers/nfc_tables.cpp"
-HEAD = """\
-// Made by tests/golden/nfc/make_nfc.py from Unicode {version}. Hexadecimal words.
-#include "libtrain/data/tokenizers/nfc_tables.hpp"
-
-namespace train::detail {{
-"""
-TABLE = """
-const char* const {name} =
-{lines};
-"""
-
-
-def hangul(code):
-    return 0xAC00 <= code <= 0xD7A3
-
-
-def parts_of(code):
-    """The canonical decomposition, one level deep."""
-    text = unicodedata.decomposition(chr(code))
-    return [] if not text or text.startswith("<") else [int(part, 16) for part in text.split()]
-
-
-def composes(code, parts):
-    pair = "".join(map(chr, parts))
-    return len(parts) == 2 and unicodedata.normalize("NFC", pair) == chr(code)
-
-
-def classes():
-    """[first, last, class] of neighbours that share one."""
-    ranges = []
-    for code in range(0x110000):
-        found = unicodedata.combining(chr(code))
-        if not found:
-            continue
-        if ranges and ranges[-1][1] == code - 1 and ranges[-1][2] == found:
-            ranges[-1][1] = code
-        else:
-            ranges.append([code, code, found])
-    return ranges
-
-
-def table(name, rows):
-    words = " ".join(f"{number:x}" for row in rows for number in row)
-    lines = textwrap.wrap(words, 92)
-    return TABLE.format(name=name, lines="\n".join(f'    "{line} "' for line in lines))
-
-
-def write_tables():
-    composed, singles, pairs = [], [], []
-    for code in range(0x110000):
-        parts = [] if hangul(code) else parts_of(code)
-        if composes(code, parts):
-            composed.append([code, *parts])
-        elif parts:
-            (pairs if len(parts) == 2 else singles).append([code, *parts])
-    text = HEAD.format(version=unicodedata.unidata_version)
-    text += table("nfc_composed", composed) + table("nfc_pairs", pairs)
-    text += table("nfc_singles", singles) + table("nfc_classes", classes())
-    TABLES.write_text(text + "\n}  // namespace train::detail\n", encoding="ascii")
 
 
 def hash_of(texts):
@@ -84,7 +18,7 @@ def hash_of(texts):
 
 
 def characters():
-    return [chr(code) for code in range(0x30000) if not 0xD800 <= code < 0xE000]
+    return [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
 
 
 # Where normalization has something to do.
@@ -113,7 +47,6 @@ def mixtures():
 
 
 if __name__ == "__main__":
-    write_tables()
     print(f"every character: {hash_of(characters()):#x}")
     print(f"with marks: {hash_of(c + chr(0x301) + chr(0x323) for c in characters()):#x}")
     sample = list(mixtures())
