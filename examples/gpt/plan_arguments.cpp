@@ -126,7 +126,6 @@ std::optional<int> parse_plan_arguments(const train::Job& job, PlanArguments& ar
   add_batch_flags(app, training);
   if (const auto status = parse_arguments(app, job)) return status;
   training.bias_given = app.count("--bias") > 0;
-  if (training.trainer.batch < 1) throw train::Error("--batch: it must be at least 1");
 
   train::GridQuestion& question = arguments.question;
   question.training = training_shape(training, config_of(training), {});

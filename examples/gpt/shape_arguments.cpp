@@ -69,11 +69,14 @@ void add_parallel_flags(CLI::App& app, TrainArguments& arguments) {
 }
 
 void add_batch_flags(CLI::App& app, TrainArguments& arguments) {
+  constexpr std::int64_t sequences_max = std::int64_t{1} << 31;  // products stay within 64 bits
   auto& trainer = arguments.trainer;
   app.add_option("--batch", trainer.batch, "Sequences per step over all ranks")
+      ->check(CLI::Range(std::int64_t{1}, sequences_max))
       ->capture_default_str();
   app.add_option("--micro-batch", trainer.micro_batch,
-                 "Most sequences per rank and pass; gradients add up [batch / ranks]");
+                 "Most sequences per rank and pass; gradients add up [batch / ranks]")
+      ->check(CLI::Range(std::int64_t{0}, sequences_max));
 }
 
 train::OptimizerOptions optimizer_options(const TrainArguments& arguments) {

@@ -248,9 +248,6 @@ std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& 
   add_model_flags(app, arguments);
   add_parallel_flags(app, arguments);
   add_batch_flags(app, arguments);
-  constexpr std::int64_t sequences_max = std::int64_t{1} << 31;  // products stay within 64 bits
-  app.get_option("--batch")->check(CLI::Range(std::int64_t{1}, sequences_max));
-  app.get_option("--micro-batch")->check(CLI::Range(std::int64_t{0}, sequences_max));
   add_training_flags(app, arguments);
   add_output_flags(app, arguments);
   add_job_flags(app, arguments);

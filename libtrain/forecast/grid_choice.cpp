@@ -208,6 +208,9 @@ GridChoice choose_grid(const GridQuestion& question) {
 std::optional<int> enough_ranks(GridQuestion question) {
   constexpr int ranks_most = 4096;
   question.data.reset();
+  // What needs least memory will do.
+  question.shard = question.shard.value_or(0);
+  question.micro_batch = question.micro_batch.value_or(1);
   for (const int ranks = question.ranks; question.ranks <= ranks_most / 2;) {
     question.ranks = question.ranks < 2 * ranks ? 2 * ranks : 2 * question.ranks;
     if (!choose_grid(question).plans.empty()) return question.ranks;
