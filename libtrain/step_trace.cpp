@@ -11,6 +11,13 @@ std::vector<Communicator*> groups_of(const Grid& grid) {
   return groups;
 }
 
+// Whom the layers wait for, as a name of what they wait in.
+const char* layers_wait_for(const Grid& grid) {
+  if (grid.context().size() == 1) return "wait for tensor group";
+  if (grid.tensor().size() == 1) return "wait for context group";
+  return "wait for tensor or context group";
+}
+
 }  // namespace
 
 StepTrace::StepTrace(Trace& trace, const Grid& grid, Gpt& model, ShardedOptimizer& optimizer)
@@ -25,7 +32,7 @@ StepTrace::StepTrace(Trace& trace, const Grid& grid, Gpt& model, ShardedOptimize
     };
   };
   optimizer_.observe_waits(waiting("wait for data group"));
-  model_.execution().observe_waits(waiting("wait for tensor group"));
+  model_.execution().observe_waits(waiting(layers_wait_for(grid_)));
   model_.add_observer(*this);
 }
 
