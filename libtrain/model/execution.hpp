@@ -67,7 +67,7 @@ class Execution {
   /// See train::linear_cross_entropy.
   virtual RowLosses loss(Tape& tape, const Layer& layer, const Value& x,
                          std::span<const std::int32_t> targets, float scale) const;
-  /// Of all rows, from what loss() said of this rank's.
+  /// Of all rows, from what loss() said of this rank's; collective where ranks share them.
   virtual std::vector<double> all_losses(std::vector<double> own, std::int64_t) const {
     return own;
   }
@@ -80,7 +80,7 @@ class Execution {
   virtual std::int64_t first_row(std::int64_t rows) const;
   /// True when this rank does not hold all rows.
   virtual bool splits_rows() const { return false; }
-  /// Ranks with parts of the rows whose losses and gradients are parts, too, of a batch's.
+  /// Ranks that share a batch by its rows: its losses and gradients are sums over them.
   virtual int context_ranks() const { return 1; }
   /// Where it is so, another whose ranks do, for passes of too few rows to share and without a way
   /// back; else nullptr. This one must outlive it.
