@@ -80,11 +80,11 @@ class Execution {
   virtual std::int64_t first_row(std::int64_t rows) const;
   /// True when this rank does not hold all rows.
   virtual bool splits_rows() const { return false; }
-  /// Ranks that share a batch by its rows: its losses and gradients are sums over them.
-  virtual int context_ranks() const { return 1; }
   /// Where it is so, another whose ranks do, for passes of too few rows to share and without a way
   /// back; else nullptr. This one must outlive it.
   virtual std::shared_ptr<const Execution> with_whole_rows() const { return nullptr; }
+  /// Ranks that share a batch by its rows: its losses and gradients are sums over them.
+  virtual int context_ranks() const { return 1; }
   /// Seconds that passes have waited for other ranks.
   virtual double seconds_waited() const { return 0.0; }
   /// Called after each such wait from now on.

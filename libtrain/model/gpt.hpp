@@ -63,7 +63,6 @@ class Gpt {
   /// Runs the layers from now on.
   void set_execution(std::shared_ptr<const Execution> execution);
   const Execution& execution() const { return *execution_; }
-  const std::shared_ptr<const Execution>& shared_execution() const { return execution_; }
   /// Observers must outlive their stay.
   void add_observer(UnitObserver& observer) { observers_.push_back(&observer); }
   void remove_observer(UnitObserver& observer) { std::erase(observers_, &observer); }

@@ -137,14 +137,15 @@ void lay_out(Gpt& model, const ParallelPlan& plan, int ranks, int rank) {
 void parallelize(Gpt& model, const Grid& grid, const ParallelPlan& plan) {
   Communicator& ranks = grid.tensor();
   lay_out(model, plan, ranks.size(), ranks.rank());
+  auto execution = std::make_shared<const Execution>();
   if (ranks.size() > 1) {
     const ModelSplit split(model.config(), ranks.size());
-    model.set_execution(
-        std::make_shared<TensorParallel>(model, split, ranks, plan.sequence_parallel));
+    execution = std::make_shared<TensorParallel>(model, split, ranks, plan.sequence_parallel);
   }
-  if (grid.context().size() == 1) return;
-  model.set_execution(
-      std::make_shared<ContextParallel>(model.config(), model.shared_execution(), grid.context()));
+  if (grid.context().size() > 1) {
+    execution = std::make_shared<ContextParallel>(model.config(), execution, grid.context());
+  }
+  model.set_execution(execution);
 }
 
 }  // namespace train
