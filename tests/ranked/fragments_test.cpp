@@ -128,7 +128,7 @@ Tensors plain_loops(std::vector<Plain> parts, std::int64_t overlap_steps) {
 std::vector<float> gathered(const LogicalTensor& tensor, Communicator& world) {
   const std::vector<std::byte> bytes = gather(tensor, world, 0);
   std::vector<float> values(bytes.size() / sizeof(float));
-  std::memcpy(values.data(), bytes.data(), bytes.size());
+  std::ranges::copy(bytes, std::as_writable_bytes(std::span(values)).begin());
   return values;
 }
 
