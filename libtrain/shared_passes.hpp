@@ -15,8 +15,8 @@ struct SharedPass {
 };
 
 /// This rank's passes over `rows` rows (at least one), of at most `micro_batch` each, shared out
-/// over the data ranks. Every rank makes as many, the last one for nothing if need be: ranks that
-/// share the parameters' memory pass through the model together.
+/// over the ranks that see different sequences. Every rank makes as many, the last one for nothing
+/// if need be: ranks that share the parameters' memory pass through the model together.
 std::vector<SharedPass> shared_passes(const Grid& grid, std::int64_t rows,
                                       std::int64_t micro_batch);
 
