@@ -55,9 +55,8 @@ std::int64_t ModelOutline::multiplied_elements() const {
 }
 
 std::vector<Bucket> ModelOutline::buckets(const TrainingShape& shape) const {
-  BucketOptions options = bucket_options(shape.optimizer, shape.data_ranks());
-  options.shard_ranks = shape.shard_ranks();
-  return make_buckets(parameter_groups(*model_), place_.tensor_rank, options);
+  return make_buckets(parameter_groups(*model_), place_.tensor_rank,
+                      bucket_options(shape.optimizer, shape.data_ranks(), shape.shard_ranks()));
 }
 
 std::vector<ModelOutline> outlines_of(const TrainingShape& shape) {

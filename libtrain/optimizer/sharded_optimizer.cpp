@@ -58,9 +58,10 @@ Tensor flat(Device& device, std::int64_t elements, DataType type) {
 
 }  // namespace
 
-BucketOptions bucket_options(const OptimizerOptions& options, int data_ranks) {
+BucketOptions bucket_options(const OptimizerOptions& options, int data_ranks, int shard_ranks) {
   return {.zero = options.zero,
           .data_ranks = data_ranks,
+          .shard_ranks = shard_ranks,
           .bucket_bytes = options.bucket_bytes,
           .gradient_bytes = size_of(options.gradient_type),
           .resident_elements = options.resident_elements};

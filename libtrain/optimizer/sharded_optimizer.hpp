@@ -26,8 +26,9 @@ struct OptimizerOptions {
   bool moments = true;
 };
 
-/// How an optimizer with these options cuts parameters into buckets, and in which groups.
-BucketOptions bucket_options(const OptimizerOptions& options, int data_ranks);
+/// How an optimizer with these options cuts parameters into buckets, for so many data ranks of
+/// which so many share each bucket, and in which groups.
+BucketOptions bucket_options(const OptimizerOptions& options, int data_ranks, int shard_ranks);
 std::vector<ParameterGroup> parameter_groups(const Gpt& model);
 
 /// Sums the gradients over the data group, clips them and steps AdamW, on what of gradients,
@@ -103,9 +104,7 @@ class ShardedOptimizer {
     std::int64_t begin, count;
   };
   BucketOptions cut() const {
-    BucketOptions options = bucket_options(options_, grid_.data().size());
-    options.shard_ranks = grid_.shard().size();
-    return options;
+    return bucket_options(options_, grid_.data().size(), grid_.shard().size());
   }
   bool is_divided() const { return options_.zero != Zero::stage0; }
   int shard() const { return is_divided() ? grid_.shard().rank() : 0; }

@@ -8,11 +8,13 @@
 #include <doctest/doctest.h>
 
 #include "libtrain/checkpoint/training_checkpoints.hpp"
+#include "tests/support/against_one_rank.hpp"
 #include "tests/support/checkpoints.hpp"
 #include "tests/support/ranked.hpp"
 
 using namespace train;
 using checkpoints::SharedDirectory;
+using training::grids_of;
 using training::Outcome;
 using training::Run;
 
@@ -88,14 +90,6 @@ Piece train_piece(Communicator& world, const Run& run, CheckpointStore& store, s
     }
   }
   return piece;
-}
-
-std::vector<GridOptions> grids_of(int ranks) {
-  std::vector<GridOptions> grids;
-  for (int tensor = 1; tensor <= ranks; ++tensor) {
-    if (ranks % tensor == 0) grids.push_back({.data = ranks / tensor, .tensor = tensor});
-  }
-  return grids;
 }
 
 Run run_with_everything(DataType type) {
