@@ -46,12 +46,15 @@ struct AttentionShape {
   }
 };
 
-/// Where rows stand in their sequences: row i at position first + (first_row + i) mod length.
+/// Where rows stand in their sequences.
 struct RowPositions {
   std::int64_t length = 0;     ///< rows of a sequence, at least 1
   std::int64_t first = 0;      ///< position of a sequence's first row
   std::int64_t first_row = 0;  ///< of the first row, among those of all sequences
 
+  constexpr std::int64_t position_of(std::int64_t row) const {
+    return first + (first_row + row) % length;
+  }
   /// One more than the last position that `count` rows reach.
   std::int64_t end(std::int64_t count) const {
     const std::int64_t begin = first_row % length;

@@ -1,8 +1,5 @@
 #pragma once
-// What is precompiled for the tests (tests/support/CMakeLists.txt). It only saves time: a test includes
-// what it uses.
-
-#include <doctest/doctest.h>
+// What is precompiled for the tests. It only saves time: a test includes what it uses.
 
 #include <algorithm>
 #include <array>
@@ -28,3 +25,5 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include <doctest/doctest.h>

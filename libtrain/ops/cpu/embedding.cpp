@@ -78,10 +78,7 @@ void CpuOps::embedding(std::span<const std::int32_t> tokens, const Tensor& table
       for (std::int64_t row = begin; row < end; ++row) {
         const std::int32_t token = tokens[static_cast<std::size_t>(row)];
         T* to = out + row * width;
-        const T* offset =
-            offsets == nullptr
-                ? nullptr
-                : offsets + (places.first + (places.first_row + row) % places.length) * width;
+        const T* offset = offsets == nullptr ? nullptr : offsets + places.position_of(row) * width;
         if (token == elsewhere) {
           if (offset == nullptr) {
             std::fill_n(to, width, T{});

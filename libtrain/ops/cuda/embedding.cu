@@ -29,8 +29,7 @@ struct Lookup {
     Pack<n> pack{};
     if (token != elsewhere) pack = table.load<n>(token * width + column);
     if (positions.defined()) {
-      const std::int64_t position = places.first + (places.first_row + row) % places.length;
-      const Pack<n> offset = positions.load<n>(position * width + column);
+      const Pack<n> offset = positions.load<n>(places.position_of(row) * width + column);
 #pragma unroll
       for (int i = 0; i < n; ++i) pack.at[i] += offset.at[i];
     }

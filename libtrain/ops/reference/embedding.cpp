@@ -19,10 +19,6 @@ void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocabulary)
   }
 }
 
-std::int64_t position_of(const RowPositions& places, std::int64_t row) {
-  return places.first + (places.first_row + row) % places.length;
-}
-
 }  // namespace
 
 void ReferenceOps::embedding(std::span<const std::int32_t> tokens, const Tensor& table,
@@ -37,7 +33,7 @@ void ReferenceOps::embedding(std::span<const std::int32_t> tokens, const Tensor&
     const Matrix offsets = read(positions);
     invariant(offsets.cols() == rows.cols(), "embedding: positions are as wide as the table");
     for (Eigen::Index i = 0; i < result.rows(); ++i) {
-      const std::int64_t position = position_of(places, i);
+      const std::int64_t position = places.position_of(i);
       invariant(position < offsets.rows(), "embedding: the position table holds every position");
       result.row(i) += offsets.row(position);
     }
@@ -62,7 +58,7 @@ void ReferenceOps::embedding_backward(std::span<const std::int32_t> tokens, cons
   if (dpositions.tensor.defined()) {
     Matrix result = Matrix::Zero(dpositions.tensor.shape().rows(), gradient.cols());
     for (Eigen::Index i = 0; i < gradient.rows(); ++i) {
-      const std::int64_t position = position_of(places, i);
+      const std::int64_t position = places.position_of(i);
       invariant(position < result.rows(),
                 "embedding_backward: the position table holds every position");
       result.row(position) += gradient.row(i);
