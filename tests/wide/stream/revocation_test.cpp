@@ -34,6 +34,15 @@ void revoke(const Certificates& certificates, const std::string& words) {
   REQUIRE(outcome.status == 0);
 }
 
+std::unique_ptr<X509, detail::FreeCertificate> certificate_of(const TlsFiles& files) {
+  const std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new_file(files.certificate.c_str(), "r"),
+                                                      BIO_free);
+  std::unique_ptr<X509, detail::FreeCertificate> certificate(
+      PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+  REQUIRE(certificate);
+  return certificate;
+}
+
 std::string complaint(const TlsFiles& files) {
   return train::test::message_of<Error>([&] { const TlsContext context(files); });
 }
@@ -150,12 +159,7 @@ TEST_CASE("a list that is no good is tried again, and one that is gone lets nobo
   revoke(certificates, "lambda");
   const TlsFiles files = certificates.of("aws");
   const auto good = train::test::read_file(files.revoked);
-  const std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new_file(files.certificate.c_str(), "r"),
-                                                      BIO_free);
-  const std::unique_ptr<X509, detail::FreeCertificate> own(
-      PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
-  REQUIRE(own);
-  detail::Trust trust(files, own.get());
+  detail::Trust trust(files, certificate_of(files).get());
   const auto refreshes = [&](const std::string& expected) {
     const std::string said = trust.refresh();
     CAPTURE(said);
@@ -177,6 +181,32 @@ TEST_CASE("a list that is no good is tried again, and one that is gone lets nobo
   CHECK(refreshes("certificates that are revoked: 1"));
   fs::remove(files.revoked);
   CHECK(refreshes("is gone: what it said last holds"));
+}
+
+TEST_CASE("an older list than one that was read brings nobody back") {
+  const Certificates certificates;
+  revoke(certificates, "lambda");
+  const TlsFiles files = certificates.of("aws");
+  const auto older = train::test::read_file(files.revoked);
+  REQUIRE(trainctl_certs(certificates.directory(), "--cluster gcp").status == 0);
+  const auto gcp = certificate_of(certificates.of("gcp"));
+  revoke(certificates, "gcp");
+  const auto newer = train::test::read_file(files.revoked);
+  detail::Trust trust(files, certificate_of(files).get());
+  const auto refreshed = [&](const std::string& list) {
+    train::test::write_file(files.revoked, list);
+    const std::string said = trust.refresh();
+    CHECK(trust.view().trouble.empty());
+    CHECK(detail::verify(trust.view().store.get(), gcp.get()) == X509_V_ERR_CERT_REVOKED);
+    return said;
+  };
+  const std::string said = refreshed(older);
+  CAPTURE(said);
+  CHECK(said.find("is an older list, number 1: number 2, which was read before, holds") !=
+        std::string::npos);
+  CHECK(refreshed(newer).find("is read: certificates that are revoked: 2") != std::string::npos);
+  revoke(certificates, "coordinator");
+  CHECK(trust.refresh().find("is read: certificates that are revoked: 3") != std::string::npos);
 }
 
 TEST_CASE("trainctl certs revokes all that was made for a name, and knows it from then on") {

@@ -20,11 +20,14 @@ struct FreeStore {
 struct FreeCertificate {
   void operator()(X509* certificate) const { X509_free(certificate); }
 };
+struct FreeList {
+  void operator()(X509_CRL* list) const { X509_CRL_free(list); }
+};
 
 /// What certificates are checked against: the job's authority, and the list of those that it has
 /// revoked, where one lies beside it. The list is read again when its file changes. One that cannot
 /// be read, has expired or is not this authority's lets nobody in, rather than everybody; one that
-/// goes while the process runs stays in force.
+/// goes while the process runs, or gives way to an older one, stays in force.
 ///
 /// Any thread.
 class Trust {
@@ -49,13 +52,18 @@ class Trust {
     std::int64_t bytes = 0, seconds = 0, nanoseconds = 0;
     bool operator==(const Stamp&) const = default;
   };
+  using List = std::unique_ptr<X509_CRL, FreeList>;
+  struct Loaded {
+    std::shared_ptr<X509_STORE> store;
+    List list;  // null: there is no file
+  };
   Stamp stamp() const;
-  /// `revoked`: how many certificates the list revokes, if there is one.
-  std::shared_ptr<X509_STORE> load(std::optional<int>* revoked) const;
+  Loaded load() const;
 
   const TlsFiles files_;
   const std::unique_ptr<X509, FreeCertificate> own_;
   Stamp seen_;
+  List newest_;  // of those that were good
   mutable std::mutex mutex_;
   View view_;
 };
