@@ -1,9 +1,12 @@
 #include <cstring>
 #include <thread>
 
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
 #include <doctest/doctest.h>
 
 #include "collectives/error.hpp"
+#include "collectives/wide/stream/io/greeting.hpp"
 #include "tests/wide/stream/pair.hpp"
 #include "tests/wide/stream/proxy.hpp"
 
@@ -99,6 +102,46 @@ TEST_CASE("a peer that cannot be reached is an error by the deadline") {
   CHECK_THROWS_AS(received.wait(), Error);
   REQUIRE(events.wait_lines(1));
   CHECK(events.lines().size() == 1);
+}
+
+// What connects behind the first waits for ever: the system drops it.
+struct BlackHole {
+  explicit BlackHole(asio::io_context& loop) : acceptor(loop), first(loop) {
+    const asio::ip::tcp::endpoint any(asio::ip::address_v4::loopback(), 0);
+    acceptor.open(any.protocol());
+    acceptor.bind(any);
+    acceptor.listen(0);
+    first.connect(acceptor.local_endpoint());
+  }
+  asio::ip::tcp::acceptor acceptor;
+  asio::ip::tcp::socket first;
+};
+
+TEST_CASE("of a name's addresses those that do not answer keep nobody from the others") {
+  Events events;
+  Node aws(node_options("aws", nullptr, events));
+  asio::io_context loop;
+  const BlackHole silent(loop);
+  const asio::ip::tcp::endpoint nobody(asio::ip::address_v4::loopback(), 1);
+  const asio::ip::tcp::endpoint good(asio::ip::address_v4::loopback(), aws.listen("127.0.0.1:0"));
+  const auto dial = [&](std::vector<asio::ip::tcp::endpoint> addresses) {
+    std::string outcome;
+    const detail::Hello hello{1, 0, {"lambda"}, {"aws"}};
+    const auto done = [&](std::variant<detail::Introduced, detail::Denial> result) {
+      const auto* denial = std::get_if<detail::Denial>(&result);
+      outcome = denial != nullptr ? denial->why : "connected";
+    };
+    detail::dial(
+        loop, std::move(addresses), nullptr, std::chrono::milliseconds(2000), hello, [](int) {},
+        done);
+    loop.restart();
+    loop.run();
+    return outcome;
+  };
+  CHECK(dial({silent.acceptor.local_endpoint(), nobody, good}) == "connected");
+  CHECK(dial({silent.acceptor.local_endpoint(), nobody}) == "no answer within 2000 ms");
+  CHECK(dial({nobody, nobody}) == "Connection refused");
+  CHECK(dial({}) == "no address");
 }
 
 TEST_CASE("a peer that falls silent is an error by the deadline, and the link recovers") {

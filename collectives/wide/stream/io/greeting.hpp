@@ -91,10 +91,15 @@ class Greeting : public std::enable_shared_from_this<Greeting> {
 /// Sets the options of a socket before it connects or listens: windows are agreed on then.
 using PrepareSocket = std::function<void(int socket)>;
 
-/// Connects to "host:port", then greets. `done` as above.
+/// Connects to "host:port", to any of the name's addresses, then greets. `done` as above.
 void dial(asio::io_context& loop, const std::string& address, TlsContext::Impl* tls,
           std::chrono::milliseconds longest, const Hello& mine, PrepareSocket prepare,
           Greeting::Done done);
+
+/// The same with the addresses of a name.
+void dial(asio::io_context& loop, std::vector<asio::ip::tcp::endpoint> addresses,
+          TlsContext::Impl* tls, std::chrono::milliseconds longest, const Hello& mine,
+          PrepareSocket prepare, Greeting::Done done);
 
 /// "host:port" or "[v6]:port". Throws Error for anything else.
 std::pair<std::string, std::string> split_address(const std::string& address);
