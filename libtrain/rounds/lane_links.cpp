@@ -129,9 +129,24 @@ void LaneLinks::use(const std::vector<wide::Directory::Peer>& others) {
   }
 }
 
+// What another cluster says of itself is no reason for this one to end.
+bool LaneLinks::is_reachable(const wide::Directory::Peer& peer) const {
+  if (peer.offer.addresses.size() <= options_.lane) return false;
+  try {
+    wide::require_address(peer.offer.addresses[options_.lane]);
+    return true;
+  } catch (const Error& error) {
+    if (options_.on_log) {
+      options_.on_log(
+          fmt::format("cluster {} cannot be dialled: {}", peer.self.name, error.what()));
+    }
+    return false;
+  }
+}
+
 void LaneLinks::connect(Other& other, bool may_dial) {
   const auto& addresses = other.peer.offer.addresses;
-  const bool reachable = addresses.size() > options_.lane;
+  const bool reachable = is_reachable(other.peer);
   const bool dials =
       reachable && (address_.empty() || other.peer.self.name < options_.cluster || may_dial);
   wide::LinkOptions options;

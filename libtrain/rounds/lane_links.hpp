@@ -24,10 +24,10 @@ struct LaneLinksOptions {
   /// The directory with this cluster's certificate (`launch/trainctl certs`); unset: plaintext,
   /// which works on loopback alone.
   std::optional<std::filesystem::path> certificates = std::nullopt;
-  std::string listen;               ///< "host:port"; empty: this lane only dials out
-  std::string towards;              ///< an address in whose direction others are, for the default
-  std::string advertise;            ///< where others reach it; empty: the host that it listens on
-  std::optional<int> streams = {};  ///< of a link; unset: by measurement
+  std::string listen;                ///< "host:port"; empty: this lane only dials out
+  std::vector<std::string> towards;  ///< addresses in whose direction others are, for the default
+  std::string advertise;             ///< where others reach it; empty: the host that it listens on
+  std::optional<int> streams = {};   ///< of a link; unset: by measurement
   /// A fetch over a link without any stream for so long fails, and one of which nothing arrives.
   std::chrono::milliseconds link_down_max{8'000};
   std::chrono::milliseconds fetch_stall_max{30'000};
@@ -104,6 +104,7 @@ class LaneLinks {
   void answer_fetch(const wide::PeerName& peer, const wide::ExchangeId& id, std::uint64_t transfer);
   void receive(Fetching& fetching, const std::vector<std::size_t>& sizes);
   void watch(Fetching& fetching) const;
+  bool is_reachable(const wide::Directory::Peer& peer) const;
   void connect(Other& other, bool may_dial);
   void post(Other& other, const wide::Bytes& message);
   void forget_ended();

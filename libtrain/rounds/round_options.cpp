@@ -4,6 +4,7 @@
 
 #include "collectives/error.hpp"
 #include "collectives/wide/stream/link.hpp"
+#include "collectives/wide/stream/local_address.hpp"
 
 namespace train {
 
@@ -53,6 +54,17 @@ JobOptions JobOptions::checked() const {
     throw Error("--leave-notice must not be negative");
   }
   egress.validate();
+  // Others are told the address: it is to fail here, not there.
+  const auto require = [](const std::string& flag, const std::string& address) {
+    try {
+      wide::require_address(address);
+    } catch (const Error& error) {
+      throw Error(fmt::format("{} {}", flag, error.what()));
+    }
+  };
+  for (const std::string& address : coordinator) require("--coordinator", address);
+  for (const std::string& address : advertise) require("--advertise", address);
+  if (!listen.empty()) require("--listen", listen);
   return *this;
 }
 

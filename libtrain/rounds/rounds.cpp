@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 #include <xxhash.h>
 
+#include "collectives/wide/stream/local_address.hpp"
 #include "libtrain/agreement.hpp"
 #include "libtrain/rounds/rounds_lane.hpp"
 
@@ -39,6 +40,10 @@ Rounds::Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions optio
       fragments_(parameters_, options_.fragments),
       exchanged_(steps_parameters() ? optimizer.gradients() : fragments_.in_order(parameters_)),
       lanes_(grid, exchanged_, fragments_, options_.lanes) {
+  if (!job_.advertise.empty() && std::ssize(job_.advertise) != options_.lanes) {
+    throw Error(fmt::format("--advertise has {} addresses, but --lanes is {}: each lane needs one",
+                            job_.advertise.size(), options_.lanes));
+  }
   for (const LogicalTensor& tensor : exchanged_) {
     if (tensor.type == DataType::f32) continue;
     throw Error(fmt::format("clusters exchange f32; the {} of {} are {}",
@@ -126,10 +131,12 @@ void Rounds::open_lane() {
   options.certificates = job_.certificates;
   options.streams = job_.streams;
   options.on_log = [this](const std::string& line) { log(line); };
-  options.towards = job_.coordinator.front();
+  options.towards = job_.coordinator;
   if (!job_.outbound_only) {
-    const char* any_port = job_.certificates ? "0.0.0.0:0" : "127.0.0.1:0";
-    options.listen = job_.listen.empty() ? any_port : address_of_lane(job_.listen, lanes_.lane());
+    const std::string listen = !job_.listen.empty() ? job_.listen
+                               : job_.certificates  ? wide::listen_anywhere(job_.coordinator)
+                                                    : "127.0.0.1:0";
+    options.listen = address_of_lane(listen, lanes_.lane());
     if (lane < job_.advertise.size()) options.advertise = job_.advertise[lane];
   }
   wide::NodeEvents coordinator;

@@ -23,7 +23,7 @@ LaneLinksOptions options(const char* cluster, const char* listen = "") {
   LaneLinksOptions options;
   options.cluster = cluster;
   options.listen = listen;
-  options.towards = "127.0.0.1:1";
+  options.towards = {"127.0.0.1:1"};
   options.streams = 1;
   return options;
 }
@@ -71,6 +71,15 @@ void wait_up(LaneLinks& links) {
 }
 
 }  // namespace
+
+TEST_CASE("a cluster whose address is none is not dialled, and ends nobody") {
+  std::string said;
+  LaneLinksOptions own = options("own", "127.0.0.1:0");
+  own.on_log = [&](const std::string& line) { said += line; };
+  LaneLinks links(std::move(own), {});
+  links.use(others("a", "foo"));
+  CHECK(said.find("cluster a cannot be dialled: \"foo\" is no address") != std::string::npos);
+}
 
 TEST_CASE("a newcomer gets the state of a cluster that has not heard of it") {
   const std::vector<std::size_t> sizes{1000, 3, 0, 40};

@@ -32,6 +32,11 @@ TEST_CASE("what a cluster cannot have is refused before it meets others") {
   refused({.cluster = "aws", .coordinator = {}, .streams = 0}, "--streams is 0");
   refused({.cluster = "aws", .coordinator = {}, .leave_notice = std::chrono::seconds(-1)},
           "--leave-notice");
+  refused({.cluster = "aws", .coordinator = {"host"}}, "--coordinator \"host\" is no address");
+  refused({.cluster = "aws", .coordinator = {}, .listen = ":7701"}, "--listen \":7701\" is no");
+  refused({.cluster = "aws", .coordinator = {}, .advertise = {"::1:7701"}}, "--advertise \"::1");
+  refused({.cluster = "aws", .coordinator = {}, .advertise = {std::string(500, 'h') + ":1"}},
+          "is too long");
   CHECK(JobOptions{.cluster = "aws", .coordinator = {}, .streams = 64}.checked().streams == 64);
 }
 

@@ -17,6 +17,8 @@
 #include "collectives/wide/stream/io/services.hpp"
 #include "collectives/wide/stream/io/stream_count.hpp"
 #include "collectives/wide/stream/io/tcp_state.hpp"
+#include "collectives/wide/stream/local_address.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace train::wide::test {
 namespace {
@@ -266,6 +268,33 @@ TEST_CASE("buffers and losses hold a connection back, other connections' traffic
   CHECK(held_back(980'000, 0));
   CHECK(held_back(0, 12));
   CHECK_FALSE(TcpState().is_held_back());
+}
+
+TEST_CASE("what listens by IPv4 alone is not given an address of IPv6") {
+  using Addresses = std::vector<std::string>;
+  CHECK(reachable_host("0.0.0.0:0", {"127.0.0.1:1"}) == "127.0.0.1");
+  CHECK(reachable_host("0.0.0.0:0", {"[::1]:1", "127.0.0.1:1"}) == "127.0.0.1");
+  CHECK(reachable_host("[fd00::7]:0", {"127.0.0.1:1"}) == "[fd00::7]");
+  CHECK(reachable_host("gateway:7701", {}) == "gateway");
+  const auto refused = [](const Addresses& towards) {
+    return train::test::message_of<Error>([&] { reachable_host("0.0.0.0:0", towards); });
+  };
+  CHECK(refused({"[::1]:1"}).find("[::1]:1: no address of IPv4") != std::string::npos);
+  CHECK(listen_anywhere({"[::1]:1", "127.0.0.1:1"}) == "0.0.0.0:0");
+  CHECK(listen_anywhere({"nowhere.invalid:1"}) == "0.0.0.0:0");
+  const int socket = ::socket(AF_INET6, SOCK_DGRAM, 0);
+  sockaddr_in6 loopback{};
+  loopback.sin6_family = AF_INET6;
+  loopback.sin6_addr = in6addr_loopback;
+  const auto* address = reinterpret_cast<const sockaddr*>(&loopback);
+  const bool has_v6 = ::bind(socket, address, sizeof loopback) == 0;
+  ::close(socket);
+  if (!has_v6) {
+    MESSAGE("this machine has no IPv6");
+    return;
+  }
+  CHECK(listen_anywhere({"[::1]:1"}) == "[::]:0");
+  CHECK(reachable_host("[::]:0", {"[::1]:1"}) == "[::1]");
 }
 
 TEST_CASE("lines about refusals are thinned") {

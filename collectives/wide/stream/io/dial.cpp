@@ -144,6 +144,10 @@ std::pair<std::string, std::string> split_address(const std::string& address) {
   if (bracketed) host = host.substr(1, host.size() - 2);
   const bool number = !port.empty() && port.size() <= 5 &&
                       port.find_first_not_of("0123456789") == port.npos && std::stoi(port) < 65536;
+  constexpr std::size_t bytes_max = 300;  // a name has 253 at most
+  if (address.size() > bytes_max) {
+    throw Error("\"" + address.substr(0, 60) + "…\" is no address: it is too long");
+  }
   if (host.empty() || !number || (!bracketed && host.find(':') != host.npos)) {
     throw Error("\"" + address + "\" is no address: expected HOST:PORT or [IPV6]:PORT");
   }

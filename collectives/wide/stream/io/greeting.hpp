@@ -101,7 +101,7 @@ void dial(asio::io_context& loop, std::vector<asio::ip::tcp::endpoint> addresses
           TlsContext::Impl* tls, std::chrono::milliseconds longest, const Hello& mine,
           PrepareSocket prepare, Greeting::Done done);
 
-/// "host:port" or "[v6]:port". Throws Error for anything else.
+/// "host:port" or "[v6]:port", which others can be told. Throws Error for anything else.
 std::pair<std::string, std::string> split_address(const std::string& address);
 
 }  // namespace train::wide::detail
