@@ -1,5 +1,6 @@
 #include "libtrain/rounds/order.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "collectives/error.hpp"
@@ -21,6 +22,7 @@ void fields(Archive& archive, Order& order) {
 void share(Communicator& cluster, Order& order) {
   if (cluster.size() == 1) return;
   const bool root = cluster.rank() == 0;
+  order.text.resize(std::min(order.text.size(), wide::text_bytes_max));
   wide::Writer writer;
   if (root) fields(writer, order);
   std::array<std::int64_t, 1> length{static_cast<std::int64_t>(writer.bytes.size())};

@@ -84,7 +84,7 @@ std::string Coordinator::missing_links(const Peer& newcomer) const {
   std::string text;
   for (const auto& [name, peer] : peers_) {
     if (!stays(peer) || linked(newcomer, peer)) continue;
-    if (text.size() > 300) return text + ", and others";  // a text on the wire has an end
+    if (text.size() > 200) return text + ", and others";  // a text on the wire has an end
     if (!text.empty()) text += ", ";
     text += "to " + name;
     if (says_linked(newcomer, peer)) text += " (it sees one, the other end does not)";

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "collectives/wide/protocol/archive.hpp"
 #include "collectives/wide/protocol/journal.hpp"
 #include "collectives/wide/protocol/member.hpp"
 #include "tests/wide/protocol/talk.hpp"
@@ -144,6 +145,26 @@ TEST_CASE("a member that is told to fetch while it applies a commit fetches afte
   CHECK(fetches(member.applied(7)) == 1);
   CHECK_FALSE(member.fetched({2, 2, 1}, 8).empty());
   CHECK(member.committed().hash == 8);
+}
+
+TEST_CASE("what is said of clusters with the longest names fits the wire") {
+  constexpr SessionId members = 6;
+  const auto name_of = [](SessionId id) { return std::string(62, 'n') + std::to_string(id); };
+  Links links;
+  for (SessionId id = 1; id <= members; ++id) links.up.push_back({name_of(id), 1});
+  Talk talk;
+  for (SessionId id = 1; id <= members; ++id) {
+    talk.say(id, Hello{1, 0, {name_of(id), 1}, Talk::offer(), {}, {}, 0});
+    talk.say(id, links);
+  }
+  REQUIRE(talk.coordinator.state().members.size() == members);
+  talk.say(7, Hello{1, 0, {name_of(7), 1}, Talk::offer(), {}, {}, 0});
+  links.up.push_back({name_of(7), 1});
+  for (SessionId id = 5; id <= members; ++id) talk.say(id, links);  // the longest words come last
+  talk.pass(15'000);
+  REQUIRE(talk.heard<Notice>(7));
+  CHECK(talk.heard<Notice>(7)->text.size() <= text_bytes_max);
+  CHECK(talk.heard<Notice>(7)->text.find("and others") != std::string::npos);
 }
 
 TEST_CASE("who is kept out by a missing link is told which") {
