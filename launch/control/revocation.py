@@ -65,10 +65,27 @@ def is_revoked(index, serial):
     return any(line.split("\t")[3] == serial for line in index.read_text().splitlines())
 
 
+def number_of(written):
+    try:
+        text = run("openssl", "crl", "-in", written, "-noout", "-crlnumber")
+    except Failure:
+        return 0  # damaged, and about to be replaced
+    return int(text.strip().split("=")[1], 16)
+
+
+def require_memory(directory, number):
+    """A list of less than an earlier one says would let in again who was shut out."""
+    written = [path / LIST for path in (directory, *owners(directory)) if (path / LIST).exists()]
+    newest = max(written, key=number_of, default=None)
+    if newest is not None and int(number.read_text(), 16) <= number_of(newest):
+        raise Failure(f"{directory / '.revoked'} does not know all that {newest} revokes: bring it "
+                      "back from where that was made (its name is hidden; cp -a copies it), or "
+                      "make the job's certificates anew in another directory")
+
+
 def write_list(directory, certificates):
     """Puts these on the list; first openssl's memory of it is durable, then the list."""
     authority, memory = directory / "authority.pem", directory / ".revoked"
-    memory.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         index, number, config = (pathlib.Path(scratch, name) for name in
                                  ("index", "number", "config"))
@@ -78,6 +95,7 @@ def write_list(directory, certificates):
         for file in (index, number):
             if (memory / file.name).exists():
                 shutil.copyfile(memory / file.name, file)
+        require_memory(directory, number)
         ca = ("openssl", "ca", "-config", config, "-cert", authority,
               "-keyfile", directory / "authority.key")
         for serial, certificate in certificates.items():
@@ -86,6 +104,7 @@ def write_list(directory, certificates):
         made = pathlib.Path(scratch, LIST)
         run(*ca, "-gencrl", "-crl_lastupdate", date_of_begin(),
             "-crl_nextupdate", date_in(seconds_left(authority)), "-out", made)
+        memory.mkdir(exist_ok=True)
         for file in (index, number):
             replace(file, memory / file.name)
         replace(made, directory / LIST)

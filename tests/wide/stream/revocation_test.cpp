@@ -235,6 +235,10 @@ TEST_CASE("trainctl certs revokes all that was made for a name, and knows it fro
   };
   refused("--revoke azure", "has made no certificate for \"azure\"");
   refused("--revoke ../aws", "is no name");
+  fs::rename(directory / ".revoked", directory / "kept");  // as by a copy of all that is not hidden
+  refused("--revoke coordinator", "does not know all that");
+  fs::remove_all(directory / ".revoked");
+  fs::rename(directory / "kept", directory / ".revoked");
   fs::rename(directory / "authority.key", directory / "kept.key");
   refused("--revoke aws", "only who has it can revoke");
 }
