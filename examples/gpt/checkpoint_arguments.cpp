@@ -42,6 +42,23 @@ std::string goes_on(const TrainArguments& arguments, const std::string& from, st
                             trainer.stop_at > 0 ? "--stop-at" : "--steps", last);
 }
 
+// A run that begins with another's checkpoint is one of its own: its egress counts from nothing,
+// and who has a budget for both is told.
+std::string egress_elsewhere(const TrainArguments& arguments, const train::ResumePoint& point) {
+  const train::EgressOptions& egress = arguments.job.egress;
+  if (point.own || !arguments.in_job() || !egress.has_price()) return "";
+  const auto ledger = std::filesystem::absolute(point.checkpoint).lexically_normal().parent_path() /
+                      egress.ledger.filename();
+  std::error_code none;
+  if (!std::filesystem::exists(ledger, none) || std::filesystem::exists(egress.ledger, none)) {
+    return "";
+  }
+  return fmt::format(
+      "egress is counted anew: what is in {} was spent by the run that this one begins "
+      "with, and is no part of its --egress-budget",
+      ledger.string());
+}
+
 // Where a job is in its data: what it has begun with, and what it has trained.
 train::DataPlace place_of(const train::Rounds& rounds, std::int64_t context) {
   const train::wide::Position& position = rounds.state().position;
@@ -143,6 +160,9 @@ std::unique_ptr<train::TrainingCheckpoints> attach_checkpoints(
   if (point) go_on_from(*point, arguments, run.data, *checkpoints, trainer, say);
   if (point && grid.rank() == 0 && arguments.progress != "none") {
     say(goes_on(arguments, named(arguments, *point), optimizer.steps_done()));
+  }
+  if (point && grid.rank() == 0) {
+    if (const std::string line = egress_elsewhere(arguments, *point); !line.empty()) say(line);
   }
   return checkpoints;
 }
