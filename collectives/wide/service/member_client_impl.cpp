@@ -91,7 +91,8 @@ void MemberClient::Impl::loop_called() {
 }
 
 Clock::time_point MemberClient::Impl::hangs_at() const {
-  const Clock::duration least = options_.hang_min;
+  constexpr std::chrono::hours years(10 * 366 * 24);  // what is longer means never
+  const Clock::duration least = std::min<std::chrono::milliseconds>(options_.hang_min, years);
   return loop_called_at_ + std::clamp(4 * longest_pause_, least, 6 * least);
 }
 

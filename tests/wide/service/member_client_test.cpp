@@ -2,6 +2,7 @@
 #include "collectives/wide/service/member_client.hpp"
 
 #include <deque>
+#include <limits>
 
 #include <doctest/doctest.h>
 
@@ -186,6 +187,15 @@ TEST_CASE("a coordinator that is silent is dialled again") {
   CHECK_FALSE(script.client.connected());
   REQUIRE(script.client.disconnected_since());
   CHECK(*script.client.disconnected_since() <= Clock::now());
+}
+
+TEST_CASE("a loop that may hang for longer than time is counted is not watched for less") {
+  Scripted script(std::chrono::seconds(std::numeric_limits<int>::max()));
+  REQUIRE(script.hear<Hello>());
+  script.tell_epoch(1, 1);
+  CHECK(script.next_is<BeginRound>());
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  CHECK(script.client.connected());
 }
 
 TEST_CASE("a cluster whose loop hangs does not beat") {

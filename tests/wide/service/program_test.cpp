@@ -148,6 +148,9 @@ TEST_CASE("what it cannot do, it says in one line") {
           {"--listen", "127.0.0.1:0", "--journal", journal, "--certs", scratch.path().string()});
   refuses("silence-min-ms", {"--listen", "127.0.0.1:0", "--journal", journal, "--plaintext",
                              "--heartbeat-ms", "9000"});
+  refuses(
+      "--round-seconds: is no number of seconds",
+      {"--listen", "127.0.0.1:0", "--journal", journal, "--plaintext", "--round-seconds", "nan"});
   refuses("/proc/job", {"--listen", "127.0.0.1:0", "--journal", "/proc/job", "--plaintext"});
   const CoordinatorProcess first({"--listen", "127.0.0.1:0", "--journal", journal, "--plaintext"});
   REQUIRE(eventually([&] { return first.lines.count("listening") == 1; }));

@@ -31,7 +31,11 @@ class Flags {
 
   void seconds(const std::string& flag, TimeMs& target_ms, const std::string& help) {
     app_.add_option_function<double>(
-            flag, [&target_ms](double s) { target_ms = std::llround(s * 1000); },
+            flag,
+            [flag, &target_ms](double s) {
+              if (!std::isfinite(s)) throw CLI::ValidationError(flag, "is no number of seconds");
+              target_ms = std::llround(s * 1000);
+            },
             fmt::format("{} [{:g}]", help, static_cast<double>(target_ms) / 1000))
         ->check(CLI::Range(0.0, 1e9))
         ->type_name("S");
