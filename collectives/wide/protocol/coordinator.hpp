@@ -15,6 +15,12 @@
 
 namespace train::wide {
 
+/// To a cluster whose hash of what all must agree on is another one: it does not say of what.
+inline constexpr const char* another_job_text =
+    "its model, data, seed, schedule, or what its exchanges do (--sync, --inner-steps, "
+    "--fragments, "
+    "--codec, --lanes, --outer-lr, --outer-momentum), differ from the job's";
+
 struct CoordinatorConfig {
   std::uint64_t clusters_min = 1;   // to begin a job, or to go on from an older state
   std::uint64_t samples_total = 0;  // the job ends when they are trained; 0: not by their count

@@ -29,7 +29,7 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
     return refuse(fmt::format("a cluster's name has 1 to {} bytes", name_bytes_max));
   }
   if (state_.committed && !same_job(hello.job, hello.rounds_total)) {
-    return refuse("its model, data, seed or schedule differ from the job's");
+    return refuse(another_job_text);
   }
   const bool newer = state_.committed && hello.committed.id > state_.committed->id;
   if (newer && !state_.gave_up(hello.committed.id)) {

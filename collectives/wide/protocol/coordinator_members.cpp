@@ -85,7 +85,7 @@ bool Coordinator::adopt_state() {
     peer->second.dropped.clear();
     const bool same = same_job(peer->second.job, peer->second.rounds_total);
     if (peer->second.session != 0 && !same) {
-      send(peer->second, Refused{"its model, data, seed or schedule differ from the job's"});
+      send(peer->second, Refused{another_job_text});
       close(peer->second);
     }
     peer = peer->second.session == 0 ? peers_.erase(peer) : std::next(peer);

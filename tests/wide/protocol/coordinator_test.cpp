@@ -130,6 +130,7 @@ TEST_CASE("strangers are refused") {
   talk.join(1, "a", "b");
   talk.say(2, Hello{2, 0, {"b", 1}, Talk::offer(), {}, {}, 0});
   REQUIRE(talk.heard<Refused>(2));
+  CHECK(talk.heard<Refused>(2)->reason.find("--codec") != std::string::npos);
   CHECK(talk.heard<Refused>(2)->reason.find("differ") != std::string::npos);
   talk.say(3, Hello{1, 0, {"b", 1}, Talk::offer(), {{9, 9, 1}, 5, {}}, {}, 0});
   REQUIRE(talk.heard<Refused>(3));
