@@ -10,15 +10,18 @@ namespace {
 // Few enough to read; of more ranks the table shows those with the least and the most.
 constexpr int ranks_shown = 16;
 constexpr std::size_t columns = memory_uses.size() + 1;
+constexpr auto lanes_column = static_cast<std::size_t>(MemoryUse::lanes);
 
 bool passes(MemoryUse use) {
-  return use == MemoryUse::activations || use == MemoryUse::communication;
+  return use == MemoryUse::activations || use == MemoryUse::communication ||
+         use == MemoryUse::lanes;
 }
 
-std::string line(const std::string& label, std::span<const std::int64_t> bytes) {
+std::string line(const std::string& label, std::span<const std::int64_t> bytes, bool has_lanes) {
   std::string text = fmt::format("{:<12}", label);
-  for (const std::int64_t value : bytes) {
-    text += fmt::format(" {:>12.3f}", static_cast<double>(value) / (1 << 20));
+  for (std::size_t i = 0; i < columns; ++i) {
+    if (i == lanes_column && !has_lanes) continue;
+    text += fmt::format(" {:>12.3f}", static_cast<double>(bytes[i]) / (1 << 20));
   }
   return text + "\n";
 }
@@ -52,8 +55,12 @@ std::string memory_report(const Device& device, Communicator& world) {
   const std::vector<std::size_t> counts(static_cast<std::size_t>(world.size()), columns);
   world.all_gather(std::span(own), std::span(all), counts).wait();
 
+  // A column of its own in jobs of several clusters alone.
+  bool has_lanes = false;
+  for (std::size_t i = lanes_column; i < all.size(); i += columns) has_lanes |= all[i] > 0;
   std::string text = fmt::format("{:<12}", "memory, MiB");
   for (const MemoryUse use : memory_uses) {
+    if (use == MemoryUse::lanes && !has_lanes) continue;
     text += fmt::format(" {:>12}", fmt::format("{}{}", name_of(use), passes(use) ? "^" : ""));
   }
   text += fmt::format(" {:>12}\n", "from system");
@@ -63,7 +70,7 @@ std::string memory_report(const Device& device, Communicator& world) {
   const auto ranks = static_cast<std::size_t>(world.size());
   if (world.size() <= ranks_shown) {
     for (std::size_t rank = 0; rank < ranks; ++rank) {
-      text += line(fmt::format("rank {}", rank), of_rank(rank));
+      text += line(fmt::format("rank {}", rank), of_rank(rank), has_lanes);
     }
   } else {
     std::array<std::int64_t, columns> least = own;
@@ -72,9 +79,11 @@ std::string memory_report(const Device& device, Communicator& world) {
       least[i % columns] = std::min(least[i % columns], all[i]);
       most[i % columns] = std::max(most[i % columns], all[i]);
     }
-    text += line("least", least) + line("most", most);
+    text += line("least", least, has_lanes) + line("most", most, has_lanes);
   }
-  return text + "^ the most at once during the run; the others are what stays between steps\n";
+  text += "^ the most at once during the run; the others are what stays between steps\n";
+  if (has_lanes) text += "lanes are in the host's memory, beside what is from the system\n";
+  return text;
 }
 
 }  // namespace train

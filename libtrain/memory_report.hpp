@@ -25,7 +25,8 @@ MemoryUsage memory_usage(const Device& device);
 void reset_memory_peaks(const Device& device);
 
 /// A table of all ranks' memory in MiB: what stays of parameters, gradients and optimizer state,
-/// and the peaks of activations and of buckets under way. Collective; the same text on every rank.
+/// and the peaks of activations, of buckets under way and of lanes. Collective; the same text on
+/// every rank.
 std::string memory_report(const Device& device, Communicator& world);
 
 }  // namespace train

@@ -9,6 +9,7 @@
 #include "libtrain/data/mapped_file_fault.hpp"
 #include "libtrain/data/token_dataset.hpp"
 #include "libtrain/forecast/grid_choice.hpp"
+#include "libtrain/forecast/lane_forecast.hpp"
 #include "libtrain/job.hpp"
 #include "libtrain/memory_report.hpp"
 #include "libtrain/metrics/console_sink.hpp"

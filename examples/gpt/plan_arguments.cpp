@@ -1,5 +1,7 @@
 #include "examples/gpt/plan_arguments.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "examples/gpt/arguments.hpp"
@@ -14,8 +16,8 @@ constexpr const char* footer =
     "and the flags to type. Grids are data x tensor or data x context x tensor ranks; zero 3/8 is\n"
     "stage 3 with --zero-ranks 8. What is given of --data-parallel, --context-parallel,\n"
     "--tensor-parallel, --zero, --zero-ranks, --sequence-parallel, --recompute and --micro-batch\n"
-    "is kept. Exit status 2: nothing fits, and the last line says what would. Nothing is trained,\n"
-    "and no other rank is needed.";
+    "is kept. With --clusters, a lane's memory counts, too. Exit status 2: nothing fits, and the\n"
+    "last line says what would. Nothing is trained, and no other rank is needed.";
 
 /// What devices do, where nothing is said.
 struct Defaults {
@@ -59,6 +61,30 @@ void add_place_flags(CLI::App& app, PlanArguments& arguments) {
       ->check(at_least(1))
       ->capture_default_str();
   app.add_flag("--json", arguments.json, "For machines");
+}
+
+void add_clusters_flags(CLI::App& app, PlanArguments& arguments) {
+  CLI::Option* clusters =
+      app.add_option("--clusters", arguments.clusters, "Of the job, this one among them")
+          ->group(job_group)
+          ->check(at_least(1))
+          ->capture_default_str();
+  const std::vector<CLI::Option*> before = app.get_options();
+  add_round_flags(app, arguments.training);
+  for (CLI::Option* option : app.get_options()) {
+    if (std::ranges::find(before, option) == before.end()) option->needs(clusters);
+  }
+}
+
+// What a rank has beside its part of the model, where there are other clusters.
+void count_lanes(PlanArguments& arguments) {
+  finish_rounds(arguments.training);
+  const train::RoundOptions& rounds = arguments.training.rounds;
+  train::TrainingShape& shape = arguments.question.training;
+  arguments.lane = train::forecast_lanes(
+      shape.config, {.rounds = rounds, .ranks = arguments.ranks, .clusters = arguments.clusters});
+  shape.lane_bytes = arguments.lane.peak();
+  shape.optimizer.moments = rounds.synchronisation == train::Synchronisation::rounds;
 }
 
 train::GptConfig config_of(const TrainArguments& training) {
@@ -124,6 +150,7 @@ std::optional<int> parse_plan_arguments(const train::Job& job, PlanArguments& ar
   add_model_flags(app, training);
   add_parallel_flags(app, training);
   add_batch_flags(app, training);
+  add_clusters_flags(app, arguments);
   if (const auto status = parse_arguments(app, job)) return status;
   training.bias_given = app.count("--bias") > 0;
 
@@ -132,6 +159,7 @@ std::optional<int> parse_plan_arguments(const train::Job& job, PlanArguments& ar
   question.ranks = arguments.ranks;
   question.batch = training.trainer.batch;
   question.memory_bytes = parse_bytes(arguments.memory, "--memory");
+  if (arguments.clusters > 1) count_lanes(arguments);
   ask_for_rates(arguments, question);
   keep_decided(app, training, question);
   return std::nullopt;

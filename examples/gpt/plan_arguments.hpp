@@ -16,10 +16,12 @@ struct PlanArguments {
   double tokens_per_s = 0.0;
   std::string node_rate, network_rate, memory_rate;  ///< "": the device's default
   double latency_us = 0.0;                           ///< the same
+  int clusters = 1;                                  ///< of the job
   int lines = 8;
   bool json = false;
 
   train::GridQuestion question;  ///< all of it, as the library asks
+  train::LaneForecast lane;      ///< of several clusters
 };
 
 /// Fills the arguments; returns the exit status when nothing is left to do.

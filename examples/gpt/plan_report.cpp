@@ -28,18 +28,29 @@ double tokens_per_s(const PlanArguments& arguments, const train::GridPlan& plan)
          plan.step.seconds();
 }
 
+std::string lanes_of(const PlanArguments& arguments) {
+  if (arguments.clusters == 1) return "";
+  const train::RoundOptions& rounds = arguments.training.rounds;
+  return fmt::format(
+      "one of {} clusters: {} of the ranks {} a lane, for which it has {} of {} memory\n",
+      arguments.clusters, rounds.lanes, rounds.lanes == 1 ? "carries" : "carry",
+      shown_bytes(static_cast<double>(arguments.lane.peak())),
+      arguments.question.training.gpu ? "the host's" : "its");
+}
+
 std::string head_of(const PlanArguments& arguments) {
   const train::GridQuestion& question = arguments.question;
   const auto& between = question.interconnect;
   const train::GptConfig& config = question.training.config;
   return fmt::format(
       "{}: {:.4g} million parameters, context {}, {}; {} sequences a step on {} ranks, {} a node\n"
-      "reckoned with {:.4g} TFLOP/s and {} of memory a rank; {}/s inside a node, {}/s between\n\n",
+      "reckoned with {:.4g} TFLOP/s and {} of memory a rank; {}/s inside a node, {}/s between\n"
+      "{}\n",
       arguments.training.model, static_cast<double>(config.parameter_count()) * 1e-6,
       config.context, arguments.training.dtype, question.batch, question.ranks,
       between.ranks_per_node, question.device.flops * 1e-12,
       shown_bytes(static_cast<double>(question.memory_bytes)), shown_bytes(between.node_rate),
-      shown_bytes(between.network_rate));
+      shown_bytes(between.network_rate), lanes_of(arguments));
 }
 
 std::string grid_text(const train::TrainingShape& shape) {
@@ -118,6 +129,7 @@ nlohmann::ordered_json json_of_plan(const PlanArguments& arguments, const train:
             {"optimizer_state", memory.optimizer_state},
             {"activations", memory.activations},
             {"communication", memory.communication},
+            {"lane", memory.lane},
             {"beside", memory.beside}}},
           {"step_s", step.seconds()},
           {"passes_s", step.passes_s},
@@ -129,6 +141,17 @@ nlohmann::ordered_json json_of_plan(const PlanArguments& arguments, const train:
           {"limit", step.limit()},
           {"unequal", plan.unequal(arguments.question.batch)},
           {"flags", flags_of(arguments, plan)}};
+}
+
+nlohmann::ordered_json json_of_lane(const PlanArguments& arguments) {
+  const train::LaneForecast& lane = arguments.lane;
+  return {{"fragment_values", train::fragment_sizes(arguments.question.training.config,
+                                                    arguments.training.rounds.fragments)},
+          {"peak", lane.peak()},
+          {"outer_state", lane.outer_state},
+          {"feedback", lane.feedback},
+          {"values", lane.values},
+          {"result", lane.result}};
 }
 
 // As --memory takes it.
@@ -171,6 +194,7 @@ std::string json_of(const PlanArguments& arguments, const train::GridChoice& cho
   nlohmann::ordered_json json;
   json["parameters"] = arguments.question.training.config.parameter_count();
   json["ranks"] = arguments.question.ranks;
+  if (arguments.clusters > 1) json["lane_bytes"] = json_of_lane(arguments);
   json["plans"] = nlohmann::ordered_json::array();
   for (const train::GridPlan& plan : choice.plans) {
     json["plans"].push_back(json_of_plan(arguments, plan));
@@ -190,11 +214,14 @@ std::string what_would_fit(const PlanArguments& arguments, const train::GridChoi
   const train::GridPlan& smallest = *choice.smallest;
   std::string text = fmt::format(
       "nothing fits into {} a rank: {} needs least, {} ({} of parameters, gradients and optimizer "
-      "state, {} of activations). What would do: --memory {}",
+      "state, {} of activations{}). What would do: --memory {}",
       shown_bytes(static_cast<double>(question.memory_bytes)), named(smallest),
       shown_bytes(static_cast<double>(smallest.memory.total())),
       shown_bytes(static_cast<double>(smallest.memory.state())),
       shown_bytes(static_cast<double>(smallest.memory.activations)),
+      smallest.memory.lane == 0
+          ? ""
+          : fmt::format(", {} of a lane", shown_bytes(static_cast<double>(smallest.memory.lane))),
       rounded_up(static_cast<double>(smallest.memory.total())));
   if (const auto ranks = train::enough_ranks(question)) text += fmt::format(", --ranks {}", *ranks);
   train::GridQuestion freer = question;

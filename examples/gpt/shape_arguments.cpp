@@ -79,6 +79,33 @@ void add_batch_flags(CLI::App& app, TrainArguments& arguments) {
       ->check(CLI::Range(std::int64_t{0}, sequences_max));
 }
 
+void add_round_flags(CLI::App& app, TrainArguments& arguments) {
+  const auto add = [&](const char* name, auto& value, const std::string& help) {
+    return app.add_option(name, value, help)->group(job_group);
+  };
+  auto& rounds = arguments.rounds;
+  add("--sync", arguments.synchronisation, "rounds (DiLoCo) | every-step")->capture_default_str();
+  add("--inner-steps", rounds.inner_steps, "Steps between exchanges")->capture_default_str();
+  add("--fragments", rounds.fragments,
+      "Exchange the model in so many parts, at times of their own, each every --inner-steps")
+      ->capture_default_str();
+  add("--codec", arguments.codec, "none | bf16 | int8 | int4")->capture_default_str();
+  add("--lanes", rounds.lanes, "Ranks of each cluster that exchange, each a part")
+      ->capture_default_str();
+  add("--overlap-rounds", rounds.overlap_steps,
+      "Train on during exchanges; take them over after so many steps")
+      ->capture_default_str();
+}
+
+void finish_rounds(TrainArguments& arguments) {
+  auto& rounds = arguments.rounds;
+  rounds.synchronisation = train::synchronisation_from(arguments.synchronisation);
+  rounds.codec = train::wide::codec_of(arguments.codec);
+  rounds.round_time =
+      std::chrono::milliseconds(static_cast<std::int64_t>(arguments.round_seconds * 1000.0));
+  rounds = rounds.checked();
+}
+
 train::OptimizerOptions optimizer_options(const TrainArguments& arguments) {
   return {.zero = train::zero_from(arguments.zero),
           .bucket_bytes = arguments.bucket_mib << 20,

@@ -142,9 +142,8 @@ void add_checkpoint_flags(CLI::App& app, TrainArguments& arguments) {
 }
 
 void add_job_flags(CLI::App& app, TrainArguments& arguments) {
-  constexpr const char* group = "One of several clusters";
   const auto add = [&](const char* name, auto& value, const std::string& help) {
-    return app.add_option(name, value, help)->group(group);
+    return app.add_option(name, value, help)->group(job_group);
   };
   auto& job = arguments.job;
   auto& rounds = arguments.rounds;
@@ -154,25 +153,15 @@ void add_job_flags(CLI::App& app, TrainArguments& arguments) {
   coordinator->needs(cluster)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   add("--certs", arguments.certificates, "This cluster's directory of trainctl certs");
   app.add_flag("--plaintext", arguments.plaintext, "No encryption; loopback addresses only")
-      ->group(group);
+      ->group(job_group);
   add("--listen", job.listen,
       "HOST:PORT for other clusters' lane 0, lane l at PORT + l [any port]");
   add("--advertise", job.advertise, "HOST:PORT of each lane, where others reach it [as --listen]")
       ->delimiter(',')
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_flag("--outbound-only", job.outbound_only, "Others cannot reach this cluster: dial only")
-      ->group(group);
-  add("--sync", arguments.synchronisation, "rounds (DiLoCo) | every-step")->capture_default_str();
-  add("--inner-steps", rounds.inner_steps, "Steps between exchanges")->capture_default_str();
-  add("--fragments", rounds.fragments,
-      "Exchange the model in so many parts, at times of their own, each every --inner-steps")
-      ->capture_default_str();
-  add("--codec", arguments.codec, "none | bf16 | int8 | int4")->capture_default_str();
-  add("--lanes", rounds.lanes, "Ranks of each cluster that exchange, each a part")
-      ->capture_default_str();
-  add("--overlap-rounds", rounds.overlap_steps,
-      "Train on during exchanges; take them over after so many steps")
-      ->capture_default_str();
+      ->group(job_group);
+  add_round_flags(app, arguments);
   add("--round-seconds", arguments.round_seconds,
       "End this cluster's inner steps of a round after this time [never]")
       ->check(at_least(0));
@@ -203,13 +192,8 @@ void add_job_flags(CLI::App& app, TrainArguments& arguments) {
 }
 
 void finish_job(TrainArguments& arguments) {
-  auto& rounds = arguments.rounds;
   auto& job = arguments.job;
-  rounds.synchronisation = train::synchronisation_from(arguments.synchronisation);
-  rounds.codec = train::wide::codec_of(arguments.codec);
-  rounds.round_time =
-      std::chrono::milliseconds(static_cast<std::int64_t>(arguments.round_seconds * 1000.0));
-  rounds = rounds.checked();
+  finish_rounds(arguments);
   job.leave_notice = std::chrono::seconds(arguments.leave_notice_s);
   job.patience = std::chrono::seconds(arguments.coordinator_timeout_s);
   job.hang_min = std::chrono::seconds(arguments.hang_timeout_s);

@@ -12,23 +12,53 @@
 #include "libtrain/data/file_patterns.hpp"
 #include "libtrain/data/source_patterns.hpp"
 
+namespace {
+
+// Of the lanes of this node, whose ranks follow each other unless mpirun was told otherwise. How
+// many clusters there will be nobody knows: at least two, of whom each sums half.
+std::int64_t lane_bytes(const train::Job& job, const TrainArguments& arguments,
+                        const train::GptConfig& config) {
+  if (!arguments.in_job()) return 0;
+  const int lanes = arguments.rounds.lanes;
+  const std::int64_t each =
+      train::forecast_lanes(config, {.rounds = arguments.rounds, .ranks = job.size()}).peak();
+  std::int64_t bytes = 0;
+  for (int lane = 0; lane < lanes; ++lane) {
+    const int place = train::rank_of_lane(lane, lanes, job.size()) - job.rank();
+    if (place >= 0 && place < job.ranks_on_node()) bytes += each;
+  }
+  return bytes;
+}
+
+}  // namespace
+
 void warn_of_memory(const train::Job& job, const TrainArguments& arguments,
                     const train::GptConfig& config, const train::Grid& grid) {
-  if (grid.device().gpu() || job.place_on_node().rank != 0) return;
-  const train::MemoryForecast each =
-      train::forecast_memory(training_shape(arguments, config, grid.shape()));
-  const std::int64_t needed = each.total() * job.ranks_on_node();
+  const std::int64_t lanes = lane_bytes(job, arguments, config);  // the same errors on all ranks
+  if (job.place_on_node().rank != 0) return;
+  train::MemoryForecast each;  // where there are GPUs, the host has lanes alone
+  if (!grid.device().gpu()) {
+    each = train::forecast_memory(training_shape(arguments, config, grid.shape()));
+  }
+  const int ranks = job.ranks_on_node();
+  const std::int64_t needed = each.total() * ranks + lanes;
   const auto available = train::available_host_bytes();
   if (!available || needed <= *available) return;
-  constexpr double gib = 1 << 30;
+  const auto gib = [](std::int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); };
+  if (grid.device().gpu()) {
+    train::log_line(
+        fmt::format("warning: lanes to other clusters will take {:.1f} GiB of this machine's "
+                    "memory, of {:.1f} that are left; more --lanes share it",
+                    gib(needed), gib(*available)));
+    return;
+  }
   train::log_line(fmt::format(
       "warning: training will take {:.1f} GiB on this machine's {}, of {:.1f} that are left "
-      "({:.1f} "
-      "for parameters, gradients and optimizer state); plan_grid chooses how ranks share them",
-      static_cast<double>(needed) / gib,
-      job.ranks_on_node() == 1 ? "rank" : fmt::format("{} ranks", job.ranks_on_node()),
-      static_cast<double>(*available) / gib,
-      static_cast<double>(each.state() * job.ranks_on_node()) / gib));
+      "({:.1f} for parameters, gradients and optimizer state{}); plan_grid chooses how ranks share "
+      "them",
+      gib(needed), ranks == 1 ? "rank" : fmt::format("{} ranks", ranks), gib(*available),
+      gib(each.state() * ranks),
+      lanes == 0 ? "" : fmt::format(", {:.1f} for lanes to other clusters", gib(lanes))));
 }
 
 namespace {

@@ -48,6 +48,7 @@ MemoryForecast forecast_memory(const ModelOutline& outline, const TrainingShape&
   memory.activations = ActivationForecast(outline, shape).peak;
   memory.communication = BucketSchedule(outline, buckets, shape).peak_bytes();
   memory.beside = bytes_beside(outline, shape, memory);
+  memory.lane = shape.gpu ? 0 : shape.lane_bytes;
   return memory;
 }
 

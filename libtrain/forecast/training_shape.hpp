@@ -21,6 +21,7 @@ struct TrainingShape {
   std::int64_t sequences = 1;  ///< of one pass of a data rank
   int passes = 1;              ///< of a step
   bool gpu = false;
+  std::int64_t lane_bytes = 0;  ///< of a rank that carries a lane, in the host's memory
 
   /// Of a pass, over the ranks that share its sequences.
   std::int64_t rows() const { return sequences * config.context; }

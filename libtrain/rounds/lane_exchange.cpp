@@ -66,7 +66,8 @@ struct LaneExchange::Attempt {
 LaneExchange::LaneExchange(Options options, std::span<const std::size_t> counts)
     : options_(options) {
   for (const std::size_t count : counts) {
-    parts_.push_back({count, {}, {}, wide::ExchangeFeedback(options.codec, count)});
+    parts_.push_back({count, LaneValues(options.memory), LaneValues(options.memory),
+                      wide::ExchangeFeedback(options.codec, count, options.memory)});
   }
 }
 
@@ -80,7 +81,9 @@ void LaneExchange::use(FragmentRange fragments) {
   for (int i = 0; i < static_cast<int>(parts_.size()); ++i) {
     Part& one = part(i);
     if (i < fragments.first || i >= fragments.last) {
-      one.values = one.mean = {};
+      // Of an empty list, a vector would keep its memory.
+      one.values = LaneValues(options_.memory);
+      one.mean = LaneValues(options_.memory);
     } else {
       one.values.resize(one.count);
       one.mean.resize(one.count);

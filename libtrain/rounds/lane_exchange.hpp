@@ -14,6 +14,7 @@
 #include "collectives/wide/protocol/messages.hpp"
 #include "libtrain/rounds/bandwidth.hpp"
 #include "libtrain/rounds/fragments.hpp"
+#include "libtrain/rounds/outer_state.hpp"
 
 namespace train {
 
@@ -30,6 +31,8 @@ class LaneExchange {
     /// A failure that may be the echo of another cluster's is said only after this time: until
     /// then the coordinator has called the attempt off, if it was one.
     std::chrono::milliseconds echo_max{20'000};
+    /// Of all that it holds; must outlive it.
+    std::pmr::memory_resource* memory = std::pmr::get_default_resource();
   };
   /// `counts`: this lane's values of each fragment.
   LaneExchange(Options options, std::span<const std::size_t> counts);
@@ -73,7 +76,7 @@ class LaneExchange {
  private:
   struct Part {
     std::size_t count = 0;
-    std::vector<float> values, mean;
+    LaneValues values, mean;
     wide::ExchangeFeedback feedback;
   };
   struct Attempt;

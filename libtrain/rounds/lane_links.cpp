@@ -294,8 +294,8 @@ void LaneLinks::fetch(const std::string& source, const wide::ExchangeId& id,
 
 void LaneLinks::receive(Fetching& fetching, const std::vector<std::size_t>& sizes) {
   std::uint64_t transfer = fetching.first_transfer;
-  for (const std::size_t size : sizes) fetching.fragments.emplace_back(size);
-  for (std::vector<float>& fragment : fetching.fragments) {
+  for (const std::size_t size : sizes) fetching.fragments.emplace_back(size, options_.memory);
+  for (LaneValues& fragment : fetching.fragments) {
     fetching.transfers.push_back(fetching.link->receive(
         transfer++, std::as_writable_bytes(std::span(fragment)), Clock::now() + fetch_max));
   }
@@ -339,7 +339,7 @@ OuterStateVersion LaneLinks::take_fetched() {
   }
   auto state = std::make_shared<OuterState>();
   state->id = fetched->id;
-  for (std::vector<float>& fragment : fetched->fragments) {
+  for (LaneValues& fragment : fetched->fragments) {
     state->fragments.push_back(std::make_shared<OuterFragment>(std::move(fragment)));
   }
   return state;

@@ -31,6 +31,8 @@ struct LaneLinksOptions {
   /// A fetch over a link without any stream for so long fails, and one of which nothing arrives.
   std::chrono::milliseconds link_down_max{8'000};
   std::chrono::milliseconds fetch_stall_max{30'000};
+  /// Of the states that are fetched; must outlive them.
+  std::pmr::memory_resource* memory = std::pmr::get_default_resource();
   std::function<void(const std::string&)> on_log = {};
 };
 
@@ -91,7 +93,7 @@ class LaneLinks {
   struct Fetching {
     wide::ExchangeId id;
     std::uint64_t first_transfer = 0;  // one for each fragment
-    std::vector<std::vector<float>> fragments;
+    std::vector<LaneValues> fragments;
     std::optional<wide::Link> link;
     std::vector<wide::Transfer> transfers;
     Clock::time_point alive_at{}, moved_at{};  // its link had a stream, and bytes arrived

@@ -4,7 +4,7 @@
 
 namespace train {
 
-OuterFragment::OuterFragment(std::vector<float> values)
+OuterFragment::OuterFragment(LaneValues values)
     : values_(std::move(values)),
       hash_(XXH3_64bits(values_.data(), values_.size() * sizeof(float))) {}
 

@@ -1,24 +1,28 @@
 #pragma once
 
 #include <memory>
+#include <memory_resource>
 #include <vector>
 
 #include "collectives/wide/protocol/types.hpp"
 
 namespace train {
 
+/// What a lane holds, in memory that is booked as lanes'.
+using LaneValues = std::pmr::vector<float>;
+
 /// A lane's part of one fragment of the outer state: its parameters, then what the outer optimizer
 /// keeps beside them, each as long. Never changed once it is there.
 class OuterFragment {
  public:
-  explicit OuterFragment(std::vector<float> values);
+  explicit OuterFragment(LaneValues values);
 
-  const std::vector<float>& values() const { return values_; }
+  const LaneValues& values() const { return values_; }
   /// XXH3 of the values.
   std::uint64_t hash() const { return hash_; }
 
  private:
-  std::vector<float> values_;
+  LaneValues values_;
   std::uint64_t hash_;
 };
 

@@ -126,7 +126,7 @@ void Rounds::resume(const std::string& outer_state, std::span<const LogicalTenso
   loaded->id = saved.state.id;
   const LogicalTensor* tensor = tensors.data();
   for (int i = 0; i < fragments_.count(); ++i) {
-    std::vector<float> values(lanes_.count(i) * static_cast<std::size_t>(1 + kept()));
+    LaneValues values(lanes_.count(i) * static_cast<std::size_t>(1 + kept()), &memory_);
     std::span<float> rest = values;
     const std::size_t arrays = static_cast<std::size_t>(1 + kept());
     for (std::size_t t = 0; t < arrays * fragments_.tensors({i, i + 1}).count(); ++t, ++tensor) {

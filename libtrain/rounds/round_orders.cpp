@@ -80,7 +80,7 @@ void Rounds::freeze(int fragment, std::span<float> values) {
   lanes_.collect(exchanged_, fragment, values);
   if (lane_ == nullptr || steps_parameters()) return;
   if (options_.overlap_steps > 0) {
-    lane_->snapshots[fragment] = std::vector<float>(values.begin(), values.end());
+    lane_->snapshots.insert_or_assign(fragment, LaneValues(values.begin(), values.end(), &memory_));
   }
   const std::span<const float> outer = lane_->parameters(fragment);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = outer[i] - values[i];
@@ -117,7 +117,7 @@ void Rounds::prepare(const ClusterStatus& status) {
     const FragmentRange fragments = calendar_.fragments(exchange_.round);
     for (int i = fragments.first; i < fragments.last; ++i) {
       auto& fragment = lane_->result->fragments[static_cast<std::size_t>(i)];
-      std::vector<float> next(fragment->values().size());
+      LaneValues next(fragment->values().size(), &memory_);
       lane_->outer->step(fragment->values(), lane_->exchange.mean(i), step, next);
       fragment = std::make_shared<OuterFragment>(std::move(next));
     }
@@ -159,12 +159,12 @@ void Rounds::apply(const wide::StateInfo& state) {
 
 // What was trained since the exchange took its values stays on top of what it made.
 void Rounds::keep_ahead(int fragment) {
-  std::vector<float> now(lanes_.count(fragment));
+  LaneValues now(lanes_.count(fragment), &memory_);
   lanes_.collect(parameters_, fragment, now);
   if (lane_) {
     const std::span<const float> outer = lane_->parameters(fragment);
-    const std::vector<float> then = std::exchange(lane_->snapshots[fragment], {});
-    for (std::size_t i = 0; i < now.size(); ++i) now[i] = outer[i] + (now[i] - then[i]);
+    const auto then = lane_->snapshots.extract(fragment);
+    for (std::size_t i = 0; i < now.size(); ++i) now[i] = outer[i] + (now[i] - then.mapped()[i]);
   }
   lanes_.spread(now, fragment, parameters_);
 }

@@ -32,6 +32,7 @@ std::string address_of_lane(const std::string& address, int lane) {
 
 Rounds::Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions options, JobOptions job)
     : grid_(grid),
+      memory_(grid.device().memory(MemoryUse::lanes)),
       optimizer_(optimizer),
       options_(options.checked()),
       job_(job.checked()),
@@ -55,7 +56,7 @@ Rounds::Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions optio
   auto state = std::make_shared<OuterState>();
   for (int i = 0; i < fragments_.count(); ++i) {
     const std::size_t count = lanes_.count(i);
-    std::vector<float> values(count * static_cast<std::size_t>(1 + kept()));
+    LaneValues values(count * static_cast<std::size_t>(1 + kept()), &memory_);
     lanes_.collect(parameters_, i, std::span(values).first(count));
     state->fragments.push_back(std::make_shared<OuterFragment>(std::move(values)));
   }
@@ -67,7 +68,9 @@ void Rounds::make_lane() {
   std::vector<std::size_t> counts;
   for (int i = 0; i < fragments_.count(); ++i) counts.push_back(lanes_.count(i));
   lane_ = std::make_unique<Lane>(
-      counts, LaneExchange::Options{.codec = options_.codec, .transfer_max = job_.transfer_max},
+      counts,
+      LaneExchange::Options{
+          .codec = options_.codec, .transfer_max = job_.transfer_max, .memory = &memory_},
       outer_optimizer());
 }
 
@@ -130,6 +133,7 @@ void Rounds::open_lane() {
   options.lane = static_cast<std::uint32_t>(lane);
   options.certificates = job_.certificates;
   options.streams = job_.streams;
+  options.memory = &memory_;
   options.on_log = [this](const std::string& line) { log(line); };
   options.towards = job_.coordinator;
   if (!job_.outbound_only) {

@@ -12,6 +12,7 @@
 #include "libtrain/rounds/order.hpp"
 #include "libtrain/rounds/round_calendar.hpp"
 #include "libtrain/rounds/turn.hpp"
+#include "libtrain/tensor/booked_memory.hpp"
 
 namespace train {
 
@@ -30,7 +31,8 @@ class CoordinatorAway : public Error {
 ///
 /// Per parameter of a lane, in bytes: 8 (rounds) or 12 (every step), and 8 more with a codec that
 /// loses something, 8 more for those that this cluster sums. During an exchange, for each parameter
-/// of its fragments, 16 or 20 more, and another 4 with overlap_steps.
+/// of its fragments, 16 or 20 more, and another 4 with overlap_steps; 8 of these stay until the
+/// next. All of it is booked as MemoryUse::lanes, and told before by forecast_lanes().
 class Rounds {
  public:
   /// The outer parameters start as the model's are now. Collective over the grid; everything passed
@@ -124,6 +126,7 @@ class Rounds {
   void stop(const Order& order);
 
   const Grid& grid_;
+  BookedMemory memory_;  // of all that lanes hold; goes after them
   ShardedOptimizer& optimizer_;
   RoundOptions options_;
   JobOptions job_;

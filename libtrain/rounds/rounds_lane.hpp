@@ -18,9 +18,9 @@ struct Rounds::Lane {
   std::unique_ptr<OuterOptimizer> outer;
   LaneExchange exchange;
   OuterStateVersion state;
-  std::shared_ptr<OuterState> result;           // what the exchange that is done would make
-  std::map<int, std::vector<float>> snapshots;  // fragments as the exchange took them, to run ahead
-  std::unique_ptr<LaneLinks> links;             // from begin() on; goes first
+  std::shared_ptr<OuterState> result;   // what the exchange that is done would make
+  std::map<int, LaneValues> snapshots;  // fragments as the exchange took them, to run ahead
+  std::unique_ptr<LaneLinks> links;     // from begin() on; goes first
 
   std::span<const float> parameters(int fragment) const {
     const auto& values = state->fragments[static_cast<std::size_t>(fragment)]->values();

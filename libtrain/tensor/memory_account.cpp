@@ -16,22 +16,28 @@ const char* name_of(MemoryUse use) {
       return "activations";
     case MemoryUse::communication:
       return "buckets";
+    case MemoryUse::lanes:
+      return "lanes";
   }
   unreachable("unknown MemoryUse");
 }
 
 void* MemoryAccount::allocate(std::size_t bytes) {
   void* block = base_.allocate(bytes);
-  const std::size_t now = in_use_.fetch_add(bytes) + bytes;
-  std::size_t peak = peak_.load();
-  while (peak < now && !peak_.compare_exchange_weak(peak, now)) {
-  }
+  book(bytes);
   return block;
 }
 
 void MemoryAccount::release(void* block, std::size_t bytes) noexcept {
-  in_use_.fetch_sub(bytes);
+  unbook(bytes);
   base_.release(block, bytes);
+}
+
+void MemoryAccount::book(std::size_t bytes) noexcept {
+  const std::size_t now = in_use_.fetch_add(bytes) + bytes;
+  std::size_t peak = peak_.load();
+  while (peak < now && !peak_.compare_exchange_weak(peak, now)) {
+  }
 }
 
 void MemoryAccount::copy_from_host(void* target, const void* source, std::size_t bytes) {

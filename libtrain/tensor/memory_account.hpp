@@ -14,10 +14,11 @@ enum class MemoryUse : std::uint8_t {
   optimizer_state,  ///< moments, and full-precision copies of bf16 parameters
   activations,      ///< everything else of a pass
   communication,    ///< buckets under way: gradients on their way to a shard, gathered parameters
+  lanes,            ///< what is exchanged with other clusters, in the host's memory
 };
-inline constexpr std::array memory_uses{MemoryUse::parameters, MemoryUse::gradients,
+inline constexpr std::array memory_uses{MemoryUse::parameters,      MemoryUse::gradients,
                                         MemoryUse::optimizer_state, MemoryUse::activations,
-                                        MemoryUse::communication};
+                                        MemoryUse::communication,   MemoryUse::lanes};
 /// "parameters", "gradients", "optimizer", …
 const char* name_of(MemoryUse use);
 
@@ -34,6 +35,10 @@ class MemoryAccount final : public Memory {
   void copy_to_host(void* target, const void* source, std::size_t bytes) override;
   void wait_for_work() override { base_.wait_for_work(); }
   void copy_to_host_at_once(void* target, const void* source, std::size_t bytes) override;
+
+  /// Counts bytes of the host's that others have allocated for this use, until they are released.
+  void book(std::size_t bytes) noexcept;
+  void unbook(std::size_t bytes) noexcept { in_use_.fetch_sub(bytes); }
 
   /// Bytes in use and their peak are this account's; what the system gave is the whole device's.
   Statistics statistics() const override;

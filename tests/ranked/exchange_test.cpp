@@ -57,6 +57,28 @@ ExchangePlan plan_for(int clusters, std::size_t count, unsigned seed) {
   return plan;
 }
 
+class CountedMemory final : public std::pmr::memory_resource {
+ public:
+  std::size_t now() const { return now_; }
+  std::size_t peak() const { return peak_; }
+
+ private:
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+    now_ += bytes;
+    peak_ = std::max(peak_, now_);
+    return std::pmr::new_delete_resource()->allocate(bytes, alignment);
+  }
+  void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override {
+    now_ -= bytes;
+    std::pmr::new_delete_resource()->deallocate(block, bytes, alignment);
+  }
+  bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
+    return this == &other;
+  }
+
+  std::size_t now_ = 0, peak_ = 0;
+};
+
 double root_mean_square(std::span<const double> values) {
   double squares = 0.0;
   for (const double value : values) squares += value * value;
@@ -74,6 +96,7 @@ void check_same_bits(Communicator& group, std::span<const float> mean) {
 TEST_CASE("the weighted mean of all clusters, the same bits everywhere") {
   ranked([](Communicator& group) {
     GroupPeers peers(group);
+    const auto self = static_cast<std::size_t>(group.rank());
     unsigned seed = 0;
     for (const std::size_t count : {1u, 255u, 256u, 257u, 5000u, 20'000u}) {
       for (const Codec codec : codecs) {
@@ -81,11 +104,16 @@ TEST_CASE("the weighted mean of all clusters, the same bits everywhere") {
         CAPTURE(name_of(codec));
         CAPTURE(seed);
         const ExchangePlan plan = plan_for(group.size(), count, ++seed);
-        ExchangeFeedback feedback(codec, count);
+        CountedMemory memory;
+        ExchangeFeedback feedback(codec, count, &memory);
         const auto values = values_of(group.rank(), 0, count);
         std::vector<float> mean(count);
         const std::uint64_t before = group.traffic().send.bytes_sent;
+        const std::size_t held = memory.now();
         exchange(peers, plan, feedback, values, mean);
+        const std::size_t lost = memory.now() - held;  // of the sums
+        CHECK(lost == (codec == Codec::none ? 0 : 4 * plan.owned[self]));
+        CHECK(memory.peak() - held - lost == buffer_bytes(plan, codec, group.rank()));
         CHECK(group.traffic().send.bytes_sent - before == bytes_sent(plan, codec, group.rank()));
         check_same_bits(group, mean);
         std::vector<double> error = mean_of(plan, 0, count);

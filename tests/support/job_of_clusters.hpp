@@ -9,6 +9,7 @@
 #include <doctest/doctest.h>
 
 #include "collectives/wide/service/coordinator_server.hpp"
+#include "libtrain/memory_report.hpp"
 #include "libtrain/parallel/gather.hpp"
 #include "libtrain/parallel/plan.hpp"
 #include "libtrain/rounds/rounds.hpp"
@@ -49,6 +50,7 @@ struct ClusterOutcome {
   std::vector<std::byte> parameters;       // the same
   train::wide::StateInfo state;
   bool finished = false, budget_spent = false;
+  train::MemoryUsage memory;  // of this rank, before the job's end is taken down
 };
 
 class JobOfClusters {
@@ -126,6 +128,7 @@ class JobOfClusters {
     outcome.state = rounds.state();
     outcome.finished = rounds.finished();
     outcome.budget_spent = rounds.budget_spent();
+    outcome.memory = train::memory_usage(grid.device());
     for (const train::LogicalTensor& tensor : optimizer.parameters()) {
       const auto whole = train::gather(tensor, grid.world(), 0);
       outcome.parameters.insert(outcome.parameters.end(), whole.begin(), whole.end());

@@ -6,12 +6,12 @@
 
 namespace train::wide {
 
-ErrorFeedback::ErrorFeedback(Codec codec, std::size_t count)
+ErrorFeedback::ErrorFeedback(Codec codec, std::size_t count, std::pmr::memory_resource* memory)
     : codec_(codec),
       count_(count),
-      residual_(codec == Codec::none ? 0 : count),
-      next_(residual_.size()),
-      encoded_((count + codec_block - 1) / codec_block) {}
+      residual_(codec == Codec::none ? 0 : count, memory),
+      next_(residual_.size(), memory),
+      encoded_((count + codec_block - 1) / codec_block, memory) {}
 
 void ErrorFeedback::encode(std::size_t begin, std::span<const float> values,
                            std::span<std::byte> out) {

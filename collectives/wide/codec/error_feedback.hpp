@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory_resource>
 #include <span>
 #include <vector>
 
@@ -24,8 +25,10 @@ namespace train::wide {
 /// little that its earlier self still owed is forgotten.
 class ErrorFeedback {
  public:
-  /// For a tensor, or a lane's part of all, of `count` elements; the residual is zero.
-  ErrorFeedback(Codec codec, std::size_t count);
+  /// For a tensor, or a lane's part of all, of `count` elements; the residual is zero. `memory`
+  /// must outlive it.
+  ErrorFeedback(Codec codec, std::size_t count,
+                std::pmr::memory_resource* memory = std::pmr::get_default_resource());
 
   /// Encodes values[i] + residual[begin + i] to `out`, of encoded_bytes(values.size()). `begin` is
   /// a multiple of codec_block, and so is the end unless it is the tensor's. Throws NotEncodable,
@@ -50,8 +53,8 @@ class ErrorFeedback {
  private:
   Codec codec_;
   std::size_t count_;
-  std::vector<float> residual_, next_;
-  std::vector<std::uint8_t> encoded_;  // per block, whether next_ holds what this exchange lost
+  std::pmr::vector<float> residual_, next_;
+  std::pmr::vector<std::uint8_t> encoded_;  // per block: next_ holds what this exchange lost
 };
 
 }  // namespace train::wide

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory_resource>
 #include <span>
 #include <vector>
 
@@ -19,7 +20,10 @@ namespace train::wide {
 /// Two f32 per value of the slice, none for Codec::none. State of one process, as ErrorFeedback is.
 class SumFeedback {
  public:
-  explicit SumFeedback(Codec codec) : codec_(codec) {}
+  /// `memory` must outlive it.
+  explicit SumFeedback(Codec codec,
+                       std::pmr::memory_resource* memory = std::pmr::get_default_resource())
+      : codec_(codec), kept_(memory), next_(memory) {}
 
   /// An attempt begins, in which this cluster sums `count` values of the lane from `begin` on; both
   /// ends lie between blocks, or at the lane's end.
@@ -42,8 +46,10 @@ class SumFeedback {
 
  private:
   struct Slice {
+    explicit Slice(std::pmr::memory_resource* memory) : lost(memory) {}
+
     std::size_t begin = 0;
-    std::vector<float> lost;
+    std::pmr::vector<float> lost;
     std::size_t end() const { return begin + lost.size(); }
   };
 

@@ -1,6 +1,7 @@
 #include "collectives/wide/exchange/exchange.hpp"
 
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <numeric>
 
@@ -42,6 +43,11 @@ std::size_t chunks_ahead(const ExchangePlan& plan, Codec codec) {
   return std::clamp<std::size_t>(ahead, 1, std::max<std::size_t>(1, most_chunks(plan)));
 }
 
+// Chunks of one kind that have memory at the same time.
+std::size_t chunk_window(const ExchangePlan& plan, Codec codec) {
+  return 2 * chunks_ahead(plan, codec) + 1;
+}
+
 // One exchange under way.
 class Run {
  public:
@@ -55,7 +61,7 @@ class Run {
         clusters_(static_cast<std::size_t>(peers.size())),
         self_(static_cast<std::size_t>(peers.self())),
         ahead_(chunks_ahead(plan, feedback.codec())),
-        window_(2 * ahead_ + 1),
+        window_(chunk_window(plan, feedback.codec())),
         lanes_(clusters_) {
     std::size_t begin = 0;
     std::uint64_t id = plan.first_id;
@@ -65,19 +71,17 @@ class Run {
       begin += plan_.owned[cluster];
       id += 2 * chunks_of(plan_, cluster);
       if (cluster == self_) continue;
-      lanes_[cluster].to_owner.resize(window_);
-      lanes_[cluster].from_others.resize(window_);
-      lanes_[cluster].sums.resize(window_);
+      for (auto* slots : lanes_[cluster].all()) *slots = empty_slots();
     }
     feedback_.sums.begin(begins_[self_], plan_.owned[self_]);
-    own_sums_.resize(window_);
+    own_sums_ = empty_slots();
     for (Slot& slot : own_sums_) slot.works.resize(clusters_);
   }
 
   // Buffers outlive the works that use them, however the exchange ends.
   ~Run() {
     for (Lane& lane : lanes_) {
-      for (auto* slots : {&lane.to_owner, &lane.from_others, &lane.sums}) {
+      for (auto* slots : lane.all()) {
         for (Slot& slot : *slots) end(slot);
       }
     }
@@ -103,7 +107,9 @@ class Run {
 
  private:
   struct Slot {
-    std::vector<std::byte> bytes;
+    explicit Slot(std::pmr::memory_resource* memory) : bytes(memory) {}
+
+    std::pmr::vector<std::byte> bytes;
     std::vector<Work> works = std::vector<Work>(1);
   };
   // Between this cluster and another one.
@@ -111,6 +117,8 @@ class Run {
     std::vector<Slot> to_owner;     // chunks of its part, as this cluster has them
     std::vector<Slot> from_others;  // chunks of this cluster's part, as it has them
     std::vector<Slot> sums;         // chunks of its part, summed
+
+    std::array<std::vector<Slot>*, 3> all() { return {&to_owner, &from_others, &sums}; }
   };
   struct Chunk {
     std::size_t begin, count;
@@ -124,6 +132,13 @@ class Run {
     const std::size_t first = chunk * plan_.chunk_values;
     return {begins_[cluster] + first, std::min(plan_.chunk_values, plan_.owned[cluster] - first),
             ids_[cluster] + 2 * chunk};
+  }
+
+  std::vector<Slot> empty_slots() const {
+    std::vector<Slot> slots;
+    slots.reserve(window_);
+    while (slots.size() < window_) slots.emplace_back(feedback_.memory);
+    return slots;
   }
 
   Slot& reuse(std::vector<Slot>& slots, std::size_t chunk, std::size_t count) const {
@@ -265,6 +280,25 @@ std::uint64_t bytes_sent(const ExchangePlan& plan, Codec codec, int cluster) {
   for (std::size_t i = 0; i < plan.owned.size(); ++i) {
     const std::size_t encoded = encoded_bytes(codec, plan.owned[i]);
     bytes += static_cast<int>(i) == cluster ? (plan.owned.size() - 1) * encoded : encoded;
+  }
+  return bytes;
+}
+
+std::uint64_t buffer_bytes(const ExchangePlan& plan, Codec codec, int cluster) {
+  const std::size_t window = chunk_window(plan, codec);
+  // Chunks have slots in turn, whose memory stays as large as the first of them was.
+  const auto slots = [&](std::size_t owner) {
+    std::uint64_t bytes = 0;
+    const std::size_t owned = plan.owned[owner];
+    for (std::size_t i = 0; i < std::min(window, chunks_of(plan, owner)); ++i) {
+      bytes += encoded_bytes(codec, std::min(plan.chunk_values, owned - i * plan.chunk_values));
+    }
+    return bytes;
+  };
+  const auto self = static_cast<std::size_t>(cluster);
+  std::uint64_t bytes = slots(self);
+  for (std::size_t other = 0; other < plan.owned.size(); ++other) {
+    if (other != self) bytes += 2 * slots(other) + slots(self);
   }
   return bytes;
 }

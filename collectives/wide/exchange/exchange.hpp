@@ -36,6 +36,9 @@ std::uint64_t ids_needed(const ExchangePlan& plan);
 /// (n-1)/n and 1/n · (n-1) of the encoded lane when shares are even, together 2 (n-1)/n.
 std::uint64_t bytes_sent(const ExchangePlan& plan, Codec codec, int cluster);
 
+/// Bytes that exchange() has of the feedback's memory for encoded chunks, at its end: at most.
+std::uint64_t buffer_bytes(const ExchangePlan& plan, Codec codec, int cluster);
+
 /// The weighted mean of all clusters' values on every cluster, to the same bits: a direct
 /// reduce-scatter and all-gather. Each cluster encodes its values once, error feedback included; an
 /// owner sums what it decodes in f32 in the clusters' order, its own part as the others would see

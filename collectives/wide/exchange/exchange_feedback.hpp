@@ -8,7 +8,10 @@ namespace train::wide {
 /// What an exchange's two encodings lose, to be sent in later ones: of this cluster's values, and
 /// of the means of the slice that it sums. Counts when the exchange does.
 struct ExchangeFeedback {
-  ExchangeFeedback(Codec codec, std::size_t count) : values(codec, count), sums(codec) {}
+  /// `memory`, which an exchange's buffers come from, too, must outlive it.
+  ExchangeFeedback(Codec codec, std::size_t count,
+                   std::pmr::memory_resource* resource = std::pmr::get_default_resource())
+      : memory(resource), values(codec, count, resource), sums(codec, resource) {}
 
   Codec codec() const { return values.codec(); }
   std::size_t count() const { return values.count(); }
@@ -27,6 +30,7 @@ struct ExchangeFeedback {
     sums.reset();
   }
 
+  std::pmr::memory_resource* memory;
   ErrorFeedback values;
   SumFeedback sums;
 };

@@ -36,7 +36,7 @@ struct Source {
     state->id = id;
     float next = 0.0f;
     for (const std::size_t size : sizes) {
-      std::vector<float> values(size);
+      LaneValues values(size);
       for (float& value : values) value = next++;
       state->fragments.push_back(std::make_shared<OuterFragment>(std::move(values)));
     }

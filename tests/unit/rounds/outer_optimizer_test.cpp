@@ -92,7 +92,7 @@ TEST_CASE("values that cannot be are refused by name") {
 
 TEST_CASE("a state's hash tells any bit of any fragment") {
   const auto fragment = [](float value) {
-    return std::make_shared<OuterFragment>(std::vector<float>{1.0f, value, 3.0f});
+    return std::make_shared<OuterFragment>(LaneValues{1.0f, value, 3.0f});
   };
   OuterState state{{1, 2, 1}, {fragment(2.0f)}};
   const std::uint64_t whole = state.hash();

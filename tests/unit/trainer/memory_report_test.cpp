@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include "collectives/local/world.hpp"
+#include "libtrain/tensor/booked_memory.hpp"
 #include "libtrain/tensor/tensor.hpp"
 
 using namespace train;
@@ -94,6 +95,28 @@ TEST_CASE("of more than sixteen ranks the report has the least and the most of e
       "least               1.000        0.500        3.000        2.000        0.001        8.000\n"
       "most               17.000        0.500        3.000        2.000        0.001       "
       "24.000\n");
+}
+
+TEST_CASE("lanes have a column where there are any, of the most at once") {
+  local::run(2, [&](Communicator& world) {
+    const Rank rank(world.rank());
+    BookedMemory memory(rank.device.memory(MemoryUse::lanes));
+    std::pmr::vector<float> kept(&memory);
+    if (world.rank() == 1) {
+      kept.resize(mib / 4);
+      const std::pmr::vector<float> passing(mib / 2, 0.0f, &memory);
+    }
+    CHECK(memory_usage(rank.device).now_of(MemoryUse::lanes) == world.rank() * mib);
+    CHECK(memory_report(rank.device, world) ==
+          "memory, MiB    parameters    gradients    optimizer activations^     buckets^       "
+          "lanes^  from system\n"
+          "rank 0              1.000        0.500        3.000        2.000        0.001        "
+          "0.000        8.000\n"
+          "rank 1              2.000        0.500        3.000        2.000        0.001        "
+          "3.000        8.000\n" +
+              std::string(foot) +
+              "lanes are in the host's memory, beside what is from the system\n");
+  });
 }
 
 TEST_CASE("usage tells uses apart, and peaks begin anew when they are reset") {
