@@ -4,7 +4,7 @@ import pathlib
 import sys
 
 from . import grid, job, report
-from .choice import Choice
+from .choice import choose
 
 HELP = """\
 Chooses how often the clusters of a job exchange, and in which codec, from what they are, what lies
@@ -28,7 +28,7 @@ def add_to(commands):
 
 
 def command(options):
-    choice = Choice(job.read(options.file, options.plan_grid))
+    choice = choose(job.read(options.file, options.plan_grid))
     if options.json:
         print(report.json_of(choice))
     else:

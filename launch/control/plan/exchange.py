@@ -46,15 +46,13 @@ def parts_of(values, cuts):
 @dataclasses.dataclass(frozen=True)
 class Exchange:
     codec: str
+    lanes: int
     sent: dict         # bytes that each cluster sends, as the job counts them
     usd: dict          # what each cluster pays for them
     network_s: float   # training may go on meanwhile
     host_s: float      # it does not go on meanwhile
+    seconds: float     # both
     limit: str         # what takes longest of it
-
-    @property
-    def seconds(self):
-        return self.network_s + self.host_s
 
 
 def fair_rates(job):
@@ -112,9 +110,21 @@ def _by_sender(names, amounts):
     return sums
 
 
-def predict_fragment(job, codec, rates, fragments):
-    """The exchange of one of so many fragments, as if all were as large."""
-    return predict(dataclasses.replace(job, values=-(-job.values // fragments)), codec, rates)
+def predict_fragments(job, codec, rates, count):
+    """The exchanges of so many fragments, which take turns: bytes, dollars and the hosts' work are
+    the mean of theirs. The network's time is the largest's, for which the overlap has to do."""
+    sizes = job.fragments(count)
+    by_size = {size: predict(dataclasses.replace(job, values=size), codec, rates)
+               for size in set(sizes)}
+    turns = [by_size[size] for size in sizes]
+
+    def mean(amounts):
+        return sum(amounts) / count
+
+    return dataclasses.replace(
+        turns[0], host_s=mean(turn.host_s for turn in turns),
+        sent={name: mean(turn.sent[name] for turn in turns) for name in turns[0].sent},
+        usd={name: mean(turn.usd[name] for turn in turns) for name in turns[0].usd})
 
 
 def predict(job, codec, rates):
@@ -149,6 +159,7 @@ def predict(job, codec, rates):
                   (host_s, 0, "the hosts' own work on the values (more lanes share it)"))
     sent = {way: (encoded[way[0]] + encoded[way[1]]) * FRAMES for way in rates}
     prices = {(one.name, to.name): one.price_to(to.name) / 1e9 for one, to in job.pairs()}
-    return Exchange(codec=codec, sent=_by_sender(names, sent),
+    return Exchange(codec=codec, lanes=job.lanes, sent=_by_sender(names, sent),
                     usd=_by_sender(names, {way: sent[way] * prices[way] for way in sent}),
-                    network_s=moving_s + trips_s, host_s=host_s, limit=longest[2])
+                    network_s=moving_s + trips_s, host_s=host_s,
+                    seconds=moving_s + trips_s + host_s, limit=longest[2])

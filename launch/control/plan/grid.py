@@ -20,6 +20,12 @@ class Grid:
     ranks: int
     ranks_per_node: int
     plan: dict  # as plan_grid --json has it
+    lane_bytes: int | None  # of a rank with a lane, once it is known what clusters exchange
+    asked: tuple  # where it stands in the file, the program, and its flags
+
+    @property
+    def nodes(self):
+        return -(-self.ranks // self.ranks_per_node)
 
     @property
     def tokens_per_s(self):
@@ -37,7 +43,20 @@ class Grid:
         return (f"{self.ranks} ranks as {grid}, zero {zero}{rows}{again}, "
                 f"{plan['passes']} passes of {plan['micro_batch']}: "
                 f"{plan['memory_bytes']['total'] / 1e9:.3g} GB a rank, {plan['step_s']:.3g} s a "
-                f"step, {plan['tokens_per_s']:,.0f} tokens/s")
+                f"step, {plan['tokens_per_s']:,.0f} tokens/s{self._lane_words()}")
+
+    def _lane_words(self):
+        if self.lane_bytes is None:
+            return ""
+        whose = "that memory" if self.plan["memory_bytes"]["lane"] else "its host's memory"
+        return f"; a lane has {self.lane_bytes / 1e9:.3g} GB of {whose}"
+
+    def of_job(self, clusters, flags):
+        """The same for one of so many clusters, which exchange by these flags; another grid where
+        this one has no memory left for lanes."""
+        job_words = ("--clusters", str(clusters), *flags)
+        place = (self.ranks, self.ranks_per_node, *self.asked)
+        return _ask(*place, (*job_words, *self.plan["flags"])) or _ask(*place, job_words, True)
 
     def mpirun(self):
         place = f" --map-by ppr:{self.ranks_per_node}:node" \
@@ -63,13 +82,14 @@ def take(fields, model, context, batch_tokens, program):
         value = fields.text(key, DEFAULTS.get(key)) if key != "memory" else fields.text(key)
         if value is not None:
             words += [flag, value]
-    return Grid(ranks, ranks_per_node, _best(fields.where, program, [str(word) for word in words]))
+    return _ask(ranks, ranks_per_node, fields.where, program, tuple(map(str, words)), (), True)
 
 
-def _best(where, program, words):
+def _ask(ranks, ranks_per_node, where, program, words, job_words, is_needed=False):
+    """None: nothing fits, and need not."""
     try:
-        ended = subprocess.run([program, *words, "--json"], capture_output=True, text=True,
-                               check=False)
+        ended = subprocess.run([program, *words, *job_words, "--json"], capture_output=True,
+                               text=True, check=False)
     except OSError as error:
         raise Failure(f"{where} has \"ranks\", whose speed plan_grid reckons; {program}: "
                       f"{error.strerror}. Build it, name it with --plan-grid, or give "
@@ -77,6 +97,9 @@ def _best(where, program, words):
     if ended.returncode not in (0, 2):
         raise Failure(f"{where}: {ended.stderr.strip().removeprefix('error: ')}")
     said = json.loads(ended.stdout)
+    if said["best"] is None and not is_needed:
+        return None
     if said["best"] is None:
         raise Failure(f"{where}: {said['would_fit']}")
-    return said["plans"][said["best"]]
+    return Grid(ranks, ranks_per_node, said["plans"][said["best"]],
+                said["lane_bytes"]["peak"] if job_words else None, (where, program, words))

@@ -5,11 +5,9 @@ import tomllib
 from ..certs import COORDINATOR, NAME
 from ..failure import Failure
 from . import grid as grids
+from . import models
 from .fields import Fields, shown
 
-# As GptConfig::parameter_count has them: tests/unit/model/config_test.cpp.
-MODELS = {"gpt2-124m": 124_439_808, "gpt2-350m": 354_823_168, "gpt2-774m": 774_030_080,
-          "gpt2-1558m": 1_557_611_200, "llama-1b": 1_235_814_400, "llama-8b": 8_030_261_248}
 INNER_STEPS_MAX = 500  # DiLoCo shows parity with every step's averaging up to about here
 INNER_STEPS_LIMIT, UTILISATION_MIN = 10_000, 0.01  # that may be asked for
 # Values of a lane for which a host takes a second beside what it does while they travel: the
@@ -29,10 +27,19 @@ class Cluster:
     usd_per_gb_to: dict
     usd_per_hour: float | None
     grid: grids.Grid | None  # where it was chosen
+    nodes: int | None        # each of which may have a lane; None: nobody said
+    node_wide_rate: float | None  # bits per second of one node, to and from other clusters
 
     @property
     def step_s(self):
         return self.batch_tokens / self.tokens_per_s
+
+    def with_lanes(self, lanes):
+        """A lane's way to other clusters is its node's, and lanes are spread over nodes."""
+        if self.node_wide_rate is None:
+            return self
+        most = self.node_wide_rate * min(lanes, self.nodes or lanes)
+        return dataclasses.replace(self, up=min(self.up, most), down=min(self.down, most))
 
     def price_to(self, other):
         return self.usd_per_gb_to.get(other, self.usd_per_gb)
@@ -53,9 +60,22 @@ class Job:
     budget_usd: float | None
     inner_steps_max: int
     lanes: int
+    lanes_given: bool
     host_values_per_s: float
     clusters: tuple
     links: dict  # by frozenset of two names, those that were given
+
+    @property
+    def lane_counts(self):
+        """From which to choose: every cluster has as many, on a node each."""
+        if self.lanes_given:
+            return (self.lanes,)
+        nodes = min(cluster.nodes or 1 for cluster in self.clusters)
+        return tuple(1 << bit for bit in range(nodes.bit_length()))
+
+    def with_lanes(self, lanes):
+        return dataclasses.replace(
+            self, lanes=lanes, clusters=tuple(each.with_lanes(lanes) for each in self.clusters))
 
     def link(self, one, other):
         return self.links.get(frozenset((one, other)), Link())
@@ -65,10 +85,28 @@ class Job:
         return [(one, other) for one in self.clusters for other in self.clusters
                 if one is not other]
 
+    def fragments(self, count):
+        """Values of each, largest first; equally many where nobody knows what the model is made
+        of."""
+        if self.model is None:
+            return [-(-self.values // count)] * count
+        return sorted(models.fragment_sizes(models.PARTS[self.model], count), reverse=True)
+
     @property
     def rtt_s(self):
         """The longest: everybody waits for the farthest."""
         return max(self.link(one.name, other.name).rtt_s for one, other in self.pairs())
+
+
+def with_lanes_memory(job, flags):
+    """The same job where ranks with lanes have memory for what clusters exchange by these flags."""
+    return dataclasses.replace(job, clusters=tuple(
+        _with_grid(cluster, cluster.grid.of_job(len(job.clusters), flags)) if cluster.grid
+        else cluster for cluster in job.clusters))
+
+
+def _with_grid(cluster, grid):
+    return dataclasses.replace(cluster, grid=grid, tokens_per_s=grid.tokens_per_s)
 
 
 def read(path, plan_grid=grids.PROGRAM):
@@ -101,7 +139,7 @@ def from_table(table, plan_grid=grids.PROGRAM):
         utilisation=goal.number("utilisation", UTILISATION_MIN, 0.999, 0.95),
         budget_usd=goal.number("budget_usd", 0, 1e12, None),
         inner_steps_max=goal.whole("inner_steps_max", 2, INNER_STEPS_LIMIT, INNER_STEPS_MAX),
-        lanes=exchange.whole("lanes", 1, 4096, 1),
+        lanes=exchange.whole("lanes", 1, 4096, 1), lanes_given="lanes" in exchange,
         host_values_per_s=exchange.number("host_values_per_s", 1e3, 1e15, HOST_VALUES_PER_S),
         clusters=clusters,
         links=_links(_list(whole, "link", ()), [cluster.name for cluster in clusters]))
@@ -120,10 +158,10 @@ def _model(fields):
     if "parameters" in fields:
         return None, fields.whole("parameters", 1, 2**48)
     name = fields.text("name")
-    if name not in MODELS:
-        raise Failure(f"[model]: there is no model \"{name}\"; there are {', '.join(MODELS)}, or "
-                      "say how many \"parameters\" it has")
-    return name, MODELS[name]
+    if name not in models.VALUES:
+        raise Failure(f"[model]: there is no model \"{name}\"; there are "
+                      f"{', '.join(models.VALUES)}, or say how many \"parameters\" it has")
+    return name, models.VALUES[name]
 
 
 def _clusters(tables, grid_of):
@@ -131,7 +169,8 @@ def _clusters(tables, grid_of):
     for place, table in enumerate(tables, 1):
         fields = Fields(f"[[cluster]] number {place}", table,
                         ("name", "tokens_per_s", "batch_tokens", "up", "down",
-                         "egress_usd_per_gb", "egress_to", "usd_per_hour", *grids.FIELDS))
+                         "egress_usd_per_gb", "egress_to", "usd_per_hour", "nodes",
+                         "node_wide_rate", *grids.FIELDS))
         name = fields.text("name")
         if not NAME.fullmatch(name) or name == COORDINATOR:
             raise Failure(f"{fields.where}: \"{name}\" cannot be the name of a cluster")
@@ -156,9 +195,14 @@ def _cluster(name, fields, grid_of):
     if "tokens_per_s" in fields and reckoned:
         raise Failure(f"{fields.where} has \"tokens_per_s\" and \"{reckoned[0]}\": give its speed, "
                       "or what it is reckoned from")
+    if "nodes" in fields and reckoned:
+        raise Failure(f"{fields.where} has \"nodes\" and \"{reckoned[0]}\": its ranks say how many "
+                      "there are")
     grid = grid_of(fields, batch_tokens) if reckoned else None
     return Cluster(
         name=name, batch_tokens=batch_tokens, grid=grid,
+        nodes=grid.nodes if grid else fields.whole("nodes", 1, 1 << 20, None),
+        node_wide_rate=fields.rate("node_wide_rate", None),
         tokens_per_s=grid.tokens_per_s if grid else fields.number("tokens_per_s", 1e-3, 1e12),
         up=fields.rate("up"), down=fields.rate("down"),
         usd_per_gb=fields.number("egress_usd_per_gb", 0, 1e6),

@@ -10,6 +10,7 @@ EVERY_STEP, ROUNDS, OVERLAP, FRAGMENTS = "every-step", "rounds", "overlap", "fra
 ROUNDS_PER_OVERLAP = 2
 FRAGMENT_COUNTS = (2, 4, 8)
 COUNTED_EQUAL = 1e-9
+ABOUT = 1.02  # times as much counts as equal, where the other plan has more ways to be slow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Plan:
     @property
     def codec(self):
         return self.exchange.codec
+
+    @property
+    def lanes(self):
+        return self.exchange.lanes
 
     @property
     def all_steps(self):
@@ -119,6 +124,21 @@ def fewest_steps(job, mode, exchange, fits=Plan.fits, fragments=1):
         if fits(plan, job):
             break
     return plan
+
+
+def fewest_lanes(job, plan_with):
+    """Of the counts of lanes, the least whose plan is about as good as any: which fits with few
+    inner steps and in little time, or keeps most busy where none fits. A plan with some lanes is
+    plan_with(lanes); None: there is none."""
+    found = [plan for plan in map(plan_with, job.lane_counts) if plan]
+    fitting = [plan for plan in found if plan.fits(job)]
+    if not fitting:
+        most = max((plan.utilisation for plan in found), default=0)
+        return next((plan for plan in found if ABOUT * plan.utilisation >= most), None)
+    steps, hours = (min(getattr(plan, key) for plan in fitting) for key in ("inner_steps", "hours"))
+    return next((plan for plan in fitting
+                 if plan.inner_steps <= ABOUT * steps and plan.hours <= ABOUT * hours),
+                min(fitting, key=lambda plan: plan.inner_steps))
 
 
 def best_fragments(job, exchange_of):

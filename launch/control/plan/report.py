@@ -123,17 +123,7 @@ def join(choice):
 def flags_of(choice):
     """What to type for each cluster's train_gpt, by name; what all have is under None."""
     job, best = choice.job, choice.best
-    every = ["--sync", "every-step"] if best.mode == EVERY_STEP else \
-        ["--sync", "rounds", "--inner-steps", str(best.inner_steps)]
-    every += ["--codec", best.codec]
-    if best.mode in (OVERLAP, FRAGMENTS):
-        every += ["--overlap-rounds", str(best.overlap_steps)]
-    if best.fragments > 1:
-        every += ["--fragments", str(best.fragments)]
-    if job.lanes > 1:
-        every += ["--lanes", str(job.lanes)]
-    every += ["--steps", str(best.all_steps)]
-    flags = {None: every}
+    flags = {None: [*choice.round_flags(), "--steps", str(best.all_steps)]}
     for cluster in job.clusters:
         own = ["--cluster", cluster.name]
         if cluster.name in best.round_seconds:
@@ -185,7 +175,7 @@ def json_of(choice):
 def _plan_json(plan, choice):
     return {
         "mode": plan.mode, "codec": plan.codec, "bytes_per_value": _per_value(plan, choice.job),
-        "fragments": plan.fragments, "inner_steps": plan.inner_steps,
+        "fragments": plan.fragments, "lanes": plan.lanes, "inner_steps": plan.inner_steps,
         "overlap_steps": plan.overlap_steps,
         "exchange_s": plan.exchange.seconds, "round_s": plan.round_s, "rounds": plan.rounds,
         "hours": plan.hours, "utilisation": plan.utilisation, "egress_usd": plan.egress_usd,
