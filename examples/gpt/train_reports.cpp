@@ -25,7 +25,7 @@ std::int64_t lane_bytes(const train::Job& job, const TrainArguments& arguments,
   std::int64_t bytes = 0;
   for (int lane = 0; lane < lanes; ++lane) {
     const int place = train::rank_of_lane(lane, lanes, job.size()) - job.rank();
-    if (place >= 0 && place < job.ranks_on_node()) bytes += each;
+    if (place >= 0 && place < job.ranks_on_node()) bytes += each + each / 8;  // rounded up
   }
   return bytes;
 }

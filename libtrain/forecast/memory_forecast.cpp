@@ -47,8 +47,8 @@ MemoryForecast forecast_memory(const ModelOutline& outline, const TrainingShape&
   count_state(buckets, shape, memory);
   memory.activations = ActivationForecast(outline, shape).peak;
   memory.communication = BucketSchedule(outline, buckets, shape).peak_bytes();
-  memory.beside = bytes_beside(outline, shape, memory);
   memory.lane = shape.gpu ? 0 : shape.lane_bytes;
+  memory.beside = bytes_beside(outline, shape, memory);
   return memory;
 }
 

@@ -32,7 +32,8 @@ class CoordinatorAway : public Error {
 /// Per parameter of a lane, in bytes: 8 (rounds) or 12 (every step), and 8 more with a codec that
 /// loses something, 8 more for those that this cluster sums. During an exchange, for each parameter
 /// of its fragments, 16 or 20 more, and another 4 with overlap_steps; 8 of these stay until the
-/// next. All of it is booked as MemoryUse::lanes, and told before by forecast_lanes().
+/// next. All of it is booked as MemoryUse::lanes, and told before by forecast_lanes(). Blocks that
+/// an exchange gives back are kept for the next one.
 class Rounds {
  public:
   /// The outer parameters start as the model's are now. Collective over the grid; everything passed

@@ -13,7 +13,7 @@ INNER_STEPS_LIMIT, UTILISATION_MIN = 10_000, 0.01  # that may be asked for
 # Values of a lane for which a host takes a second beside what it does while they travel: the
 # change, sums of squares, the outer step, hashes, the way to the grid and back. As measured
 # (tests/bench/wide/README.md), on one thread.
-HOST_VALUES_PER_S = 80e6
+HOST_VALUES_PER_S = 160e6
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,4 +27,10 @@ TEST_CASE("only the fragments under way have values and means in memory") {
   CHECK(held() == 8 * 4000);
   exchange.use({0, 1});
   CHECK(held() == 8 * 1000);
+  // Nothing more is asked of the system for what was there before.
+  const std::size_t reserved = memory.bytes_reserved();
+  for (const FragmentRange fragments : {FragmentRange{1, 2}, {0, 1}, {0, 2}}) {
+    exchange.use(fragments);
+    CHECK(memory.bytes_reserved() == reserved);
+  }
 }
