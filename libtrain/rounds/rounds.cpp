@@ -207,11 +207,9 @@ std::uint64_t Rounds::job_hash() const {
                   options_.outer.lr, options_.outer.momentum, plan_.steps, plan_.last_step,
                   plan_.context, static_cast<int>(plan_.schedule.kind), plan_.schedule.lr,
                   plan_.schedule.min_lr, plan_.schedule.warmup_steps, plan_.schedule.decay_steps);
-  if (steps_parameters()) {
-    const AdamW& adamw = optimizer_.config();
-    all += fmt::format(" {} {} {} {} {}", adamw.beta1, adamw.beta2, adamw.eps, adamw.weight_decay,
-                       adamw.clip_norm);
-  }
+  const AdamW& adamw = optimizer_.config();
+  all += fmt::format(" {} {} {} {} {}", adamw.beta1, adamw.beta2, adamw.eps, adamw.weight_decay,
+                     adamw.clip_norm);
   for (const LogicalTensor& tensor : parameters_) {
     all += fmt::format(" {}", tensor.name);
     for (int axis = 0; axis < tensor.layout.shape().rank(); ++axis) {
