@@ -128,6 +128,7 @@ class Coordinator {
   void advance();
   bool expire_peers();  // coordinator_members.cpp
   bool adopt_state();
+  bool refuse_other_jobs(std::uint64_t job, std::uint64_t rounds_total);
   bool change_epoch();
   bool release_leavers();  // coordinator_newcomers.cpp
   bool assign_fetches();

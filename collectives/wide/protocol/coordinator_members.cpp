@@ -67,6 +67,8 @@ bool Coordinator::adopt_state() {
       best_rank = rank;
     }
   }
+  // Those of another job do not count for clusters_min: they are told, and the others wait on.
+  if (refuse_other_jobs(best->job, best->rounds_total)) return true;
   if (state_.committed) {
     warn(
         fmt::format("THE JOB GOES BACK from {} to {}, the newest state that is left (of cluster "
@@ -83,14 +85,26 @@ bool Coordinator::adopt_state() {
   holders_gone_ms_.reset();
   for (auto peer = peers_.begin(); peer != peers_.end();) {
     peer->second.dropped.clear();
-    const bool same = same_job(peer->second.job, peer->second.rounds_total);
-    if (peer->second.session != 0 && !same) {
-      send(peer->second, Refused{another_job_text});
-      close(peer->second);
-    }
     peer = peer->second.session == 0 ? peers_.erase(peer) : std::next(peer);
   }
   return true;
+}
+
+/// Before there is a job, or at a step back: sends away who is here and differs from what is to be.
+bool Coordinator::refuse_other_jobs(std::uint64_t job, std::uint64_t rounds_total) {
+  const std::size_t before = peers_.size();
+  for (auto at = peers_.begin(); at != peers_.end();) {
+    Peer& peer = at->second;
+    if (peer.session == 0 || (peer.job == job && peer.rounds_total == rounds_total)) {
+      ++at;
+      continue;
+    }
+    warn(fmt::format("cluster {} is refused: {}", peer.self.name, another_job_text));
+    send(peer, Refused{another_job_text});
+    close(peer);
+    at = peers_.erase(at);
+  }
+  return peers_.size() != before;
 }
 
 /// Opens an epoch when members are gone, or newcomers can enter: at any time between exchanges,

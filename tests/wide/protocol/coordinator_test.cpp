@@ -144,6 +144,44 @@ TEST_CASE("strangers are refused") {
   CHECK(talk.coordinator.state().members.size() == 1);
 }
 
+TEST_CASE("a job begins with as many clusters of one job as asked for") {
+  Talk talk;
+  CoordinatorConfig config = Talk::config();
+  config.clusters_min = 2;
+  talk.coordinator = Coordinator(config, {}, 0);
+  const auto hello = [&](SessionId session, std::uint64_t job, const char* name) {
+    talk.say(session, Hello{job, 0, {name, 1}, Talk::offer(), {}, {}, 0});
+  };
+  hello(1, 7, "c");
+  hello(2, 8, "a");
+  // One of the two has to go, and the other is not alone a job of two.
+  REQUIRE(talk.heard<Refused>(1).has_value() != talk.heard<Refused>(2).has_value());
+  CHECK_FALSE(talk.coordinator.state().committed);
+  const SessionId left = talk.heard<Refused>(1) ? 2 : 1;
+  hello(3, left == 1 ? 7 : 8, "b");
+  CHECK_FALSE(talk.heard<Refused>(3));
+  REQUIRE(talk.coordinator.state().committed);
+  CHECK(talk.coordinator.state().job == (left == 1 ? 7 : 8));
+  // From then on at once.
+  hello(4, left == 1 ? 8 : 7, "d");
+  CHECK(talk.heard<Refused>(4));
+}
+
+TEST_CASE("of clusters that differ the most stay") {
+  Talk talk;
+  CoordinatorConfig config = Talk::config();
+  config.clusters_min = 3;
+  talk.coordinator = Coordinator(config, {}, 0);
+  for (const SessionId id : {1, 2, 3}) {
+    talk.say(
+        id, Hello{id == 1 ? 5u : 6u, 0, {std::string(1, "xabc"[id]), 1}, Talk::offer(), {}, {}, 0});
+  }
+  CHECK(talk.heard<Refused>(1));
+  CHECK_FALSE(talk.heard<Refused>(2));
+  CHECK_FALSE(talk.heard<Refused>(3));
+  CHECK_FALSE(talk.coordinator.state().committed);
+}
+
 TEST_CASE("a coordinator that was held up takes nobody for lost") {
   CoordinatorConfig config;
   config.clusters_min = 2;
