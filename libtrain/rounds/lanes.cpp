@@ -1,85 +1,119 @@
 #include "libtrain/rounds/lanes.hpp"
 
+#include <algorithm>
+
 #include "libtrain/parallel/redistribute.hpp"
+#include "libtrain/parallel/redistribution_plan.hpp"
 
 namespace train {
 namespace {
 
-std::size_t part_size(const LaneLayout& layout, std::size_t tensor, int rank) {
-  return static_cast<std::size_t>(layout.layout(tensor).local_elements(rank));
+// What passes at once: on a GPU as much of the host's memory is taken for it, in which ranks of a
+// node that all have the whole model would else keep a copy of it each.
+constexpr std::int64_t passing_bytes_max = std::int64_t{256} << 20;
+
+// Tensors [begin, end) in turn, as many at once as passing_bytes_max holds, or one. Every rank cuts
+// alike.
+template <typename Visit>
+void for_parts(std::span<const LogicalTensor> tensors, TensorRange range, Visit visit) {
+  while (range.begin < range.end) {
+    std::size_t end = range.begin;
+    std::int64_t bytes = 0;
+    do {
+      bytes += tensors[end].layout.shape().elements() * static_cast<std::int64_t>(sizeof(float));
+      ++end;
+    } while (end < range.end && bytes < passing_bytes_max);
+    visit(TensorRange{range.begin, end});
+    range.begin = end;
+  }
 }
 
-// This rank's parts of tensors in host memory: where the device's memory is the host's, they are
-// there already.
-class HostParts {
+// This rank's part of a tensor in host memory: where the device's memory is the host's, it is there
+// already. Of a copy the contents are undefined.
+class HostPart {
  public:
-  explicit HostParts(std::span<const LogicalTensor> tensors)
-      : tensors_(tensors), copies_(tensors.size()) {
-    for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      if (copied(i)) copies_[i].resize(tensors_[i].local.bytes());
-    }
+  HostPart(const Tensor& local, std::pmr::memory_resource& memory)
+      : local_(local), copy_(nullptr, {&memory, 0}) {
+    if (!local.defined() || local.memory().on_host()) return;
+    copy_.get_deleter().bytes = local.bytes();
+    copy_.reset(static_cast<std::byte*>(memory.allocate(local.bytes(), alignment)));
   }
 
-  void download() {
-    for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      if (copied(i)) tensors_[i].local.copy_to_host(copies_[i]);
-    }
+  void download() const {
+    if (copy_) local_.copy_to_host({copy_.get(), local_.bytes()});
   }
   void upload() const {
-    for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      if (copied(i)) tensors_[i].local.copy_from_host(copies_[i]);
-    }
+    if (copy_) local_.copy_from_host({copy_.get(), local_.bytes()});
   }
-  Buffer buffer(std::size_t i) {
-    const Tensor& local = tensors_[i].local;
-    if (!copied(i)) return local.buffer();
-    return {copies_[i].data(), static_cast<std::size_t>(local.elements()), local.type()};
+  Buffer buffer() const {
+    if (!copy_) return local_.buffer();
+    return {copy_.get(), static_cast<std::size_t>(local_.elements()), local_.type()};
   }
 
  private:
-  bool copied(std::size_t i) const {
-    const Tensor& local = tensors_[i].local;
-    return local.defined() && !local.memory().on_host();
-  }
+  static constexpr std::size_t alignment = 64;
+  struct GiveBack {
+    std::pmr::memory_resource* memory;
+    std::size_t bytes;
+    void operator()(std::byte* block) const { memory->deallocate(block, bytes, alignment); }
+  };
 
-  std::span<const LogicalTensor> tensors_;
-  std::vector<std::vector<std::byte>> copies_;
+  const Tensor& local_;
+  std::unique_ptr<std::byte[], GiveBack> copy_;
 };
+
+// Whether others, or this rank itself, want anything of what it holds: of copies that all ranks
+// have, one rank's are read.
+bool is_source(const Communicator& ranks, const LogicalTensor& tensor, const Layout& to) {
+  RedistributionPlan plan(ranks.size(), ranks.rank());
+  plan.add(tensor.name, tensor.layout, to, sizeof(float));
+  return !plan.copies().empty() ||
+         std::ranges::any_of(plan.sends(), [](const auto& pieces) { return !pieces.empty(); });
+}
 
 }  // namespace
 
 Lanes::Lanes(const Grid& grid, std::span<const LogicalTensor> tensors, const Fragments& fragments,
-             int lanes)
-    : grid_(grid), fragments_(fragments), layout_(tensors, fragments, grid.world().size(), lanes) {}
+             int lanes, std::pmr::memory_resource& memory)
+    : grid_(grid),
+      fragments_(fragments),
+      layout_(tensors, fragments, grid.world().size(), lanes),
+      memory_(memory) {}
+
+template <typename Span>
+auto Lanes::of_lane(Span lane, std::size_t tensor) const {
+  const std::int64_t size = layout_.layout(tensor).local_elements(grid_.rank());
+  return lane.subspan(layout_.offset(tensor, grid_.rank()), static_cast<std::size_t>(size));
+}
 
 void Lanes::collect(std::span<const LogicalTensor> tensors, int fragment,
                     std::span<float> lane) const {
-  const TensorRange which = fragments_.tensors({fragment, fragment + 1});
-  HostParts parts(tensors.subspan(which.begin, which.count()));
-  parts.download();
-  std::vector<Redistribution> moves;
-  for (std::size_t i = which.begin; i < which.end; ++i) {
-    const auto part =
-        lane.subspan(layout_.offset(i, grid_.rank()), part_size(layout_, i, grid_.rank()));
-    moves.push_back({tensors[i].name, tensors[i].layout, layout_.layout(i),
-                     parts.buffer(i - which.begin), Buffer(part)});
-  }
-  redistribute(grid_.world(), moves);
+  for_parts(tensors, fragments_.tensors({fragment, fragment + 1}), [&](const TensorRange& range) {
+    std::vector<HostPart> parts;
+    std::vector<Redistribution> moves;
+    for (std::size_t i = range.begin; i < range.end; ++i) {
+      const HostPart& part = parts.emplace_back(tensors[i].local, memory_);
+      if (is_source(grid_.world(), tensors[i], layout_.layout(i))) part.download();
+      moves.push_back({tensors[i].name, tensors[i].layout, layout_.layout(i), part.buffer(),
+                       Buffer(of_lane(lane, i))});
+    }
+    redistribute(grid_.world(), moves);
+  });
 }
 
 void Lanes::spread(std::span<const float> lane, int fragment,
                    std::span<const LogicalTensor> tensors) const {
-  const TensorRange which = fragments_.tensors({fragment, fragment + 1});
-  HostParts parts(tensors.subspan(which.begin, which.count()));
-  std::vector<Redistribution> moves;
-  for (std::size_t i = which.begin; i < which.end; ++i) {
-    const auto part =
-        lane.subspan(layout_.offset(i, grid_.rank()), part_size(layout_, i, grid_.rank()));
-    moves.push_back({tensors[i].name, layout_.layout(i), tensors[i].layout, ConstBuffer(part),
-                     parts.buffer(i - which.begin)});
-  }
-  redistribute(grid_.world(), moves);
-  parts.upload();
+  for_parts(tensors, fragments_.tensors({fragment, fragment + 1}), [&](const TensorRange& range) {
+    std::vector<HostPart> parts;
+    std::vector<Redistribution> moves;
+    for (std::size_t i = range.begin; i < range.end; ++i) {
+      const HostPart& part = parts.emplace_back(tensors[i].local, memory_);
+      moves.push_back({tensors[i].name, layout_.layout(i), tensors[i].layout,
+                       ConstBuffer(of_lane(lane, i)), part.buffer()});
+    }
+    redistribute(grid_.world(), moves);
+    for (const HostPart& part : parts) part.upload();
+  });
 }
 
 }  // namespace train

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <memory_resource>
 #include <vector>
 
 #include "libtrain/parallel/grid.hpp"
@@ -13,15 +14,18 @@ namespace train {
 /// lane takes part with nothing.
 class Lanes {
  public:
-  /// Collective in effect. `grid` and `fragments` must outlive it. `tensors` are f32, in the order
-  /// of `fragments`.
+  /// Collective in effect. `grid`, `fragments` and `memory`, the host's, must outlive it. `tensors`
+  /// are f32, in the order of `fragments`.
   Lanes(const Grid& grid, std::span<const LogicalTensor> tensors, const Fragments& fragments,
-        int lanes);
+        int lanes, std::pmr::memory_resource& memory);
 
   const LaneLayout& layout() const { return layout_; }
   /// This rank's lane, or -1; and how many values of a fragment it has.
   int lane() const { return layout_.lane_of(grid_.rank()); }
   std::size_t count(int fragment) const { return lane() < 0 ? 0 : layout_.count(fragment, lane()); }
+
+  // What follows takes as much of `memory` as passes at once where the tensors are on a GPU: this
+  // rank's part of 256 MiB of them, or of a single one that is larger.
 
   /// Fills this rank's lane with a fragment's values. Collective over the grid.
   void collect(std::span<const LogicalTensor> tensors, int fragment, std::span<float> lane) const;
@@ -31,9 +35,14 @@ class Lanes {
               std::span<const LogicalTensor> tensors) const;
 
  private:
+  /// Of this rank's lane, the part that it has of a tensor.
+  template <typename Span>
+  auto of_lane(Span lane, std::size_t tensor) const;
+
   const Grid& grid_;
   const Fragments& fragments_;
   LaneLayout layout_;
+  std::pmr::memory_resource& memory_;
 };
 
 }  // namespace train

@@ -40,7 +40,7 @@ Rounds::Rounds(const Grid& grid, ShardedOptimizer& optimizer, RoundOptions optio
       parameters_(optimizer.full_precision()),
       fragments_(parameters_, options_.fragments),
       exchanged_(steps_parameters() ? optimizer.gradients() : fragments_.in_order(parameters_)),
-      lanes_(grid, exchanged_, fragments_, options_.lanes) {
+      lanes_(grid, exchanged_, fragments_, options_.lanes, memory_) {
   if (!job_.advertise.empty() && std::ssize(job_.advertise) != options_.lanes) {
     throw Error(fmt::format("--advertise has {} addresses, but --lanes is {}: each lane needs one",
                             job_.advertise.size(), options_.lanes));
