@@ -153,8 +153,8 @@ std::unique_ptr<train::TrainingCheckpoints> attach_checkpoints(
          .place = [rounds, context = trainer.context()] { return place_of(*rounds, context); },
          .tensors = [rounds] { return rounds->outer_tensors(); },
          .describe = [rounds] { return rounds->outer_state(); },
-         .resume = [rounds](const std::string& described,
-                            auto tensors) { rounds->resume(described, tensors); }});
+         .tensors_to_load = [rounds] { return rounds->outer_tensors_to_load(); },
+         .resume = [rounds](const std::string& described) { rounds->resume(described); }});
   }
   trainer.set_checkpoints(*checkpoints);
   if (point) go_on_from(*point, arguments, run.data, *checkpoints, trainer, say);

@@ -55,7 +55,7 @@ std::optional<RunState> TrainingCheckpoints::load(const CheckpointStore::LoadOpt
 
 std::optional<std::string> TrainingCheckpoints::load_job(
     const CheckpointStore::LoadOptions& options) {
-  const std::vector<LogicalTensor> outer = job_->tensors();
+  std::vector<LogicalTensor> outer;  // made once there is something to load into them
   std::string extra;
   std::string described;
   const auto loaded = store_.load(
@@ -71,6 +71,7 @@ std::optional<std::string> TrainingCheckpoints::load_job(
         }
         described = state->second;
         load_training_state(checkpoint, optimizer_, world_.rank());
+        if (outer.empty()) outer = job_->tensors_to_load();
         for (const LogicalTensor& tensor : outer) {
           checkpoint.load(outer_part, tensor, world_.rank());
         }
@@ -78,7 +79,7 @@ std::optional<std::string> TrainingCheckpoints::load_job(
       options);
   if (loaded.empty()) return std::nullopt;
   optimizer_.publish_full_precision();
-  job_->resume(described, outer);
+  job_->resume(described);
   saved_step_ = job_->step();
   return extra;
 }

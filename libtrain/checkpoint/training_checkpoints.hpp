@@ -18,10 +18,11 @@ namespace train {
 struct JobState {
   std::function<std::int64_t()> step;                   ///< of the schedule, at the last exchange
   std::function<DataPlace()> place;                     ///< that the job has reached, likewise
-  std::function<std::vector<LogicalTensor>()> tensors;  ///< the outer state: copies
+  std::function<std::vector<LogicalTensor>()> tensors;  ///< the outer state: it does not change
   std::function<std::string()> describe;                ///< which state that is: JSON
-  /// Goes on from such tensors. Collective.
-  std::function<void(const std::string& described, std::span<const LogicalTensor>)> resume;
+  std::function<std::vector<LogicalTensor>()> tensors_to_load;  ///< the same, to be filled
+  /// Goes on from what they were filled with. Collective.
+  std::function<void(const std::string& described)> resume;
 };
 
 inline constexpr const char* job_key = "job";  ///< of what describe() says, in RunState::more

@@ -68,17 +68,34 @@ Saved saved_from(const std::string& text) {
 
 }  // namespace
 
-// Arrays of a fragment follow each other in a lane, and tensors in an array.
 std::vector<LogicalTensor> Rounds::outer_tensors() const {
+  std::vector<Tensor> fragments(static_cast<std::size_t>(fragments_.count()));
+  if (lane_) {
+    std::ranges::transform(lane_->state->fragments, fragments.begin(), [&](const auto& fragment) {
+      return Tensor::over(memory_.host(), fragment, fragment->values());
+    });
+  }
+  return tensors_over(fragments);
+}
+
+std::vector<LogicalTensor> Rounds::outer_tensors_to_load() {
+  invariant(leader_ == nullptr, "a job is resumed before it begins");
+  std::vector<Tensor> fragments(static_cast<std::size_t>(fragments_.count()));
+  if (lane_) {
+    lane_->loading.clear();
+    for (const auto& now : lane_->state->fragments) {
+      const auto values = std::make_shared<LaneValues>(now->values().size(), &memory_);
+      fragments[lane_->loading.size()] = Tensor::over(memory_.host(), values, *values);
+      lane_->loading.push_back(values);
+    }
+  }
+  return tensors_over(fragments);
+}
+
+// Arrays of a fragment follow each other in a lane, and tensors in an array.
+std::vector<LogicalTensor> Rounds::tensors_over(std::span<const Tensor> fragments) const {
   std::vector<LogicalTensor> tensors;
   for (int i = 0; i < fragments_.count(); ++i) {
-    Tensor values;
-    if (lane_) {
-      const auto& from = lane_->state->fragments[static_cast<std::size_t>(i)]->values();
-      values = Tensor(grid_.device().memory(MemoryUse::optimizer_state),
-                      {static_cast<std::int64_t>(from.size())}, DataType::f32);
-      values.copy_from_host(std::as_bytes(std::span(from)));
-    }
     std::int64_t begin = 0;
     for (int array = 0; array <= kept(); ++array) {
       const TensorRange range = fragments_.tensors({i, i + 1});
@@ -88,7 +105,7 @@ std::vector<LogicalTensor> Rounds::outer_tensors() const {
         if (array > 0) tensor.name += fmt::format(".outer{}", array);
         tensor.layout = lanes_.layout().layout(t);
         const std::int64_t size = tensor.layout.local_elements(grid_.rank());
-        if (size > 0) tensor.local = values.slice(begin, {size});
+        if (size > 0) tensor.local = fragments[static_cast<std::size_t>(i)].slice(begin, {size});
         begin += size;
         tensors.push_back(std::move(tensor));
       }
@@ -107,7 +124,7 @@ std::int64_t Rounds::steps_committed() const {
   return calendar_.first_step(state_.id.round + 1);
 }
 
-void Rounds::resume(const std::string& outer_state, std::span<const LogicalTensor> tensors) {
+void Rounds::resume(const std::string& outer_state) {
   invariant(leader_ == nullptr, "a job is resumed before it begins");
   const Saved saved = saved_from(outer_state);
   const std::uint64_t round = saved.state.id.round;
@@ -124,18 +141,12 @@ void Rounds::resume(const std::string& outer_state, std::span<const LogicalTenso
   }
   auto loaded = std::make_shared<OuterState>();
   loaded->id = saved.state.id;
-  const LogicalTensor* tensor = tensors.data();
-  for (int i = 0; i < fragments_.count(); ++i) {
-    LaneValues values(lanes_.count(i) * static_cast<std::size_t>(1 + kept()), &memory_);
-    std::span<float> rest = values;
-    const std::size_t arrays = static_cast<std::size_t>(1 + kept());
-    for (std::size_t t = 0; t < arrays * fragments_.tensors({i, i + 1}).count(); ++t, ++tensor) {
-      if (!tensor->local.defined()) continue;
-      const auto size = static_cast<std::size_t>(tensor->local.elements());
-      tensor->local.copy_to_host(std::as_writable_bytes(rest.first(size)));
-      rest = rest.subspan(size);
+  if (lane_) {
+    invariant(!lane_->loading.empty(), "a state is loaded before it is resumed");
+    for (const auto& values : lane_->loading) {
+      loaded->fragments.push_back(std::make_shared<OuterFragment>(std::move(*values)));
     }
-    loaded->fragments.push_back(std::make_shared<OuterFragment>(std::move(values)));
+    lane_->loading.clear();
   }
   const std::uint64_t hash = combined_hash(lane_ ? loaded->hash() : 0);
   // Lanes and fragments that are cut otherwise hash otherwise.

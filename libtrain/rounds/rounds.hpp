@@ -44,13 +44,17 @@ class Rounds {
   Rounds& operator=(const Rounds&) = delete;
 
   /// The outer state for a checkpoint: parameters under their names, what the outer optimizer keeps
-  /// beside them as NAME.outer1, …; copies, with layouts over the grid's world.
+  /// beside them as NAME.outer1, …; with layouts over the grid's world. They are the lane's own
+  /// memory, which no exchange changes, and must go before the rounds do.
   std::vector<LogicalTensor> outer_tensors() const;
   /// Which state that is: JSON.
   std::string outer_state() const;
-  /// Before begin(): goes on from such a state, with the tensors of outer_tensors() filled anew.
-  /// Collective; throws Error when they are not that state's.
-  void resume(const std::string& outer_state, std::span<const LogicalTensor> tensors);
+  /// Before begin(): memory for the tensors of a checkpoint, of the same names and layouts, for
+  /// resume() to take.
+  std::vector<LogicalTensor> outer_tensors_to_load();
+  /// Goes on from such a state, when outer_tensors_to_load() are filled with it. Collective; throws
+  /// Error when they are not that state's.
+  void resume(const std::string& outer_state);
 
   /// Opens this cluster's ends of links and dials the coordinator. Collective; once.
   void begin(const RoundPlan& plan);
@@ -108,6 +112,7 @@ class Rounds {
 
   // round_checkpoint.cpp
   int kept() const { return steps_parameters() ? 2 : 1; }
+  std::vector<LogicalTensor> tensors_over(std::span<const Tensor> fragments) const;
 
   // round_orders.cpp
   std::optional<Turn> carry_out(Order& order);

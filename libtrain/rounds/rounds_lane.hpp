@@ -18,6 +18,8 @@ struct Rounds::Lane {
   std::unique_ptr<OuterOptimizer> outer;
   LaneExchange exchange;
   OuterStateVersion state;
+  // What a checkpoint's state is loaded into, by fragment.
+  std::vector<std::shared_ptr<LaneValues>> loading;
   std::shared_ptr<OuterState> result;   // what the exchange that is done would make
   std::map<int, LaneValues> snapshots;  // fragments as the exchange took them, to run ahead
   std::unique_ptr<LaneLinks> links;     // from begin() on; goes first

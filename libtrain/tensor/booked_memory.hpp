@@ -18,6 +18,8 @@ class BookedMemory final : public std::pmr::memory_resource {
   BookedMemory(const BookedMemory&) = delete;
   BookedMemory& operator=(const BookedMemory&) = delete;
 
+  /// What the containers' values lie in, for tensors over them.
+  Memory& host() const { return *host_; }
   /// Taken from the system, in use or kept.
   std::size_t bytes_reserved() const { return host_->statistics().bytes_reserved; }
 

@@ -6,7 +6,12 @@ class Tensor::Storage {
  public:
   Storage(Memory& memory, std::size_t bytes)
       : memory_(memory), block_(memory.allocate(bytes)), bytes_(bytes) {}
-  ~Storage() { memory_.release(block_, bytes_); }
+  // What the owner has allocated, and gives back.
+  Storage(Memory& memory, std::shared_ptr<const void> owner, void* block)
+      : memory_(memory), owner_(std::move(owner)), block_(block), bytes_(0) {}
+  ~Storage() {
+    if (owner_ == nullptr) memory_.release(block_, bytes_);
+  }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
@@ -15,6 +20,7 @@ class Tensor::Storage {
 
  private:
   Memory& memory_;
+  std::shared_ptr<const void> owner_;
   void* block_;
   std::size_t bytes_;
 };
@@ -37,6 +43,16 @@ void require_addressable(const Shape& shape, DataType type) {
 Tensor::Tensor(Memory& memory, Shape shape, DataType type) : shape_(shape), type_(type) {
   require_addressable(shape, type);
   storage_ = std::make_shared<Storage>(memory, bytes());
+}
+
+Tensor Tensor::over(Memory& memory, std::shared_ptr<const void> owner,
+                    std::span<const float> values) {
+  invariant(owner != nullptr && memory.on_host(), "somebody keeps the host's values");
+  Tensor tensor;
+  tensor.shape_ = {static_cast<std::int64_t>(values.size())};
+  tensor.storage_ =
+      std::make_shared<Storage>(memory, std::move(owner), const_cast<float*>(values.data()));
+  return tensor;
 }
 
 Memory& Tensor::memory() const {

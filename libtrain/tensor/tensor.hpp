@@ -21,6 +21,11 @@ class Tensor {
   Tensor() = default;
   /// Elements undefined.
   Tensor(Memory& memory, Shape shape, DataType type);
+  /// Values in the host's memory, which `owner` keeps there for as long as a copy of the tensor is
+  /// left: nothing is copied, and what must not change there must not be changed through it.
+  /// `memory` is one of the host's, for copies to and from it; none of it is taken.
+  static Tensor over(Memory& memory, std::shared_ptr<const void> owner,
+                     std::span<const float> values);
 
   bool defined() const { return storage_ != nullptr; }
   /// True when another Tensor refers to the same memory.

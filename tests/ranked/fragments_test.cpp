@@ -236,7 +236,7 @@ TEST_CASE("a state goes on in other fragments, in rounds of as many steps") {
     };
     const std::vector<LogicalTensor> from = saved->outer_tensors();
     const auto resume = [&](Rounds& rounds, const std::string& described) {
-      std::vector<LogicalTensor> tensors = rounds.outer_tensors();
+      std::vector<LogicalTensor> tensors = rounds.outer_tensors_to_load();
       for (LogicalTensor& tensor : tensors) {
         const auto same = std::ranges::find(from, tensor.name, &LogicalTensor::name);
         REQUIRE(same != from.end());
@@ -244,7 +244,7 @@ TEST_CASE("a state goes on in other fragments, in rounds of as many steps") {
         same->local.copy_to_host(bytes);
         tensor.local.copy_from_host(bytes);
       }
-      rounds.resume(described, tensors);
+      rounds.resume(described);
     };
     const auto other = rounds_of(6, 2);
     resume(*other, state(saved->hash()));
@@ -262,6 +262,43 @@ TEST_CASE("a state goes on in other fragments, in rounds of as many steps") {
     resume(*rounds_of(3, 1), early(saved->hash()));
     CHECK_THROWS_WITH_AS(resume(*rounds_of(3, 1), early(saved->hash() + 1)),
                          doctest::Contains("saved with"), Error);
+  });
+}
+
+TEST_CASE("a job's state is saved from where it lies, and loaded to where it will") {
+  ranked([](Communicator& world) {
+    const Grid grid(world, {.data = world.size(), .tensor = 1},
+                    train::test::rank_device(world.rank()));
+    Gpt model(training::tiny_llama(), grid.device());
+    parallelize(model, grid, megatron_plan());
+    ShardedOptimizer optimizer(model, grid, AdamW{}, {});
+    Rounds rounds(grid, optimizer, {.fragments = 2}, {.cluster = "aws", .coordinator = {}});
+    const auto held = [&](MemoryUse use) { return memory_usage(grid.device()).peak_of(use); };
+    const auto before = memory_usage(grid.device());
+    const std::vector<LogicalTensor> saved = rounds.outer_tensors();
+    for (const MemoryUse use : memory_uses) CHECK(held(use) == before.peak_of(use));
+    std::int64_t own = 0;
+    for (const LogicalTensor& tensor : saved) {
+      if (tensor.local.defined()) own += static_cast<std::int64_t>(tensor.local.bytes());
+    }
+    CHECK((own > 0) == (world.rank() == 0));
+    const std::vector<LogicalTensor> loaded = rounds.outer_tensors_to_load();
+    for (const MemoryUse use : memory_uses) {
+      CHECK(held(use) == before.peak_of(use) + (use == MemoryUse::lanes ? own : 0));
+    }
+    for (std::size_t i = 0; i < saved.size(); ++i) {
+      REQUIRE(loaded[i].name == saved[i].name);
+      if (!saved[i].local.defined()) continue;
+      std::vector<std::byte> bytes(saved[i].local.bytes());
+      saved[i].local.copy_to_host(bytes);
+      loaded[i].local.copy_from_host(bytes);
+    }
+    const std::uint64_t hash = rounds.hash();
+    rounds.resume(fmt::format(R"({{"epoch": 1, "round": 4, "attempt": 1, "hash": "{:016x}", )"
+                              R"("next_sample": 48, "untrained": []}})",
+                              hash));
+    CHECK(rounds.hash() == hash);
+    CHECK(rounds.state().id.round == 4);
   });
 }
 

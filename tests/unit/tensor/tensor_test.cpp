@@ -39,6 +39,26 @@ TEST_CASE("a tensor knows its elements, bytes and memory") {
   CHECK(empty.bytes() == 0);
 }
 
+TEST_CASE("a tensor over values that somebody else keeps shares them") {
+  CpuMemory memory;
+  auto values = std::make_shared<std::vector<float>>(std::vector<float>{1, 2, 3, 4, 5, 6});
+  Tensor tensor = Tensor::over(memory, values, *values);
+  const std::weak_ptr<std::vector<float>> watched = values;
+  values.reset();
+  CHECK(memory.statistics().bytes_in_use == 0);
+  Tensor rows = tensor.slice(2, {2, 2});
+  tensor.reset();
+  REQUIRE_FALSE(watched.expired());
+  CHECK(rows.raw() == watched.lock()->data() + 2);
+  float two[4];
+  rows.copy_to_host(std::as_writable_bytes(std::span(two)));
+  CHECK(two[0] == 3.0f);
+  CHECK(two[3] == 6.0f);
+  rows.reset();
+  CHECK(watched.expired());
+  CHECK(memory.statistics().bytes_in_use == 0);
+}
+
 TEST_CASE("copies share the elements and the last one gives them back") {
   CpuMemory memory;
   {
