@@ -50,7 +50,7 @@ function(add_ranked_test name)
       else()
         add_test(NAME ${test} COMMAND ${name} --backend local --ranks ${ranks})
       endif()
-      set_tests_properties(${test} PROPERTIES LABELS "ranked;${backend};${arg_LABELS}" TIMEOUT 300
+      set_tests_properties(${test} PROPERTIES LABELS "ranked;${backend};${arg_LABELS}" TIMEOUT 600
                            PROCESSORS 2)
     endforeach()
   endforeach()

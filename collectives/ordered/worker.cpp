@@ -42,8 +42,10 @@ Worker::Worker(std::function<void(Task&)> run)
     : run_(std::move(run)), thread_([this] { loop(); }) {}
 
 void Worker::push(Task task) {
-  std::lock_guard lock(mutex_);
-  queue_.push_back(std::move(task));
+  {
+    std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(task));
+  }
   changed_.notify_one();
 }
 
