@@ -15,16 +15,16 @@ constexpr std::int64_t passing_bytes_max = std::int64_t{256} << 20;
 // Tensors [begin, end) in turn, as many at once as passing_bytes_max holds, or one. Every rank cuts
 // alike.
 template <typename Visit>
-void for_parts(std::span<const LogicalTensor> tensors, TensorRange range, Visit visit) {
-  while (range.begin < range.end) {
-    std::size_t end = range.begin;
+void for_parts(std::span<const LogicalTensor> tensors, const TensorRange& range, Visit visit) {
+  const auto bytes_of = [](const LogicalTensor& tensor) {
+    return tensor.layout.shape().elements() * static_cast<std::int64_t>(sizeof(float));
+  };
+  for (TensorRange part{range.begin, range.begin}; part.begin < range.end; part.begin = part.end) {
     std::int64_t bytes = 0;
     do {
-      bytes += tensors[end].layout.shape().elements() * static_cast<std::int64_t>(sizeof(float));
-      ++end;
-    } while (end < range.end && bytes < passing_bytes_max);
-    visit(TensorRange{range.begin, end});
-    range.begin = end;
+      bytes += bytes_of(tensors[part.end++]);
+    } while (part.end < range.end && bytes + bytes_of(tensors[part.end]) <= passing_bytes_max);
+    visit(part);
   }
 }
 
@@ -62,13 +62,20 @@ class HostPart {
   std::unique_ptr<std::byte[], GiveBack> copy_;
 };
 
-// Whether others, or this rank itself, want anything of what it holds: of copies that all ranks
-// have, one rank's are read.
-bool is_source(const Communicator& ranks, const LogicalTensor& tensor, const Layout& to) {
+// Of which tensors others, or this rank itself, want what it holds: of copies that several ranks
+// have, one rank's are read, and whose depends on all tensors that go together.
+std::vector<bool> sources_among(const Communicator& ranks, std::span<const LogicalTensor> tensors,
+                                const TensorRange& range, const LaneLayout& to) {
   RedistributionPlan plan(ranks.size(), ranks.rank());
-  plan.add(tensor.name, tensor.layout, to, sizeof(float));
-  return !plan.copies().empty() ||
-         std::ranges::any_of(plan.sends(), [](const auto& pieces) { return !pieces.empty(); });
+  for (std::size_t i = range.begin; i < range.end; ++i) {
+    plan.add(tensors[i].name, tensors[i].layout, to.layout(i), sizeof(float));
+  }
+  std::vector<bool> read(range.count());
+  for (const auto& copy : plan.copies()) read[copy.from.tensor] = true;
+  for (const auto& pieces : plan.sends()) {
+    for (const Region& piece : pieces) read[piece.tensor] = true;
+  }
+  return read;
 }
 
 }  // namespace
@@ -89,11 +96,12 @@ auto Lanes::of_lane(Span lane, std::size_t tensor) const {
 void Lanes::collect(std::span<const LogicalTensor> tensors, int fragment,
                     std::span<float> lane) const {
   for_parts(tensors, fragments_.tensors({fragment, fragment + 1}), [&](const TensorRange& range) {
+    const std::vector<bool> read = sources_among(grid_.world(), tensors, range, layout_);
     std::vector<HostPart> parts;
     std::vector<Redistribution> moves;
     for (std::size_t i = range.begin; i < range.end; ++i) {
       const HostPart& part = parts.emplace_back(tensors[i].local, memory_);
-      if (is_source(grid_.world(), tensors[i], layout_.layout(i))) part.download();
+      if (read[i - range.begin]) part.download();
       moves.push_back({tensors[i].name, tensors[i].layout, layout_.layout(i), part.buffer(),
                        Buffer(of_lane(lane, i))});
     }
