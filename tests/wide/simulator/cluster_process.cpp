@@ -19,6 +19,7 @@ void World::start_cluster(Cluster& cluster, bool from_checkpoint) {
   fresh.way = cluster.way;
   fresh.way_until_ms = cluster.way_until_ms;
   fresh.incarnation = cluster.incarnation + 1;
+  fresh.job = cluster.job;
   cluster = std::move(fresh);
   cluster.up = true;
   StateInfo state;
@@ -30,7 +31,7 @@ void World::start_cluster(Cluster& cluster, bool from_checkpoint) {
   checks_.held(cluster.name, state.id);
   say(cluster.name, "starts with the state of " + to_string(state.id));
   MemberConfig config;
-  config.job = 7;
+  config.job = cluster.job;
   config.rounds_total = rounds_total_;
   config.self = {cluster.name, cluster.incarnation};
   config.offer = {{"address of " + cluster.name}, 1};
@@ -57,6 +58,16 @@ void World::kill_cluster(Cluster& cluster) {
   }
   cluster.session = 0;
   for (auto& [name, other] : clusters_) tell_links(name);
+}
+
+// As its operator would, who is told that its flags differ.
+void World::start_in_the_job(Cluster& cluster) {
+  const std::uint64_t job = checks_.journal().job;
+  cluster.job = job != 0 ? job : 15 - cluster.job;
+  kill_cluster(cluster);
+  after(1'000, [this, &cluster] {
+    if (cluster.name != stays_down_) start_cluster(cluster, true);
+  });
 }
 
 void World::carry_out(Cluster& cluster, MemberActions actions) {
@@ -110,6 +121,9 @@ void World::carry_out(Cluster& cluster, const MemberAction& action) {
     cluster.finished = true;
   } else if (const auto* stop_all = std::get_if<Stop>(&action)) {
     say(cluster.name, "ends: " + stop_all->reason);
+    if (stop_all->refused && stop_all->reason.find(another_job_text) != std::string::npos) {
+      return start_in_the_job(cluster);
+    }
     require(!stop_all->refused, cluster.name + " is refused: " + stop_all->reason);
     if (stop_all->last) cluster.checkpoint.emplace(cluster.member->committed(), cluster.parameters);
     kill_cluster(cluster);

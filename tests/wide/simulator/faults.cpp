@@ -64,7 +64,8 @@ void World::choose_schedule() {
   config_.rejoin_ms = random_.between(0, 500);
   config_.leave_margin_ms = 500;
   config_.compact_after_records = random_.chance(50) ? 4096 : 1 + random_.next() % 20;
-  if (random_.chance(10)) {
+  const bool only_held = random_.chance(10);
+  if (only_held) {
     // Nothing but a coordinator whose process is held up: nobody may lose its work for that.
     std::fill(fault_weights_.begin(), fault_weights_.end(), 0);
     fault_weights_[hold_the_coordinator] = 1;
@@ -79,6 +80,8 @@ void World::choose_schedule() {
     cluster.name = name;
     cluster.step_ms = random_.between(20, 250);
   }
+  // Wrong flags at one's first start.
+  if (!only_held && random_.chance(20)) any_cluster().job = 8;
 }
 
 World::Cluster& World::any_cluster() {

@@ -77,6 +77,7 @@ class World {
     std::string name;
     bool up = false;
     std::uint64_t incarnation = 0;
+    std::uint64_t job = 7;
     std::optional<Member> member;
     SessionId session = 0;
     TimeMs session_ms = 0;  // when it began
@@ -105,6 +106,7 @@ class World {
   void after_hang(TimeMs delay_ms, Cluster& cluster, std::function<void()> run);
   void start_cluster(Cluster& cluster, bool from_checkpoint);
   void kill_cluster(Cluster& cluster);
+  void start_in_the_job(Cluster& cluster);
   void carry_out(Cluster& cluster, MemberActions actions);
   void carry_out(Cluster& cluster, const MemberAction& action);
   void train_step(Cluster& cluster);
