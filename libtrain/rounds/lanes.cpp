@@ -96,14 +96,18 @@ auto Lanes::of_lane(Span lane, std::size_t tensor) const {
 void Lanes::collect(std::span<const LogicalTensor> tensors, int fragment,
                     std::span<float> lane) const {
   for_parts(tensors, fragments_.tensors({fragment, fragment + 1}), [&](const TensorRange& range) {
-    const std::vector<bool> read = sources_among(grid_.world(), tensors, range, layout_);
     std::vector<HostPart> parts;
     std::vector<Redistribution> moves;
     for (std::size_t i = range.begin; i < range.end; ++i) {
       const HostPart& part = parts.emplace_back(tensors[i].local, memory_);
-      if (read[i - range.begin]) part.download();
       moves.push_back({tensors[i].name, tensors[i].layout, layout_.layout(i), part.buffer(),
                        Buffer(of_lane(lane, i))});
+    }
+    if (!grid_.device().memory().on_host()) {
+      const std::vector<bool> read = sources_among(grid_.world(), tensors, range, layout_);
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        if (read[i]) parts[i].download();
+      }
     }
     redistribute(grid_.world(), moves);
   });
