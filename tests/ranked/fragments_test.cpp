@@ -135,8 +135,7 @@ std::vector<float> gathered(const LogicalTensor& tensor, Communicator& world) {
 void train_one_step(ShardedOptimizer& optimizer, std::size_t cluster) {
   for (const LogicalTensor& tensor : optimizer.full_precision()) {
     if (!tensor.local.defined()) continue;
-    std::vector<float> values(static_cast<std::size_t>(tensor.local.elements()));
-    tensor.local.copy_to_host(std::as_writable_bytes(std::span(values)));
+    std::vector<float> values = train::test::to_host(tensor.local);
     for (float& value : values) value = trained(value, cluster);
     Tensor local = tensor.local;
     local.copy_from_host(std::as_bytes(std::span(values)));

@@ -13,14 +13,9 @@
 #include "tests/support/training.hpp"
 
 using namespace train;
+using train::test::to_host;
 
 namespace {
-
-std::vector<float> values_of(const Tensor& tensor) {
-  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
-  tensor.copy_to_host(std::as_writable_bytes(std::span(values)));
-  return values;
-}
 
 // To the lanes, and back over other values.
 void check(const Grid& grid, Zero zero, int lanes) {
@@ -38,7 +33,7 @@ void check(const Grid& grid, Zero zero, int lanes) {
     std::vector<std::vector<float>> before;
     for (std::size_t i = range.begin; i < range.end; ++i) {
       const Tensor& local = tensors[i].local;
-      before.push_back(local.defined() ? values_of(local) : std::vector<float>());
+      before.push_back(local.defined() ? to_host(local) : std::vector<float>());
       const std::vector<float> other(before.back().size(), -7.5f);
       if (local.defined()) local.copy_from_host(std::as_bytes(std::span(other)));
     }
@@ -48,7 +43,7 @@ void check(const Grid& grid, Zero zero, int lanes) {
                        grid.shape().context, grid.shape().tensor, static_cast<int>(zero), lanes,
                        tensors[i].name));
       const Tensor& local = tensors[i].local;
-      if (local.defined()) CHECK(values_of(local) == before[i - range.begin]);
+      if (local.defined()) CHECK(to_host(local) == before[i - range.begin]);
     }
   }
 }

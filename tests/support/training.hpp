@@ -12,6 +12,7 @@
 #include "libtrain/parallel/plan.hpp"
 #include "libtrain/tensor/philox.hpp"
 #include "libtrain/trainer.hpp"
+#include "tests/support/to_host.hpp"
 
 /// Small training runs for tests: data that can be learned, and the losses of a run.
 namespace training {
@@ -123,8 +124,7 @@ inline Outcome train_on(train::Communicator& world, const Run& run) {
     return outcome;
   }
   for (const auto& parameter : model.parameters()) {
-    std::vector<float> values(static_cast<std::size_t>(parameter->value().elements()));
-    parameter->value().copy_to_host(std::as_writable_bytes(std::span(values)));
+    const std::vector<float> values = train::test::to_host(parameter->value());
     outcome.parameters.insert(outcome.parameters.end(), values.begin(), values.end());
   }
   return outcome;

@@ -10,8 +10,10 @@
 #include "libtrain/checkpoint/weights.hpp"
 #include "libtrain/optimizer/sharded_optimizer.hpp"
 #include "tests/golden/models/device.hpp"
+#include "tests/support/to_host.hpp"
 
 using namespace train;
+using train::test::to_host;
 
 namespace {
 
@@ -40,12 +42,6 @@ double relative_difference(std::span<const float> found, std::span<const float> 
     size += std::pow(static_cast<double>(expected[i]), 2);
   }
   return std::sqrt(difference / size);
-}
-
-std::vector<float> to_host(const Tensor& tensor) {
-  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
-  tensor.copy_to_host(std::as_writable_bytes(std::span(values)));
-  return values;
 }
 
 struct Golden {

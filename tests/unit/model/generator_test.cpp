@@ -6,19 +6,11 @@
 #include <doctest/doctest.h>
 
 #include "collectives/error.hpp"
+#include "tests/support/to_host.hpp"
 #include "tests/unit/model/small_models.hpp"
 
 using namespace train;
-
-namespace {
-
-std::vector<float> to_host(const Tensor& tensor) {
-  std::vector<float> host(static_cast<std::size_t>(tensor.elements()));
-  tensor.copy_to_host(std::as_writable_bytes(std::span(host)));
-  return host;
-}
-
-}  // namespace
+using train::test::to_host;
 
 TEST_CASE("generation with a cache gives the logits of the whole context") {
   const auto device = make_reference_device();
