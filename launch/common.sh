@@ -17,6 +17,34 @@ missing_packages() {
   done
 }
 
+# may_install: sets as_root to what runs programs as root; fails where nothing may.
+may_install() {
+  if [ "$(id -u)" = 0 ]; then
+    as_root='env DEBIAN_FRONTEND=noninteractive'
+  elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+    as_root='sudo env DEBIAN_FRONTEND=noninteractive'
+  else
+    return 1
+  fi
+}
+
+# tell_to_install PACKAGES, by whom may_install fails for.
+tell_to_install() {
+  say "packages are missing, and this user may not install them. As root, run"
+  printf '  apt-get update && apt-get install -y --no-install-recommends%s\n' "$1" >&2
+}
+
+# A source that is out of reach need not be the one that is needed.
+update_lists() {
+  $as_root apt-get update -q || say "apt-get update failed; trying with the lists that are here"
+}
+
+install_packages() {
+  say "installing$1"
+  # shellcheck disable=SC2086  # lists of words
+  $as_root apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 $1
+}
+
 # ensure_packages LIST …: installs what these files list and the system lacks, as root or through
 # sudo. Who may not install is told the command; who has everything is not asked for anything.
 ensure_packages() {
@@ -26,22 +54,35 @@ ensure_packages() {
   fi
   packages=$(missing_packages "$@")
   [ -n "$packages" ] || return 0
-  options="-y --no-install-recommends -o DPkg::Lock::Timeout=300"
-  if [ "$(id -u)" = 0 ]; then
-    as_root='env DEBIAN_FRONTEND=noninteractive'
-  elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
-    as_root='sudo env DEBIAN_FRONTEND=noninteractive'
-  else
-    say "packages are missing, and this user may not install them. As root, run"
-    printf '  apt-get update && apt-get install -y --no-install-recommends%s\n' "$packages" >&2
+  if ! may_install; then
+    tell_to_install "$packages"
     exit 1
   fi
-  say "installing$packages"
-  # A source that is out of reach need not be the one that is needed.
-  # shellcheck disable=SC2086  # lists of words
-  $as_root apt-get update -q || say "apt-get update failed; trying with the lists that are here"
-  # shellcheck disable=SC2086
-  $as_root apt-get install -q $options $packages || fail "apt-get could not install$packages"
+  update_lists
+  install_packages "$packages" || fail "apt-get could not install$packages"
+}
+
+# offer_packages LIST …: the same of what one can do without, such as what another release lacks.
+offer_packages() {
+  command -v dpkg-query >/dev/null || return 0
+  packages=$(missing_packages "$@")
+  [ -n "$packages" ] || return 0
+  if may_install; then
+    update_lists
+    known=
+    for package in $packages; do
+      if apt-cache show "$package" >/dev/null 2>&1; then
+        known="$known $package"
+      else
+        say "this system knows no package $package"
+      fi
+    done
+    [ -z "$known" ] || install_packages "$known" || say "apt-get could not install$known"
+  else
+    tell_to_install "$packages"
+  fi
+  packages=$(missing_packages "$@")
+  [ -z "$packages" ] || say "going on without$packages"
 }
 
 cores() { nproc 2>/dev/null || echo 1; }

@@ -36,7 +36,7 @@ class Library {
       throw Error(
           fmt::format("this MPI grants thread level {}, libtrain needs MPI_THREAD_MULTIPLE "
                       "({}): use an MPI that was built with it",
-                      provided, MPI_THREAD_MULTIPLE));
+                      provided, static_cast<int>(MPI_THREAD_MULTIPLE)));
     }
   }
   Library(const Library&) = delete;

@@ -1,6 +1,6 @@
 # Looks for a clang++ that links fuzzers, and tries it: TRAIN_FUZZER_WORKS, or ${fuzzer_missing}.
 find_program(TRAIN_FUZZER_COMPILER NAMES clang++ clang++-14 DOC "A clang++ that has libFuzzer")
-set(fuzzer_missing "no clang++ was found when configuring (Debian: clang libclang-rt-14-dev)")
+set(fuzzer_missing "no clang++ was found when configuring (Debian: clang libclang-rt-dev)")
 if(TRAIN_FUZZER_COMPILER AND NOT "${TRAIN_FUZZER_TRIED}" STREQUAL "${TRAIN_FUZZER_COMPILER}")
   set(try ${CMAKE_CURRENT_BINARY_DIR}/try_fuzzer)
   file(WRITE ${try}.cpp [=[
@@ -23,5 +23,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t*, std::size_t) { return
 endif()
 if(TRAIN_FUZZER_COMPILER AND NOT TRAIN_FUZZER_WORKS)
   set(fuzzer_missing
-    "${TRAIN_FUZZER_COMPILER} links no fuzzers (Debian: libclang-rt-14-dev; then configure anew)")
+    "${TRAIN_FUZZER_COMPILER} links no fuzzers (Debian: libclang-rt-dev; then configure anew)")
 endif()

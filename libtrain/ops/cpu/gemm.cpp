@@ -49,6 +49,33 @@ dnnl::memory::desc describe(std::int64_t rows, std::int64_t columns, const Const
   return {{rows, columns}, dnnl_type(matrix.type), strides};
 }
 
+// oneDNN 3 has other signatures than 2: templates, so that only those that are there are compiled.
+
+template <typename PostOps>
+void append_eltwise(PostOps& post_ops, dnnl::algorithm algorithm, float alpha) {
+  if constexpr (requires { post_ops.append_eltwise(algorithm, alpha, 0.0f); }) {
+    post_ops.append_eltwise(algorithm, alpha, 0.0f);
+  } else {
+    post_ops.append_eltwise(1.0f, algorithm, alpha, 0.0f);
+  }
+}
+
+// `bias` may be an empty description.
+template <typename Product>
+typename Product::primitive_desc describe_product(const dnnl::engine& engine,
+                                                  const dnnl::memory::desc& a,
+                                                  const dnnl::memory::desc& b,
+                                                  const dnnl::memory::desc& bias,
+                                                  const dnnl::memory::desc& c,
+                                                  const dnnl::primitive_attr& attributes) {
+  using Description = typename Product::primitive_desc;
+  if constexpr (requires { Description(engine, a, b, bias, c, attributes); }) {
+    return Description(engine, a, b, bias, c, attributes);
+  } else {
+    return Description(typename Product::desc(a, b, bias, c), attributes, engine);
+  }
+}
+
 // Everything that a kernel is generated for.
 struct KernelKey {
   std::int64_t m, n, k;
@@ -89,19 +116,18 @@ Kernel& Gemm::Kernels::get(const KernelKey& key, const ConstMatrix& a, const Con
   dnnl::post_ops post_ops;
   if (key.add) post_ops.append_sum(1.0f);
   if (key.activation == Activation::gelu_tanh) {
-    post_ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_gelu_tanh, 0.0f, 0.0f);
+    append_eltwise(post_ops, dnnl::algorithm::eltwise_gelu_tanh, 0.0f);
   } else if (key.activation == Activation::silu) {
-    post_ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_swish, 1.0f, 0.0f);
+    append_eltwise(post_ops, dnnl::algorithm::eltwise_swish, 1.0f);
   }
   dnnl::primitive_attr attributes;
   attributes.set_post_ops(post_ops);
-  const auto describe_product = [&] {
-    if (!key.has_bias) return dnnl::matmul::desc(kernel.a, kernel.b, kernel.c);
+  if (key.has_bias) {
     kernel.bias = {{1, key.n}, dnnl_type(key.bias_type), dnnl::memory::format_tag::ab};
-    return dnnl::matmul::desc(kernel.a, kernel.b, kernel.bias, kernel.c);
-  };
+  }
   try {
-    const dnnl::matmul::primitive_desc found(describe_product(), attributes, engine);
+    const auto found = describe_product<dnnl::matmul>(engine, kernel.a, kernel.b, kernel.bias,
+                                                      kernel.c, attributes);
     if (std::string_view(found.impl_info_str()).find("ref") == std::string_view::npos) {
       kernel.product = dnnl::matmul(found);
     }
