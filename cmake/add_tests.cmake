@@ -31,27 +31,27 @@ function(add_unit_test name)
   set_tests_properties(unit.${name} PROPERTIES LABELS "unit;${arg_LABELS}" TIMEOUT 300)
 endfunction()
 
-# add_ranked_test(name RANKS 1 2 … SOURCES a.cpp … [BACKENDS local mpi]): one source, run by every
-# backend with every count of ranks. The program takes --backend and --ranks from its test main.
+# add_ranked_test(name RANKS 1 2 … SOURCES a.cpp … [MPI_RANKS 2 …]): one source, run by ranks as
+# threads and over MPI, with every count of ranks; MPI_RANKS are fewer counts for MPI, where a long
+# test is about more than how ranks talk. The program takes --backend and --ranks from its test
+# main.
 function(add_ranked_test name)
-  cmake_parse_arguments(arg "" "" "SOURCES;RANKS;BACKENDS;LABELS" ${ARGN})
-  if(NOT arg_BACKENDS)
-    set(arg_BACKENDS local mpi)
+  cmake_parse_arguments(arg "" "" "SOURCES;RANKS;MPI_RANKS;LABELS" ${ARGN})
+  if(NOT arg_MPI_RANKS)
+    set(arg_MPI_RANKS ${arg_RANKS})
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE train_ranked_main libtrain)
   train_test_options(${name})
-  foreach(backend IN LISTS arg_BACKENDS)
-    foreach(ranks IN LISTS arg_RANKS)
-      set(test ranked.${name}.${backend}.${ranks})
-      if(backend STREQUAL "mpi")
-        add_test(NAME ${test} COMMAND ${PROJECT_SOURCE_DIR}/launch/mpirun_local ${ranks}
-                 $<TARGET_FILE:${name}> --backend mpi)
-      else()
-        add_test(NAME ${test} COMMAND ${name} --backend local --ranks ${ranks})
-      endif()
-      set_tests_properties(${test} PROPERTIES LABELS "ranked;${backend};${arg_LABELS}" TIMEOUT 600
-                           PROCESSORS 2)
-    endforeach()
+  foreach(ranks IN LISTS arg_RANKS)
+    add_test(NAME ranked.${name}.local.${ranks} COMMAND ${name} --backend local --ranks ${ranks})
+    set_tests_properties(ranked.${name}.local.${ranks} PROPERTIES
+                         LABELS "ranked;local;${arg_LABELS}" TIMEOUT 600 PROCESSORS 2)
+  endforeach()
+  foreach(ranks IN LISTS arg_MPI_RANKS)
+    add_test(NAME ranked.${name}.mpi.${ranks} COMMAND ${PROJECT_SOURCE_DIR}/launch/mpirun_local
+             ${ranks} $<TARGET_FILE:${name}> --backend mpi)
+    set_tests_properties(ranked.${name}.mpi.${ranks} PROPERTIES
+                         LABELS "ranked;mpi;${arg_LABELS}" TIMEOUT 600 PROCESSORS 2)
   endforeach()
 endfunction()
