@@ -379,13 +379,20 @@ void Trainer::measure_peak() {
   const Device& device = grid_.device();
   const DataType type = model_.options().type;
   if (const auto known = device.ops().peak_flops(type)) {
-    peak_flops_ = *known;
+    // Ranks that share a GPU share its peak, too.
+    const auto gpus = gpus_of_ranks(
+        grid_.world(), device.gpu() ? identity_of_cuda_device(device.gpu()->index) : "");
+    const auto own = gpus.at(static_cast<std::size_t>(grid_.rank()));
+    peak_flops_ = *known / static_cast<double>(std::count(gpus.begin(), gpus.end(), own));
   } else {
     peak_flops_ = measure_peak_flops(device.host_threads());
     if (type == DataType::bf16) peak_flops_ *= device.ops().bf16_speedup();
   }
-  const std::span<double> place(&peak_flops_, 1);
+  double least = peak_flops_;
+  const std::span<double> place(&peak_flops_, 1), least_place(&least, 1);
   grid_.world().all_reduce(place, place, ReduceOp::sum).wait();
+  grid_.world().all_reduce(least_place, least_place, ReduceOp::min).wait();
+  if (!(least > 0.0)) peak_flops_ = 0.0;  // of the ranks together it is not known
 }
 
 }  // namespace train

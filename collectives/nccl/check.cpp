@@ -1,6 +1,7 @@
 #include "collectives/nccl/check.hpp"
 
 #include <string>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -9,7 +10,12 @@
 namespace train::nccl {
 namespace {
 
-const char* way_out(ncclResult_t status) {
+constexpr const char* memory_way_out =
+    "the GPU's memory is full: lower --micro-batch or --context, or use a smaller model";
+
+const char* way_out(ncclResult_t status, std::string_view more) {
+  // To NCCL that is one of CUDA's errors like any other.
+  if (more.find("out of memory") != std::string_view::npos) return memory_way_out;
   switch (status) {
     case ncclUnhandledCudaError:
       return "the GPU or its driver failed: look at nvidia-smi and the system's log (Xid)";
@@ -30,6 +36,10 @@ const char* way_out(ncclResult_t status) {
 void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // an error that was reported is not found again by the next call
+  if (status == cudaErrorMemoryAllocation) {
+    throw Error(fmt::format("{} failed in the collectives of GPUs: {} ({}); {}", call,
+                            cudaGetErrorString(status), cudaGetErrorName(status), memory_way_out));
+  }
   throw Error(
       fmt::format("{} failed in the collectives of GPUs: {} ({}). After such an error the "
                   "process cannot use the GPU any more: look at nvidia-smi, then restart",
@@ -38,10 +48,9 @@ void check(cudaError_t status, const char* call) {
 
 void check(ncclResult_t status, const char* call, ncclComm_t comm) {
   if (status == ncclSuccess || status == ncclInProgress) return;
-  std::string more = comm ? ncclGetLastError(comm) : "";
-  if (!more.empty()) more = fmt::format(" ({})", more);
-  throw Error(
-      fmt::format("{} failed: {}{}; {}", call, ncclGetErrorString(status), more, way_out(status)));
+  const std::string more = comm ? ncclGetLastError(comm) : "";
+  throw Error(fmt::format("{} failed: {}{}; {}", call, ncclGetErrorString(status),
+                          more.empty() ? "" : fmt::format(" ({})", more), way_out(status, more)));
 }
 
 }  // namespace train::nccl

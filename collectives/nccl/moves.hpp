@@ -14,8 +14,8 @@ namespace train::nccl {
 /// Equal blocks go through NCCL's own reduce-scatter and all-gather, uneven ones through one of its
 /// reduces or broadcasts per block, launched as one group: those send the same S (n-1)/n bytes per
 /// rank, and between nodes take the same rings and trees, where sends and receives would cross the
-/// network once per pair of ranks instead of once per node. Blocks of ZeRO's shards and of split
-/// rows are nearly equal, but padding them would copy the whole message.
+/// network once per pair of ranks instead of once per node. Blocks of split rows are nearly equal,
+/// but padding them would copy the whole message; ZeRO's shards are made equal where they lie.
 ///
 /// Sums that NCCL makes in another way than asked (see Sums), and min and max of floats, where it
 /// drops NaN: every rank is sent its block by all others, reduces it in rank order, and the blocks

@@ -4,6 +4,7 @@
 
 #include "libtrain/forecast/activation_forecast.hpp"
 #include "libtrain/forecast/bucket_schedule.hpp"
+#include "libtrain/ops/fused_backward_bytes.hpp"
 
 namespace train {
 namespace {
@@ -32,7 +33,12 @@ std::int64_t bytes_beside(const ModelOutline& outline, const TrainingShape& shap
   constexpr std::int64_t mib = 1 << 20;
   if (!shape.gpu) return memory.total() / 8 + 32 * mib;
   const GptConfig& config = shape.config;
-  const std::int64_t scores = 2 * outline.attention_heads().heads * shape.rows() * config.context;
+  const HeadRange heads = outline.attention_heads();
+  const std::int64_t scores = heads.heads * (shape.rows() / config.context) *
+                              fused_backward_bytes({.context = config.context,
+                                                    .heads = heads.heads,
+                                                    .kv_heads = heads.kv_heads,
+                                                    .head_width = config.head_width});
   const std::int64_t sums = shape.tensor > 1 && shape.type == DataType::bf16
                                 ? 2 * outline.context_rows(shape.rows()) * config.width
                                 : 0;

@@ -76,7 +76,8 @@ std::unique_ptr<Communicator> world_of_gpus(Communicator& world, const Device& d
 Grid::Grid(Communicator& world, const GridOptions& options, std::unique_ptr<Device> device)
     : device_(std::move(device)),
       world_of_gpus_(world_of_gpus(world, *device_)),
-      ranks_(world_of_gpus_ ? *world_of_gpus_ : world, checked_shape(world, options, *device_)) {}
+      ranks_(world_of_gpus_ ? *world_of_gpus_ : world, checked_shape(world, options, *device_)),
+      sum_order_(options.sum_order) {}
 
 int threads_per_rank(const GridOptions& options, int ranks_on_node) {
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -120,7 +121,7 @@ int ranks_before_on_gpu(NodePlace place, int gpus) {
   return place.rank / gpus;
 }
 
-void require_own_gpus(Communicator& world, const std::string& identity) {
+std::vector<std::string> gpus_of_ranks(Communicator& world, const std::string& identity) {
   constexpr std::size_t width = 64;
   invariant(identity.size() <= width, "a GPU's identity is short");
   const auto ranks = static_cast<std::size_t>(world.size());
@@ -132,9 +133,18 @@ void require_own_gpus(Communicator& world, const std::string& identity) {
       .all_gather(ConstBuffer(own.data(), width, DataType::u8),
                   Buffer(all.data(), all.size(), DataType::u8), counts)
       .wait();
-  for (std::size_t a = 0; a < ranks; ++a) {
-    for (std::size_t b = a + 1; b < ranks; ++b) {
-      if (all.compare(a * width, width, all, b * width, width) != 0) continue;
+  std::vector<std::string> identities;
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    identities.emplace_back(all.substr(rank * width, width).c_str());
+  }
+  return identities;
+}
+
+void require_own_gpus(Communicator& world, const std::string& identity) {
+  const std::vector<std::string> gpus = gpus_of_ranks(world, identity);
+  for (std::size_t a = 0; a < gpus.size(); ++a) {
+    for (std::size_t b = a + 1; b < gpus.size(); ++b) {
+      if (gpus[a] != gpus[b]) continue;
       throw Error(
           fmt::format("--device cuda: ranks {} and {} have the same GPU; start as many ranks on a "
                       "node as it has GPUs, see CUDA_VISIBLE_DEVICES, or let them share with "

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "collectives/process_grid.hpp"
 #include "libtrain/ops/device.hpp"
@@ -17,7 +18,7 @@ struct GridOptions {
   bool share_gpu = false;      ///< several ranks may have one GPU
   int threads = 0;             ///< OpenMP threads of a rank; 0: the node's cores, shared evenly
   /// Of the GPU, where the device is one. Ranks may differ in it: what they hold copies of comes
-  /// from sums over ranks, which all of them get with the same bits.
+  /// from sums over ranks, which all of them get with the same bits (parallelize() sees to that).
   SumOrder sum_order = SumOrder::fixed;
 };
 
@@ -49,12 +50,14 @@ class Grid {
   const GridShape& shape() const { return ranks_.shape(); }
   int rank() const { return world().rank(); }
   Device& device() const { return *device_; }
+  SumOrder sum_order() const { return sum_order_; }
 
  private:
   // The device goes last: collectives under way may still write into its memory.
   std::unique_ptr<Device> device_;
   std::unique_ptr<Communicator> world_of_gpus_;
   ProcessGrid ranks_;
+  SumOrder sum_order_;
 };
 
 /// A rank's place among those on its node.
@@ -70,6 +73,8 @@ std::unique_ptr<Device> make_device(const GridOptions& options, NodePlace place)
 int choose_gpu(NodePlace place, int gpus);
 /// How many ranks of the node have that GPU before this one. Those of one number have a GPU each.
 int ranks_before_on_gpu(NodePlace place, int gpus);
+/// The identities of all ranks' GPUs, of up to 64 bytes, by rank. Collective over all of them.
+std::vector<std::string> gpus_of_ranks(Communicator& world, const std::string& identity);
 /// Collective over all ranks of a job on GPUs, each of which passes its GPU's identity. Throws
 /// Error, on every rank, when two have the same.
 void require_own_gpus(Communicator& world, const std::string& identity);

@@ -92,6 +92,20 @@ void check_together(const std::deque<Layer>& layers) {
   }
 }
 
+// Every rank of the tensor group would add up the gradients of its copy by itself.
+void check_order(Gpt& model, const Grid& grid) {
+  const bool differs = grid.device().gpu() && grid.sum_order() == SumOrder::any;
+  if (!differs || grid.tensor().size() == 1) return;
+  for (const Layer& layer : model.layers()) {
+    if (layer.features != Features::heads || layer.split != Split::replicated) continue;
+    throw Error(
+        fmt::format("parallel plan: layer {} is replicated over {} ranks, and with --sum-order any "
+                    "their copies "
+                    "would drift apart: split attention's layers, or use --sum-order fixed",
+                    layer.name, grid.tensor().size()));
+  }
+}
+
 }  // namespace
 
 const char* name_of(Split split) {
@@ -137,6 +151,7 @@ void lay_out(Gpt& model, const ParallelPlan& plan, int ranks, int rank) {
 void parallelize(Gpt& model, const Grid& grid, const ParallelPlan& plan) {
   Communicator& ranks = grid.tensor();
   lay_out(model, plan, ranks.size(), ranks.rank());
+  check_order(model, grid);
   auto execution = std::make_shared<const Execution>();
   if (ranks.size() > 1) {
     const ModelSplit split(model.config(), ranks.size());

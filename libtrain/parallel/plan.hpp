@@ -36,7 +36,8 @@ void lay_out(Gpt& model, const ParallelPlan& plan, int ranks, int rank);
 /// divide evenly are dealt out unevenly; with fewer key/value heads than ranks, neighbours hold
 /// copies of one. Before the optimizer is made. Collective. Throws Error, the same on every rank,
 /// when a pattern matches no layer, a layer matches no pattern or two, a layer cannot be split so,
-/// or there are more ranks than tokens or hidden features.
+/// attention is replicated where GPUs add up in any order, or there are more ranks than tokens or
+/// hidden features.
 void parallelize(Gpt& model, const Grid& grid, const ParallelPlan& plan);
 
 /// "column", "row", "vocabulary", "replicated".

@@ -196,6 +196,18 @@ TEST_CASE("products") {
       large / 2, 1e-2);
 }
 
+TEST_CASE("a bias's gradient over many rows") {
+  constexpr std::int64_t n = 128, k = 64;
+  check_last_rows(
+      n, 1,
+      [](Rows& rows) {
+        const Tensor dy = rows.input(n, 0.0), x = rows.input(k, 1.0);
+        rows.ops().linear_grad_weight(dy, x, rows.sum({n, k}, DataType::f32),
+                                      rows.sum({n}, DataType::f32));
+      },
+      large / 2, 1e-2);
+}
+
 TEST_CASE("attention") {
   // So long that there are no more sequences than a training has.
   constexpr std::int64_t context = large < (1 << 30) ? 64 : 1024;

@@ -10,16 +10,18 @@ constexpr int lanes = 32;          // neighbours in a row
 constexpr int row_lanes = 8;       // rows side by side
 constexpr int rows_per_lane = 16;  // few: more blocks have more loads under way
 
-// Block (x, y) sums rows [y, y + 1) · row_lanes · rows_per_lane of the columns of tile x. Rows of
-// dy lie `stride` apart; what its last pack has beyond a row is summed, and left out.
+// A block sums a group of row_lanes · rows_per_lane rows of the columns of a tile; tiles of a group
+// are neighbours, and all blocks lie along x, the one extent that counts beyond 65535. Rows of dy
+// lie `stride` apart; what its last pack has beyond a row is summed, and left out.
 template <int n>
 __global__ void __launch_bounds__(lanes* row_lanes)
     column_sums_kernel(Values dy, std::int64_t stride, std::int64_t rows, std::int64_t width,
-                       float* sums) {
+                       unsigned tiles, float* sums) {
   __shared__ float parts[row_lanes][lanes * pack_size];
-  const std::int64_t column = (std::int64_t{blockIdx.x} * lanes + threadIdx.x) * n;
+  const std::int64_t group = blockIdx.x / tiles, tile = blockIdx.x % tiles;
+  const std::int64_t column = (tile * lanes + threadIdx.x) * n;
   const std::int64_t group_rows = row_lanes * rows_per_lane;
-  const std::int64_t begin = blockIdx.y * group_rows;
+  const std::int64_t begin = group * group_rows;
   const std::int64_t end = min(begin + group_rows, rows);
   Pack<n> sum{};
   if (column < width) {
@@ -36,12 +38,12 @@ __global__ void __launch_bounds__(lanes* row_lanes)
   // One thread per column.
   for (int i = static_cast<int>(threadIdx.y * lanes + threadIdx.x); i < lanes * n;
        i += lanes * row_lanes) {
-    const std::int64_t at = std::int64_t{blockIdx.x} * lanes * n + i;
+    const std::int64_t at = tile * lanes * n + i;
     if (at >= width) break;
     float total = parts[0][i];
 #pragma unroll
     for (int row = 1; row < row_lanes; ++row) total += parts[row][i];
-    sums[blockIdx.y * width + at] = total;
+    sums[group * width + at] = total;
   }
 }
 
@@ -98,13 +100,13 @@ void CudaOps::column_sums(const Tensor& dy, const Gradient& dbias) {
   const std::int64_t groups = (rows + group_rows - 1) / group_rows;
   const Scratch<float> sums(memory_, groups * width);
   const bool packs = padded_packs_fit({&dy});
-  const std::int64_t tile = lanes * (packs ? pack_size : 1);
+  const std::int64_t tile = lanes * (packs ? pack_size : 1), tiles = (width + tile - 1) / tile;
   LaunchShape shape;
-  shape.grid =
-      dim3(static_cast<unsigned>((width + tile - 1) / tile), static_cast<unsigned>(groups));
+  shape.grid = dim3(static_cast<unsigned>(groups * tiles));
   shape.block = dim3(lanes, row_lanes);
   launch(packs ? column_sums_kernel<pack_size> : column_sums_kernel<1>, shape, stream_,
-         Values::of_rows(dy), dy.row_stride(), rows, width, sums.data());
+         Values::of_rows(dy), dy.row_stride(), rows, width, static_cast<unsigned>(tiles),
+         sums.data());
   sum_groups(sums.data(), groups, width, width, dbias, {}, stream_);
 }
 

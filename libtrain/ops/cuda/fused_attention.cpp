@@ -20,6 +20,7 @@
 #include "libtrain/ops/cuda/cudnn/plan.hpp"
 #include "libtrain/ops/cuda/scratch.hpp"
 #include "libtrain/ops/cuda/workspace.hpp"
+#include "libtrain/ops/fused_backward_bytes.hpp"
 #include "libtrain/tensor/cuda/check.hpp"
 
 namespace train::cuda {
@@ -69,15 +70,15 @@ std::int64_t even_part(std::int64_t count, std::int64_t size) {
 // Of qkv in one call, so that it does not matter what type kernels count in.
 constexpr std::int64_t elements_max = std::numeric_limits<std::int32_t>::max();
 
-// What a pass keeps in memory for a head of queries: gradients of scores; or an f32 sum, as much
-// again in cuDNN's workspace before Hopper, and, where several heads have a key/value head in
-// common, their own bf16 gradients of it.
+// What a pass keeps in memory for a head of queries; in any order that is an f32 sum, as much again
+// in cuDNN's workspace before Hopper, and, where several heads have a key/value head in common,
+// their own bf16 gradients of it.
 std::int64_t kept_bytes(Pass pass, const AttentionShape& shape) {
   switch (pass) {
     case Pass::forward:
       return 0;
     case Pass::backward:
-      return 2 * shape.context * shape.context;
+      return fused_backward_bytes(shape);
     case Pass::backward_any_order:
       return 12 * shape.context * shape.head_width;
   }
@@ -186,11 +187,14 @@ bool FusedAttention::Kernels::takes(Pass pass, const AttentionShape& shape) cons
 // A cuDNN without its other libraries, or for other drivers, makes no handle.
 bool FusedAttention::Kernels::connected() {
   if (handle_ || refused_) return !refused_;
-  cudnnHandle_t created = nullptr;
-  refused_ = cudnn::library()->create(&created) != CUDNN_STATUS_SUCCESS;
-  if (refused_) return false;
-  handle_.reset(created);
-  refused_ = cudnn::library()->set_stream(created, memory_.stream().get()) != CUDNN_STATUS_SUCCESS;
+  try {
+    cudnnHandle_t created = nullptr;
+    cudnn::check(cudnn::library()->create(&created), "cudnnCreate");
+    handle_.reset(created);
+    cudnn::check(cudnn::library()->set_stream(created, memory_.stream().get()), "cudnnSetStream");
+  } catch (const cudnn::Refusal&) {
+    refused_ = true;
+  }
   return !refused_;
 }
 

@@ -16,11 +16,11 @@ namespace train::cuda {
 /// of SumOrder::any. Use from one thread at a time.
 class FusedAttention {
  public:
-  /// The backward pass of a fixed order keeps gradients of scores, 2 bytes for each pair of
-  /// positions of each head; that of any order keeps sums, up to 12 bytes for each element of the
-  /// queries. It works on as many sequences at once, or on as many heads of one, as keep to
-  /// `kept_bytes_max`. The default holds 256 heads at 1024 positions, enough to fill a GPU. Where
-  /// cuDNN has no kernel of any order, it is one of a fixed order.
+  /// The backward pass of a fixed order keeps fused_backward_bytes() of each head; that of any
+  /// order keeps sums, up to 12 bytes for each element of the queries. It works on as many
+  /// sequences at once, or on as many heads of one, as keep to `kept_bytes_max`. The default holds
+  /// 256 heads at 1024 positions, enough to fill a GPU. Where cuDNN has no kernel of any order, it
+  /// is one of a fixed order.
   explicit FusedAttention(CudaMemory& memory, SumOrder order = SumOrder::fixed,
                           std::int64_t kept_bytes_max = std::int64_t{512} << 20);
   ~FusedAttention();

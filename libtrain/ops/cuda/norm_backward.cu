@@ -6,8 +6,8 @@
 namespace train::cuda {
 namespace {
 
-// Groups of rows that one block goes through, per multiprocessor: as many as run at a time. More
-// would add nothing but partial sums.
+// Groups of rows that one block goes through, per multiprocessor: as many as run at a time, or
+// twice that where blocks are widest. More would add nothing but partial sums.
 constexpr std::int64_t groups_per_multiprocessor = 8;
 constexpr std::int64_t shared_bytes_max = 48 * 1024;
 

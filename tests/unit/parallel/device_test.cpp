@@ -1,4 +1,7 @@
 // Which device a rank gets, and which it is refused.
+#include <string>
+#include <vector>
+
 #include <doctest/doctest.h>
 
 #include "collectives/local/world.hpp"
@@ -30,6 +33,7 @@ TEST_CASE("ranks that would share a GPU are refused, with the way out, on every 
     CHECK_THROWS_WITH_AS(require_own_gpus(world, shared[world.rank()]),
                          doctest::Contains("ranks 0 and 2 have the same GPU"), Error);
     CHECK_THROWS_WITH_AS(require_own_gpus(world, "d"), doctest::Contains("--share-gpu"), Error);
+    CHECK(gpus_of_ranks(world, shared[world.rank()]) == std::vector<std::string>{"a", "b", "a"});
   });
 }
 

@@ -4,26 +4,40 @@
 
 #include <fmt/format.h>
 
+#include "collectives/error.hpp"
+
 namespace train::cuda::cudnn {
 namespace {
 
-void check(cudnnStatus_t status, const char* what, int about) {
-  if (status == CUDNN_STATUS_SUCCESS) return;
-  throw Refusal(fmt::format("{} {}: {}", what, about, library()->words(status)));
+void check_about(cudnnStatus_t status, const char* what, int about) {
+  if (status != CUDNN_STATUS_SUCCESS) check(status, fmt::format("{} {}", what, about));
 }
 
 }  // namespace
 
+void check(cudnnStatus_t status, std::string_view what) {
+  if (status == CUDNN_STATUS_SUCCESS) return;
+  const std::string said = fmt::format("{}: {}", what, library()->words(status));
+  if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ||
+      status == CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED) {
+    throw Error(
+        fmt::format("cuDNN finds no memory when it prepares attention ({}); lower "
+                    "--micro-batch or --context, or use a smaller model",
+                    said));
+  }
+  throw Refusal(said);
+}
+
 Descriptor::Descriptor(cudnnBackendDescriptorType_t type) {
   cudnnBackendDescriptor_t created = nullptr;
-  check(library()->create_descriptor(type, &created), "creating a descriptor of type", type);
+  check_about(library()->create_descriptor(type, &created), "creating a descriptor of type", type);
   handle_.reset(created);
 }
 
 void Descriptor::put(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
                      std::size_t count, const void* values) {
-  check(library()->set_attribute(get(), name, type, static_cast<std::int64_t>(count), values),
-        "setting attribute", name);
+  check_about(library()->set_attribute(get(), name, type, static_cast<std::int64_t>(count), values),
+              "setting attribute", name);
 }
 
 void Descriptor::set(cudnnBackendAttributeName_t name, bool value) {
@@ -70,22 +84,23 @@ void Descriptor::set(cudnnBackendAttributeName_t name, std::string_view text) {
 }
 
 void Descriptor::finalize() {
-  check(library()->finalize(get()), "finalizing", 0);
+  check_about(library()->finalize(get()), "finalizing", 0);
 }
 
 std::int64_t Descriptor::number(cudnnBackendAttributeName_t name) const {
   std::int64_t value = 0, count = 0;
-  check(library()->get_attribute(get(), name, CUDNN_TYPE_INT64, 1, &count, &value),
-        "reading attribute", name);
+  check_about(library()->get_attribute(get(), name, CUDNN_TYPE_INT64, 1, &count, &value),
+              "reading attribute", name);
   return value;
 }
 
 std::vector<cudnnBackendNumericalNote_t> Descriptor::notes(cudnnBackendAttributeName_t name) const {
   std::vector<cudnnBackendNumericalNote_t> notes(CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
   std::int64_t count = 0;
-  check(library()->get_attribute(get(), name, CUDNN_TYPE_NUMERICAL_NOTE,
-                                 static_cast<std::int64_t>(notes.size()), &count, notes.data()),
-        "reading attribute", name);
+  check_about(
+      library()->get_attribute(get(), name, CUDNN_TYPE_NUMERICAL_NOTE,
+                               static_cast<std::int64_t>(notes.size()), &count, notes.data()),
+      "reading attribute", name);
   notes.resize(static_cast<std::size_t>(count));
   return notes;
 }
@@ -97,9 +112,9 @@ std::vector<Descriptor> Descriptor::descriptors(cudnnBackendAttributeName_t name
   std::vector<cudnnBackendDescriptor_t> raw;
   for (std::int64_t i = 0; i < count_max; ++i) raw.push_back(found.emplace_back(type).get());
   std::int64_t count = 0;
-  check(library()->get_attribute(get(), name, CUDNN_TYPE_BACKEND_DESCRIPTOR, count_max, &count,
-                                 raw.data()),
-        "reading attribute", name);
+  check_about(library()->get_attribute(get(), name, CUDNN_TYPE_BACKEND_DESCRIPTOR, count_max,
+                                       &count, raw.data()),
+              "reading attribute", name);
   found.erase(found.begin() + std::min(count, count_max), found.end());
   return found;
 }

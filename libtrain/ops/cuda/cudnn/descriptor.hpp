@@ -17,6 +17,10 @@ class Refusal : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Throws unless `status` is success: Error where memory is short, which is no answer about a
+/// graph, and Refusal, with `what` was tried, in all other cases.
+void check(cudnnStatus_t status, std::string_view what);
+
 struct DescriptorTraits {
   using Handle = cudnnBackendDescriptor_t;
   static Handle empty() { return nullptr; }

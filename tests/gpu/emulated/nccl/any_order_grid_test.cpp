@@ -59,3 +59,22 @@ TEST_CASE("ranks of other orders keep the same copies") {
     CHECK(bytes == copies[1][name]);
   }
 }
+
+TEST_CASE("attention that every rank computes by itself takes no sums of any order") {
+  local::run(2, [&](Communicator& world) {
+    const auto parallelized = [&](SumOrder order, ParallelPlan plan) {
+      const Grid grid(world, {.tensor = 2, .sum_order = order},
+                      make_cuda_device(world.rank(), 1, order));
+      Gpt model(training::tiny_gpt2(), grid.device());
+      parallelize(model, grid, plan);
+    };
+    ParallelPlan replicated = megatron_plan();
+    for (PlanRule& rule : replicated.rules) {
+      if (rule.pattern.find("attention.") != std::string::npos) rule.split = Split::replicated;
+    }
+    parallelized(SumOrder::any, megatron_plan());
+    parallelized(SumOrder::fixed, replicated);
+    CHECK_THROWS_WITH_AS(parallelized(SumOrder::any, replicated),
+                         doctest::Contains("layer blocks.0.attention.qkv is replicated"), Error);
+  });
+}
