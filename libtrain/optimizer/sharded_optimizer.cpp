@@ -158,8 +158,12 @@ double ShardedOptimizer::step(float lr) {
   invariant(options_.moments, "an optimizer without moments does not step");
   reducer_.finish();
   const double norm = gradient_norm();
-  if (!std::isfinite(norm)) return norm;
-
+  if (!std::isfinite(norm)) {
+    // The next step's gradients replace these, and are not added to them.
+    values_.release_all();
+    begin_step();
+    return norm;
+  }
   AdamWStep step;
   step.lr = lr;
   step.beta1 = config_.beta1;

@@ -1,7 +1,9 @@
 // What must hold on any grid beside plain training: dropout, passes that add up, bf16, sizes that
 // do not divide, padding, saved weights, and state that moves from one grid to another.
 
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include <doctest/doctest.h>
 
@@ -160,6 +162,41 @@ TEST_CASE("a loss that is never taken backward leaves no trace in the next step"
       return values;
     };
     CHECK(losses(true) == losses(false));
+  });
+}
+
+TEST_CASE("a step whose gradients are not finite is as if it had not been") {
+  ranked([](Communicator& world) {
+    const auto losses = [&](Zero zero, bool spoil) {
+      const Grid grid(world, {}, make_cpu_device(1));
+      Gpt model(training::tiny_gpt2(), grid.device());
+      ShardedOptimizer optimizer(model, grid, {.lr = 1e-2f}, {.zero = zero});
+      std::vector<std::int32_t> tokens(16, 3);
+      Batch batch;
+      batch.inputs = batch.targets = tokens;
+      batch.sequences = 2;
+      batch.context = 8;
+      std::vector<double> values;
+      for (int step = 0; step < 4; ++step) {
+        if (spoil && step == 1) {
+          const Tensor& weight = model.parameters().back()->value();
+          std::vector<std::byte> kept(weight.bytes());
+          weight.copy_to_host(kept);
+          grid.device().ops().fill(weight, std::numeric_limits<float>::infinity());
+          model.loss(batch).backward();
+          CHECK_FALSE(std::isfinite(optimizer.step()));
+          weight.copy_from_host(kept);
+        }
+        Loss loss = model.loss(batch);
+        loss.backward();
+        CHECK(std::isfinite(optimizer.step()));
+        values.push_back(loss.value());
+      }
+      return values;
+    };
+    for (const Zero zero : {Zero::stage0, Zero::stage1, Zero::stage2}) {
+      CHECK(losses(zero, true) == losses(zero, false));
+    }
   });
 }
 
