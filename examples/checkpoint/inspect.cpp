@@ -88,6 +88,7 @@ std::string difference(CheckpointReader& a, const Manifest::StoredTensor& in_a, 
 
 int list_checkpoints(const fs::path& path) {
   const fs::path newest = newest_checkpoint_at(path);
+  int status = 0;
   for (const fs::path& directory : checkpoints_at(path)) {
     const std::string mark = directory == newest && directory != path ? "  <- latest" : "";
     try {
@@ -98,9 +99,10 @@ int list_checkpoints(const fs::path& path) {
                  manifest.files.size(), mark);
     } catch (const train::Error& error) {
       fmt::print("{}  damaged: {}{}\n", directory.filename().string(), error.what(), mark);
+      status = 1;
     }
   }
-  return 0;
+  return status;
 }
 
 int show_checkpoint(const fs::path& path, bool norms) {

@@ -82,7 +82,9 @@ int token_shards(int argc, char** argv) {
 int main(int argc, char** argv) {
   train::occupy_standard_descriptors();
   try {
-    return token_shards(argc, argv);
+    const int status = token_shards(argc, argv);
+    if (std::fflush(stdout) != 0) throw train::Error("what was to be printed cannot be written");
+    return status;
   } catch (const std::exception& error) {
     train::log_line(fmt::format("error: {}", error.what()));
     return 2;

@@ -245,8 +245,8 @@ const Manifest::StoredTensor& CheckpointReader::stored(std::string_view part,
   const Manifest::StoredTensor* found = manifest_.find(part, target.name);
   if (found != nullptr) return *found;
   throw Error(
-      fmt::format("{}: holds no tensor {} (part {}); it is of another model, or was "
-                  "saved without this part",
+      fmt::format("{}: holds no tensor {} (part {}); it is of another model, or was saved without "
+                  "this part (a run that begins with its parameters takes --init)",
                   directory_.string(), target.name, part));
 }
 

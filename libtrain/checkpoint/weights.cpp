@@ -46,6 +46,14 @@ std::shared_ptr<const Tokenizer> read_tokenizer(const SafetensorsReader& reader)
 
 }  // namespace
 
+bool is_weights_file(const std::filesystem::path& path) {
+  try {
+    return SafetensorsReader(path).metadata().contains(config_key);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 std::map<std::string, std::string> weights_metadata(const GptConfig& config,
                                                     const Tokenizer* tokenizer) {
   std::map<std::string, std::string> metadata{{config_key, config.to_json()}};

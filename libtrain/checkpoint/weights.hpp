@@ -23,6 +23,9 @@ void save_weights(const std::filesystem::path& path, const GptConfig& config,
                   std::span<const LogicalTensor> parameters, Communicator& world,
                   const Tokenizer* tokenizer);
 
+/// Whether a file is one that --save-weights wrote, by its header.
+bool is_weights_file(const std::filesystem::path& path);
+
 /// The metadata that make a safetensors file of libtrain's tensors a weights file.
 std::map<std::string, std::string> weights_metadata(const GptConfig& config,
                                                     const Tokenizer* tokenizer);

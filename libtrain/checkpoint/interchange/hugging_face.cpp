@@ -207,6 +207,10 @@ bool write_hugging_face(const fs::path& directory, ModelSource& model, DataType 
     write_text(directory / tokenizer_name, *tokenizer_json);
     write_text(directory / tokenizer_config_name,
                hugging_face_tokenizer_config(model.config(), *tokenizer));
+  } else {
+    for (const char* name : {tokenizer_name, tokenizer_config_name}) {
+      fs::remove(directory / name);  // another model's
+    }
   }
   write_text(directory / config_name, config);
   return tokenizer_json.has_value();

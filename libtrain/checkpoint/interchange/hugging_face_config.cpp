@@ -92,6 +92,17 @@ std::int64_t number_or(const json& from, const char* key, std::int64_t otherwise
   return from.contains(key) && !from[key].is_null() ? number(from, key) : otherwise;
 }
 
+// A null is as good as nothing: transformers writes it for what a model leaves to its default.
+template <typename T>
+T value_or(const json& from, const char* key, T otherwise) {
+  if (!from.contains(key) || from[key].is_null()) return otherwise;
+  try {
+    return from[key].get<T>();
+  } catch (const json::exception&) {
+    throw Error(fmt::format("\"{}\" is {}, which is no value of it", key, from[key].dump()));
+  }
+}
+
 GptConfig gpt2_from(const json& from) {
   // Two names of one function.
   if (from.value("activation_function", "") != "gelu_pytorch_tanh") {
@@ -112,8 +123,8 @@ GptConfig gpt2_from(const json& from) {
                             config.heads));
   }
   config.head_width = config.width / config.heads;
-  config.norm_eps = from.value("layer_norm_epsilon", 1e-5f);
-  config.tied_head = from.value("tie_word_embeddings", true);
+  config.norm_eps = value_or(from, "layer_norm_epsilon", 1e-5f);
+  config.tied_head = value_or(from, "tie_word_embeddings", true);
   return config;
 }
 
@@ -128,18 +139,23 @@ RotaryScaling scaling_from(const json& rope) {
 
 // Files of transformers 5 keep all rotary settings in an object of their own.
 void read_rope(const json& from, GptConfig& config) {
-  config.rope_theta = from.value("rope_theta", 10000.0f);
+  config.rope_theta = value_or(from, "rope_theta", 10000.0f);
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (!from.contains(key) || from[key].is_null()) continue;
     const json& rope = from[key];
-    const std::string type = rope.value("rope_type", rope.value("type", "default"));
+    if (!rope.is_object()) {
+      throw Error(fmt::format("\"{}\" is {}, which is no value of it", key, rope.dump()));
+    }
+    const std::string type = value_or(
+        rope, "rope_type",
+        value_or(rope, "type", std::string(rope.contains("factor") ? "(missing)" : "default")));
     if (type == "llama3") {
       config.rope_scaling = scaling_from(rope);
     } else if (type != "default") {
       throw Error(
           fmt::format("\"{}\" is of type \"{}\"; libtrain has default and llama3", key, type));
     }
-    config.rope_theta = rope.value("rope_theta", config.rope_theta);
+    config.rope_theta = value_or(rope, "rope_theta", config.rope_theta);
   }
 }
 
@@ -160,9 +176,9 @@ GptConfig llama_from(const json& from) {
   config.head_width = number_or(from, "head_dim", config.width / config.heads);
   config.context = number(from, "max_position_embeddings");
   config.vocabulary = number(from, "vocab_size");
-  config.norm_eps = from.value("rms_norm_eps", 1e-6f);
+  config.norm_eps = value_or(from, "rms_norm_eps", 1e-6f);
   read_rope(from, config);
-  config.tied_head = from.value("tie_word_embeddings", false);
+  config.tied_head = value_or(from, "tie_word_embeddings", false);
   return config;
 }
 

@@ -9,6 +9,7 @@
 #include "libtrain/checkpoint/interchange/llmc_model.hpp"
 #include "libtrain/checkpoint/interchange/native_model.hpp"
 #include "libtrain/checkpoint/store.hpp"
+#include "libtrain/checkpoint/weights.hpp"
 
 namespace train {
 namespace {
@@ -36,6 +37,8 @@ std::unique_ptr<ModelSource> open_model(const fs::path& path, bool full_precisio
     }
   }
   if (is_llmc_model(path)) return open_llmc_model(path);
+  // Before what lies beside it is looked at.
+  if (path.extension() == ".safetensors" && is_weights_file(path)) return open_weights_model(path);
   if (is_hugging_face(path)) return open_hugging_face(path);
   if (path.extension() == ".safetensors") return open_weights_model(path);
   throw Error(fmt::format(
