@@ -194,6 +194,15 @@ std::vector<int> members_of(std::span<const Arrival> arrivals, int color) {
 std::string describe_stall(const Membership& who, const Operation& operation,
                            std::span<const int> missing) {
   const std::chrono::duration<double> elapsed = Clock::now() - operation.called;
+  if (missing.empty()) {
+    return fmt::format(
+        "{} in group '{}' (sequence {}) stalled on rank {} of {}: this rank was held up itself, "
+        "for "
+        "up to {:.2f} s, and has what the others sent. See whether it was stopped, or its machine "
+        "swaps, or raise the deadline with set_timeout",
+        describe(arrival_of(operation).signature), who.group, operation.sequence, who.rank,
+        who.size, elapsed.count());
+  }
   return fmt::format(
       "{} in group '{}' (sequence {}) stalled on rank {} of {}: {} did not arrive within {:.2f} s. "
       "Look at what {} did instead, or raise the deadline with set_timeout",
