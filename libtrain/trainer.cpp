@@ -109,7 +109,7 @@ std::optional<Turn> Trainer::next_turn() {
   if (rounds_ != nullptr) {
     try {
       return rounds_->next();
-    } catch (const CoordinatorAway&) {
+    } catch (const CutOff&) {
       gave_up_ = std::current_exception();
       return std::nullopt;
     }

@@ -80,7 +80,7 @@ class Trainer {
 
   /// Trains to the last step, or until this cluster leaves its job. Throws Error, the same on every
   /// rank, when a loss or gradient is not finite, with the step and the first tensor that went
-  /// wrong; and CoordinatorAway, with what the job had made saved.
+  /// wrong; and CutOff, with what the job had made saved.
   void run();
 
   /// Mean loss over the held-out sequences; nothing when there are none. Of a mixture each source's

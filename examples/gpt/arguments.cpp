@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <functional>
 #include <numeric>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
@@ -39,7 +40,13 @@ std::string unknown_among(const CLI::App& app, const std::vector<std::string>& e
                          : fmt::format("{}: no such flag; did you mean {}?", name, nearest);
 }
 
-// What CLI11 takes for 0 or for the largest number that there is, in words; "" where nothing is.
+// CLI11 2.3 reads 010 as 8, as C does.
+bool is_octal(std::string_view text) {
+  if (text.starts_with('-') || text.starts_with('+')) text.remove_prefix(1);
+  return text.size() > 1 && text[0] == '0' && text[1] >= '0' && text[1] <= '9';
+}
+
+// What CLI11 takes for another number than was meant, in words; "" where nothing is.
 std::string no_number_among(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
     const std::string type = option->get_type_name();
@@ -47,6 +54,9 @@ std::string no_number_among(const CLI::App& app) {
     if (!is_signed && !is_unsigned && !type.starts_with("FLOAT")) continue;
     for (const std::string& text : option->results()) {
       if (text.empty()) return fmt::format("{} \"\": is no number", option->get_name());
+      if ((is_signed || is_unsigned) && is_octal(text)) {
+        return fmt::format("{} {}: write it without the 0 before it", option->get_name(), text);
+      }
       errno = 0;
       if (is_signed) std::strtoll(text.c_str(), nullptr, 0);
       if (is_unsigned) std::strtoull(text.c_str(), nullptr, 0);
@@ -104,9 +114,11 @@ std::optional<int> parse_arguments(CLI::App& app, const train::Job& job) {
     if (job.is_root()) fmt::print("{}", app.help());
     return 0;
   } catch (const CLI::ParseError& error) {
-    // A flag that is missing may be there under a wrong name.
+    // A flag that is missing may be there under a wrong name; CLI11 2.4 tells numbers that are too
+    // large from others no more than what is no number.
     const std::string unknown = unknown_among(app, app.remaining());
-    refuse(unknown.empty() ? error.what() : unknown);
+    const std::string no_number = no_number_among(app);
+    refuse(!unknown.empty() ? unknown : !no_number.empty() ? no_number : error.what());
   }
   return std::nullopt;
 }

@@ -17,7 +17,8 @@ void add_model_flags(CLI::App& app, TrainArguments& arguments) {
       ->check(at_least(1));
   app.add_option("--dropout", arguments.dropout, "On embeddings, attention and both branches")
       ->capture_default_str();
-  app.add_option("--bias", arguments.bias, "Biases in linear layers and layer norms [true]");
+  app.add_option("--bias", arguments.bias,
+                 "false: none in GPT-2 style linear layers and norms [true]; Llama style has none");
   app.add_option("--dtype", arguments.dtype, "f32 | bf16 (with f32 master weights)")
       ->capture_default_str();
 }
@@ -101,6 +102,13 @@ void finish_rounds(TrainArguments& arguments) {
   auto& rounds = arguments.rounds;
   rounds.synchronisation = train::synchronisation_from(arguments.synchronisation);
   rounds.codec = train::wide::codec_of(arguments.codec);
+  constexpr double round_seconds_max = 366.0 * 86400.0;
+  if (!(arguments.round_seconds <= round_seconds_max)) {
+    throw train::Error(
+        fmt::format("--round-seconds {:g}: a round ends within a year; leave it out "
+                    "for rounds that end by --inner-steps alone",
+                    arguments.round_seconds));
+  }
   rounds.round_time =
       std::chrono::milliseconds(static_cast<std::int64_t>(arguments.round_seconds * 1000.0));
   rounds = rounds.checked();

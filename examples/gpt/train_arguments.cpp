@@ -241,6 +241,11 @@ std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& 
   arguments.dropout_given = app.count("--dropout") > 0;
   arguments.model_given = app.count("--model") > 0;
   arguments.bias_given = app.count("--bias") > 0;
+  if (app.count("--cluster") > 0 && !arguments.in_job()) {
+    throw train::Error(
+        "--cluster is empty: give this cluster a name, or leave --cluster and --coordinator out "
+        "to train alone");
+  }
 
   auto& schedule = arguments.trainer.schedule;
   schedule.kind = train::Schedule::parse_kind(arguments.schedule);

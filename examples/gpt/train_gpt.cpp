@@ -92,9 +92,17 @@ std::string stop_notice(const TrainArguments& arguments, std::int64_t step) {
                      arguments.checkpoint.empty() ? "" : "; --resume goes on from there");
 }
 
+// Whether the same command, started again, would train further.
+bool ended_early(const train::Trainer& trainer, const train::Rounds* rounds) {
+  if (rounds == nullptr) return trainer.stopped();
+  return !rounds->finished() && !rounds->budget_spent() && !rounds->too_late();
+}
+
 int train_gpt(train::Job& job) {
   TrainArguments arguments;
   if (const auto status = parse_train_arguments(job, arguments)) return *status;
+  // First of all: notice may come while data and weights are read.
+  const train::StopSignal signal;
   job.world().set_timeout(std::chrono::seconds(arguments.timeout_s));
   const train::Grid grid = job.grid(arguments.grid);
 
@@ -118,7 +126,6 @@ int train_gpt(train::Job& job) {
   train::Trainer trainer(grid, model, optimizer, data, arguments.trainer);
   if (!arguments.eval_choices.empty()) trainer.set_choices(choices_of(arguments, config));
   const Say say = add_console(arguments, grid, trainer);
-  const train::StopSignal signal;
   trainer.stop_when([&signal, over = end_of_time(arguments)] {
     return signal.received() || train::Clock::now() >= over;
   });
@@ -154,9 +161,7 @@ int train_gpt(train::Job& job) {
     train::save_weights(arguments.save_weights, config, optimizer.parameters(), grid.world(),
                         data.tokenizer().get());
   }
-  const bool ended_early =
-      rounds ? !rounds->finished() && !rounds->budget_spent() : trainer.stopped();
-  return ended_early ? arguments.stopped_status : 0;
+  return ended_early(trainer, rounds.get()) ? arguments.stopped_status : 0;
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ from .openssl import date_in, date_of_begin, run, seconds_left
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 COORDINATOR = "coordinator"
+OWN_FILES = ("authority.key", "authority.pem", revocation.LIST)
 
 HELP = """\
 Makes the certificates by which the clusters of a job know each other.
@@ -140,6 +141,8 @@ def certify(directory, job, name, days):
 
 def check_names(names):
     for name in names:
+        if name in OWN_FILES:
+            raise Failure(f"{name} is a file of the authority; take another name")
         if not NAME.fullmatch(name):
             raise Failure(f"\"{name}\" is no name: 1 to 63 letters, digits, '-', '_' or '.', the "
                           "first a letter, digit or '_'")

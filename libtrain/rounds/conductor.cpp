@@ -60,10 +60,10 @@ Conductor::Conductor(wide::MemberClient& client, RoundOptions options, const Job
 
 Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t> result) {
   if (!status.replaced.empty()) {
-    return with_text(Kind::refuse,
-                     fmt::format("cluster {} runs twice, and this is the one that began "
-                                 "earlier: {}. Give clusters different names (--cluster)",
-                                 cluster_, status.replaced));
+    return after_apply(with_text(
+        Kind::cut_off, fmt::format("cluster {} runs twice, and this is the one that began "
+                                   "earlier: {}. Give clusters different names (--cluster)",
+                                   cluster_, status.replaced)));
   }
   departure_.announce(status.leaves);
   if (!same(status.links, links_)) {
@@ -73,7 +73,7 @@ Order Conductor::decide(const ClusterStatus& status, std::optional<std::uint64_t
   client_.bandwidth_measured(bandwidth_kbit_ > 0 ? bandwidth_kbit_ : status.bandwidth_kbit);
   report(status, result);
   if (after_apply_ && !apply_) return *std::exchange(after_apply_, std::nullopt);
-  if (!fatal_.empty()) return with_text(Kind::refuse, fatal_);
+  if (!fatal_.empty()) return with_text(Kind::fail, fatal_);
   if (const auto overdue = departure_.overdue()) {
     return after_apply(left(fmt::format("cluster {} ends by itself: {}", cluster_, *overdue)));
   }
@@ -171,11 +171,13 @@ std::optional<Order> Conductor::translate(const wide::MemberOrder& order) {
     return made;
   } else if (const auto* end = std::get_if<wide::Stop>(&order)) {
     if (end->refused) {
-      return with_text(Kind::refuse, fmt::format("cluster {} cannot take part in the job: {}",
-                                                 cluster_, end->reason));
+      return after_apply(with_text(
+          Kind::cut_off,
+          fmt::format("cluster {} cannot take part in the job: {}", cluster_, end->reason)));
     }
     Order made = left(end->reason);
     if (end->last) made.text = "released, as the last that has the job's state";
+    if (end->finished) made.number = 3;
     return after_apply(std::move(made));
   }
   return std::nullopt;
@@ -265,7 +267,7 @@ std::optional<Order> Conductor::lost_patience() {
   const auto since = client_.disconnected_since();
   if (!since || Clock::now() - *since < patience_) return std::nullopt;
   return after_apply(with_text(
-      Kind::give_up,
+      Kind::cut_off,
       fmt::format("cluster {} has not reached the coordinator for {} s: start it again with the "
                   "same --journal, or wait longer (--coordinator-timeout)",
                   cluster_, std::chrono::duration_cast<std::chrono::seconds>(patience_).count())));

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <fstream>
 #include <iterator>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,7 +26,8 @@ bool is_price(double usd) {
   return std::isfinite(usd) && usd >= 0.0;
 }
 
-double price_from(const std::string& text) {
+// `flag` is what was given; the price is its end.
+double price_from(std::string_view text, const std::string& flag) {
   double usd = 0.0;
   const char* end = text.data() + text.size();
   const auto [stop, code] = std::from_chars(text.data(), end, usd);
@@ -33,7 +35,7 @@ double price_from(const std::string& text) {
     throw Error(
         fmt::format("--egress-price {}: a price is dollars per GB, such as 0.09, or with "
                     "the cluster that it is for, gcp=0.02",
-                    text));
+                    flag));
   }
   return usd;
 }
@@ -60,11 +62,12 @@ std::string usd_text(double usd) {
 void EgressOptions::add_price(const std::string& text) {
   const std::size_t equals = text.find('=');
   if (equals == std::string::npos) {
-    usd_per_gb = price_from(text);
+    usd_per_gb = price_from(text, text);
   } else if (equals == 0) {
     throw Error(fmt::format("--egress-price {}: names no cluster", text));
   } else {
-    usd_per_gb_to[text.substr(0, equals)] = price_from(text.substr(equals + 1));
+    usd_per_gb_to[text.substr(0, equals)] =
+        price_from(std::string_view(text).substr(equals + 1), text);
   }
 }
 
@@ -83,7 +86,9 @@ void EgressOptions::validate() const {
   if (!is_price(*budget_usd) || *budget_usd == 0.0) {
     throw Error(fmt::format("--egress-budget is {}; it must be above 0 dollars", *budget_usd));
   }
-  if (!has_price()) throw Error("--egress-budget needs --egress-price: what a GB costs");
+  if (!has_price()) {
+    throw Error("--egress-budget needs an --egress-price above 0: what a GB costs");
+  }
 }
 
 EgressMeter::EgressMeter(EgressOptions options, std::function<void(const std::string&)> on_log)

@@ -23,10 +23,10 @@ struct Order {
     stop_fetch,
     adopt,    ///< what was fetched is the outer state now
     roster,   ///< `peers` are the job's clusters
-    stop,     ///< the job is over (`number` 1), or this cluster leaves it (0; 2: its egress budget
-              ///< is spent), for `text`
-    refuse,   ///< fail with `text`
-    give_up,  ///< the same, because the coordinator is away
+    stop,     ///< the job is over (`number` 1; 3: and this cluster has not its result), or this
+              ///< cluster leaves it (0; 2: its egress budget is spent), for `text`
+    fail,     ///< with `text`
+    cut_off,  ///< the same, but what the job has made so far can be saved
   };
   Kind kind = Kind::idle;
   std::uint64_t number = 0;

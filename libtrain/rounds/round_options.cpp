@@ -16,8 +16,9 @@ Synchronisation synchronisation_from(const std::string& text) {
 
 RoundOptions RoundOptions::checked() const {
   RoundOptions options = *this;
-  if (inner_steps < 1) {
-    throw Error(fmt::format("--inner-steps is {}; it must be at least 1", inner_steps));
+  constexpr std::int64_t inner_steps_max = 1'000'000'000;
+  if (inner_steps < 1 || inner_steps > inner_steps_max) {
+    throw Error(fmt::format("--inner-steps is {}; it is 1 to {}", inner_steps, inner_steps_max));
   }
   if (fragments < 1 || fragments > inner_steps) {
     throw Error(fmt::format("--fragments is {}; it must be from 1 to the {} --inner-steps",

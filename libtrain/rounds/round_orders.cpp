@@ -46,10 +46,12 @@ std::optional<Turn> Rounds::carry_out(Order& order) {
     case Order::Kind::stop:
       stop(order);
       break;
-    case Order::Kind::refuse:
+    case Order::Kind::fail:
       throw Error(order.text);
-    case Order::Kind::give_up:
-      throw CoordinatorAway(order.text);
+    case Order::Kind::cut_off:
+      // Who has had no part in the job has nothing of its own.
+      if (takes_part_) throw CutOff(order.text);
+      throw Error(order.text);
   }
   return std::nullopt;
 }
@@ -235,6 +237,7 @@ void Rounds::stop(const Order& order) {
   ended_ = true;
   finished_ = order.number == 1;
   budget_spent_ = order.number == 2;
+  too_late_ = order.number == 3;
   ending_ = order.text;
 }
 

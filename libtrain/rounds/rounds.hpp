@@ -16,9 +16,10 @@
 
 namespace train {
 
-/// The coordinator was away for longer than this cluster waits. The outer state is whole: it can be
-/// saved, and any cluster's restarts the job.
-class CoordinatorAway : public Error {
+/// The job goes on without this cluster, which was part of it, or the coordinator was away for
+/// longer than it waits. The outer state is whole: it can be saved, and any cluster's restarts the
+/// job.
+class CutOff : public Error {
  public:
   using Error::Error;
 };
@@ -61,7 +62,8 @@ class Rounds {
 
   /// What to train next; nothing when the job is over, or this cluster leaves it. Makes the
   /// exchanges that are due, and waits while there is nothing to train. Collective. Throws Error,
-  /// the same on every rank, when this cluster cannot go on; CoordinatorAway where that is why.
+  /// the same on every rank, when this cluster cannot go on; CutOff where its state is worth
+  /// saving.
   std::optional<Turn> next();
   /// After the inner step that next() asked for: its tokens, over the cluster. In every_step its
   /// gradients must be reduced, and the optimizer must not step.
@@ -74,6 +76,9 @@ class Rounds {
   /// Whether the cluster has left because its egress budget is spent: started again, it would
   /// leave again.
   bool budget_spent() const { return budget_spent_; }
+  /// Whether the job was over before this cluster, which came too late, had its result: nothing is
+  /// left for it to do, started again or not.
+  bool too_late() const { return too_late_; }
   /// Why next() gave nothing.
   const std::string& ending() const { return ending_; }
 
@@ -155,7 +160,7 @@ class Rounds {
   double mean_norm_ = 0.0, result_norm_ = 0.0;
   WideTraffic traffic_;
   double seconds_waited_ = 0.0;
-  bool ended_ = false, finished_ = false, budget_spent_ = false;
+  bool ended_ = false, finished_ = false, budget_spent_ = false, too_late_ = false;
   std::string ending_;
 };
 

@@ -11,6 +11,8 @@ namespace train::wide {
 
 namespace {
 constexpr std::size_t used_ranges_max = 1024;
+// Of one round: more than anyone trains, and few enough that those of all clusters add up.
+constexpr std::uint64_t tokens_max = std::uint64_t{1} << 48;
 constexpr std::uint64_t lease_samples_max = std::uint64_t{1} << 32;
 }  // namespace
 
@@ -105,6 +107,10 @@ void Coordinator::on(Peer& peer, const Ready& ready) {
   RangeSet left = state_.ledger.leased(peer.self.name);
   if (ready.used.ranges().size() > used_ranges_max || !left.contains(ready.used)) {
     peer.dropped = "it trained on samples that it has not leased";
+    return;
+  }
+  if (ready.tokens > tokens_max) {
+    peer.dropped = fmt::format("it claims {} tokens for a round", ready.tokens);
     return;
   }
   left.remove(ready.used);

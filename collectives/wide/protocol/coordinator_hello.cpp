@@ -16,7 +16,8 @@ constexpr std::size_t offers_bytes_max = frame_bytes_max / 2;
 constexpr TimeMs namesake_ms = 30'000;
 constexpr const char* replaced_text =
     "another process of this name started later and is in the job: a cluster is one mpirun of one "
-    "name; end one of the two, or give it another --cluster";
+    "name; end one of the two, or give it another --cluster. If there is only this one, its "
+    "machine's clock is behind: set it, or start it again in a minute";
 }  // namespace
 
 void Coordinator::hello(SessionId session, const Hello& hello) {
@@ -29,7 +30,11 @@ void Coordinator::hello(SessionId session, const Hello& hello) {
     return refuse(fmt::format("a cluster's name has 1 to {} bytes", name_bytes_max));
   }
   if (state_.committed && !same_job(hello.job, hello.rounds_total)) {
-    return refuse(another_job_text);
+    if (!finished()) return refuse(another_job_text);
+    return refuse(
+        fmt::format("the job of this journal is over, and is not its own (begin an empty --journal "
+                    "for one that goes on): {}",
+                    another_job_text));
   }
   const bool newer = state_.committed && hello.committed.id > state_.committed->id;
   if (newer && !state_.gave_up(hello.committed.id)) {

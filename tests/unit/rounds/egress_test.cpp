@@ -48,7 +48,7 @@ TEST_CASE("a budget that cannot be is refused") {
   };
   refused({.usd_per_gb = 0.1, .budget_usd = 0.0}, "--egress-budget is 0");
   refused({.usd_per_gb = 0.1, .budget_usd = -2.0}, "--egress-budget is -2");
-  refused({.budget_usd = 5.0}, "needs --egress-price");
+  refused({.budget_usd = 5.0}, "needs an --egress-price");
   refused({.usd_per_gb = -0.1}, "--egress-price is -0.1");
   refused({.usd_per_gb_to = {{"gcp", -1.0}}}, "--egress-price is -1");
 }

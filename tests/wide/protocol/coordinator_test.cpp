@@ -104,6 +104,20 @@ TEST_CASE(
   CHECK(talk.coordinator.state().member("b") == nullptr);
 }
 
+TEST_CASE(
+    "a member that claims more tokens than there can be is left out: weights would not add up") {
+  for (const std::uint64_t tokens : {std::uint64_t{1} << 48, (std::uint64_t{1} << 48) + 1}) {
+    CAPTURE(tokens);
+    Talk talk = with_late_newcomer();
+    talk.holds(2);
+    REQUIRE(talk.coordinator.state().member("b") != nullptr);
+    const State& state = talk.coordinator.state();
+    talk.say(2, Ready{{state.epoch, state.round(), state.attempts + 1}, tokens, 1, 22, {}, 0});
+    const bool stays = tokens == std::uint64_t{1} << 48;
+    CHECK((talk.coordinator.state().member("b") != nullptr) == stays);
+  }
+}
+
 TEST_CASE("an exchange is shared out by bandwidth, and told again as it was told first") {
   Talk talk = with_late_newcomer();
   talk.holds(2);
