@@ -197,9 +197,8 @@ std::string describe_stall(const Membership& who, const Operation& operation,
   if (missing.empty()) {
     return fmt::format(
         "{} in group '{}' (sequence {}) stalled on rank {} of {}: this rank was held up itself, "
-        "for "
-        "up to {:.2f} s, and has what the others sent. See whether it was stopped, or its machine "
-        "swaps, or raise the deadline with set_timeout",
+        "for up to {:.2f} s, and has what the others sent. See whether it was stopped, or its "
+        "machine swaps, or raise the deadline with set_timeout",
         describe(arrival_of(operation).signature), who.group, operation.sequence, who.rank,
         who.size, elapsed.count());
   }

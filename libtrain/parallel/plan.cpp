@@ -100,8 +100,8 @@ void check_order(Gpt& model, const Grid& grid) {
     if (layer.features != Features::heads || layer.split != Split::replicated) continue;
     throw Error(
         fmt::format("parallel plan: layer {} is replicated over {} ranks, and with --sum-order any "
-                    "their copies "
-                    "would drift apart: split attention's layers, or use --sum-order fixed",
+                    "their copies would drift apart: split attention's layers, or use --sum-order "
+                    "fixed",
                     layer.name, grid.tensor().size()));
   }
 }

@@ -18,9 +18,8 @@ namespace train::wide {
 /// To a cluster whose hash of what all must agree on is another one: it does not say of what.
 inline constexpr const char* another_job_text =
     "its model, data, seed, schedule (--steps and --stop-at among others), AdamW (--beta1, "
-    "--beta2, "
-    "--weight-decay, --clip), or what its exchanges do (--sync, --inner-steps, --fragments, "
-    "--codec, --lanes, --outer-lr, --outer-momentum), differ from the job's";
+    "--beta2, --weight-decay, --clip), or what its exchanges do (--sync, --inner-steps, "
+    "--fragments, --codec, --lanes, --outer-lr, --outer-momentum), differ from the job's";
 
 struct CoordinatorConfig {
   std::uint64_t clusters_min = 1;   // to begin a job, or to go on from an older state
