@@ -54,6 +54,9 @@ std::string no_number_among(const CLI::App& app) {
     if (!is_signed && !is_unsigned && !type.starts_with("FLOAT")) continue;
     for (const std::string& text : option->results()) {
       if (text.empty()) return fmt::format("{} \"\": is no number", option->get_name());
+      if (is_unsigned && text.starts_with('-')) {
+        return fmt::format("{} {}: must not be negative", option->get_name(), text);
+      }
       if ((is_signed || is_unsigned) && is_octal(text)) {
         return fmt::format("{} {}: write it without the 0 before it", option->get_name(), text);
       }

@@ -51,6 +51,7 @@ int token_shards(int argc, char** argv) {
   app.add_option("--out", arguments.shards.directory, "Directory for train_*.bin and val_*.bin")
       ->required();
   app.add_option("--shard-tokens", arguments.shards.tokens_max, "Tokens in a shard")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--val-fraction", arguments.shards.validation_fraction,
                  "Share of the text, from its end, for val_*.bin")
