@@ -30,6 +30,16 @@ using training::train_alone;
 
 namespace {
 
+// Of 8 tokens each, all the same.
+Batch two_sequences() {
+  static const std::vector<std::int32_t> tokens(16, 3);
+  Batch batch;
+  batch.inputs = batch.targets = tokens;
+  batch.sequences = 2;
+  batch.context = 8;
+  return batch;
+}
+
 // On all grids of the ranks, at the given stages.
 void check_against_one_rank(Communicator& world, const Run& run, std::span<const Zero> at) {
   check_against_one_rank(world, run, grids_of(world.size()), at);
@@ -144,11 +154,7 @@ TEST_CASE("a loss that is never taken backward leaves no trace in the next step"
       Gpt model(training::tiny_gpt2(), grid.device());
       ShardedOptimizer optimizer(model, grid, {.lr = 1e-2f},
                                  {.zero = Zero::stage3, .resident_elements = 0});
-      std::vector<std::int32_t> tokens(16, 3);
-      Batch batch;
-      batch.inputs = batch.targets = tokens;
-      batch.sequences = 2;
-      batch.context = 8;
+      const Batch batch = two_sequences();
       std::vector<double> values;
       for (int step = 0; step < 3; ++step) {
         if (drop) static_cast<void>(model.loss(batch));
@@ -171,11 +177,7 @@ TEST_CASE("a step whose gradients are not finite is as if it had not been") {
       const Grid grid(world, {}, make_cpu_device(1));
       Gpt model(training::tiny_gpt2(), grid.device());
       ShardedOptimizer optimizer(model, grid, {.lr = 1e-2f}, {.zero = zero});
-      std::vector<std::int32_t> tokens(16, 3);
-      Batch batch;
-      batch.inputs = batch.targets = tokens;
-      batch.sequences = 2;
-      batch.context = 8;
+      const Batch batch = two_sequences();
       std::vector<double> values;
       for (int step = 0; step < 4; ++step) {
         if (spoil && step == 1) {
