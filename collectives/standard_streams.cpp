@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "collectives/error.hpp"
+
 namespace train {
 
 void log_line(std::string_view line) noexcept {
@@ -20,6 +22,10 @@ void occupy_standard_descriptors() noexcept {
     // The least number that is free is this one. Nobody can read from 0, nor write to 1 and 2.
     ::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
   }
+}
+
+void flush_standard_output() {
+  if (std::fflush(stdout) != 0) throw Error("what was to be printed cannot be written");
 }
 
 }  // namespace train

@@ -13,4 +13,8 @@ void log_line(std::string_view line) noexcept;
 /// no file of the program's becomes its standard output or error. Their use fails as before.
 void occupy_standard_descriptors() noexcept;
 
+/// For a program whose result is what it prints, at its end. Throws Error when the rest cannot be
+/// written.
+void flush_standard_output();
+
 }  // namespace train

@@ -380,9 +380,8 @@ void Trainer::measure_peak() {
   const DataType type = model_.options().type;
   if (const auto known = device.ops().peak_flops(type)) {
     // Ranks that share a GPU share its peak, too.
-    const auto gpus = gpus_of_ranks(
-        grid_.world(), device.gpu() ? identity_of_cuda_device(device.gpu()->index) : "");
-    const auto own = gpus.at(static_cast<std::size_t>(grid_.rank()));
+    const std::string own = identity_of_cuda_device(device.gpu().value().index);
+    const auto gpus = gpus_of_ranks(grid_.world(), own);
     peak_flops_ = *known / static_cast<double>(std::count(gpus.begin(), gpus.end(), own));
   } else {
     peak_flops_ = measure_peak_flops(device.host_threads());

@@ -106,22 +106,23 @@ std::optional<int> parse_arguments(CLI::App& app, const train::Job& job) {
   const auto refuse = [&](const std::string& why) {
     throw train::Error(fmt::format("{} ({} --help lists the flags)", why, app.get_name()));
   };
+  // Also where CLI11 refuses: a flag that is missing may be there under a wrong name, and to
+  // its 2.4 a number that is too large is none.
+  const auto refuse_what_is_wrong = [&] {
+    for (const std::string& why : {unknown_among(app, app.remaining()), no_number_among(app)}) {
+      if (!why.empty()) refuse(why);
+    }
+  };
   try {
     app.parse(job.argc(), job.argv());
-    const std::string unknown = unknown_among(app, app.remaining());
-    if (!unknown.empty()) refuse(unknown);
-    const std::string no_number = no_number_among(app);
-    if (!no_number.empty()) refuse(no_number);
+    refuse_what_is_wrong();
     return std::nullopt;
   } catch (const CLI::CallForHelp&) {
     if (job.is_root()) fmt::print("{}", app.help());
     return 0;
   } catch (const CLI::ParseError& error) {
-    // A flag that is missing may be there under a wrong name; CLI11 2.4 tells numbers that are too
-    // large from others no more than what is no number.
-    const std::string unknown = unknown_among(app, app.remaining());
-    const std::string no_number = no_number_among(app);
-    refuse(!unknown.empty() ? unknown : !no_number.empty() ? no_number : error.what());
+    refuse_what_is_wrong();
+    refuse(error.what());
   }
   return std::nullopt;
 }

@@ -6,10 +6,9 @@
 // Prints the plans that fit, the one to take, and the flags of train_gpt for it; `--help` lists its
 // own.
 
-#include <cstdio>
-
 #include <fmt/format.h>
 
+#include "collectives/standard_streams.hpp"
 #include "examples/gpt/plan_report.hpp"
 
 namespace {
@@ -24,7 +23,7 @@ int plan_grid(train::Job& job) {
   } else if (!choice.plans.empty()) {
     fmt::print("{}", text_of(arguments, choice));
   }
-  if (std::fflush(stdout) != 0) throw train::Error("what was to be printed cannot be written");
+  train::flush_standard_output();
   if (!choice.plans.empty()) return 0;
   if (!arguments.json) train::log_line("plan_grid: " + what_would_fit(arguments, choice));
   return 2;

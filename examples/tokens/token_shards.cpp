@@ -84,7 +84,7 @@ int main(int argc, char** argv) {
   train::occupy_standard_descriptors();
   try {
     const int status = token_shards(argc, argv);
-    if (std::fflush(stdout) != 0) throw train::Error("what was to be printed cannot be written");
+    train::flush_standard_output();
     return status;
   } catch (const std::exception& error) {
     train::log_line(fmt::format("error: {}", error.what()));

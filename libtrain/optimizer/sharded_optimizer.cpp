@@ -158,10 +158,9 @@ double ShardedOptimizer::step(float lr) {
   invariant(options_.moments, "an optimizer without moments does not step");
   reducer_.finish();
   const double norm = gradient_norm();
+  values_.release_all();
   if (!std::isfinite(norm)) {
-    // The next step's gradients replace these, and are not added to them.
-    values_.release_all();
-    begin_step();
+    begin_step();  // the next step's gradients replace these, and are not added to them
     return norm;
   }
   AdamWStep step;
@@ -173,7 +172,6 @@ double ShardedOptimizer::step(float lr) {
   if (config_.clip_norm > 0.0f && norm > config_.clip_norm) {
     step.gradient_scale = static_cast<float>(config_.clip_norm / norm);
   }
-  values_.release_all();
   for (std::size_t i = 0; i < buckets_.size(); ++i) {
     update(i, step);
     values_.publish(i);
