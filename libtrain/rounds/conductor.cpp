@@ -37,6 +37,12 @@ Order with_text(Kind kind, std::string text) {
   return order;
 }
 
+Order stop_order(JobEnd end, std::string why) {
+  Order order = with_text(Kind::stop, std::move(why));
+  order.number = static_cast<std::uint64_t>(end);
+  return order;
+}
+
 Order with_state(Kind kind, const wide::StateInfo& state) {
   Order order = of_kind(kind);
   order.state = state;
@@ -166,18 +172,16 @@ std::optional<Order> Conductor::translate(const wide::MemberOrder& order) {
     fetching_.reset();
     return of_kind(Kind::stop_fetch);
   } else if (std::holds_alternative<wide::JobFinished>(order)) {
-    Order made = with_text(Kind::stop, "the job is finished");
-    made.number = 1;
-    return made;
+    return stop_order(JobEnd::finished, "the job is finished");
   } else if (const auto* end = std::get_if<wide::Stop>(&order)) {
     if (end->refused) {
       return after_apply(with_text(
           Kind::cut_off,
           fmt::format("cluster {} cannot take part in the job: {}", cluster_, end->reason)));
     }
-    Order made = left(end->reason);
+    Order made = end->finished ? stop_order(JobEnd::too_late, departure_.reason(end->reason))
+                               : left(end->reason);
     if (end->last) made.text = "released, as the last that has the job's state";
-    if (end->finished) made.number = 3;
     return after_apply(std::move(made));
   }
   return std::nullopt;
@@ -249,9 +253,8 @@ std::uint64_t Conductor::take_tokens() {
 }
 
 Order Conductor::left(const std::string& why) const {
-  Order order = with_text(Kind::stop, departure_.reason(why));
-  order.number = departure_.budget_spent() ? 2 : 0;
-  return order;
+  return stop_order(departure_.budget_spent() ? JobEnd::budget_spent : JobEnd::left,
+                    departure_.reason(why));
 }
 
 bool Conductor::pays(int exchanges) {

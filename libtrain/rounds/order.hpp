@@ -9,6 +9,14 @@
 
 namespace train {
 
+/// How a cluster's part in its job has ended.
+enum class JobEnd : std::uint8_t {
+  left,
+  finished,      ///< the job is over
+  budget_spent,  ///< left because of the egress budget
+  too_late,      ///< the job is over, and this cluster has not its result
+};
+
 /// What all ranks of a cluster do next, as its first rank decides.
 struct Order {
   enum class Kind : std::uint8_t {
@@ -23,8 +31,7 @@ struct Order {
     stop_fetch,
     adopt,    ///< what was fetched is the outer state now
     roster,   ///< `peers` are the job's clusters
-    stop,     ///< the job is over (`number` 1; 3: and this cluster has not its result), or this
-              ///< cluster leaves it (0; 2: its egress budget is spent), for `text`
+    stop,     ///< for `text`; `number` is a JobEnd
     fail,     ///< with `text`
     cut_off,  ///< the same, but what the job has made so far can be saved
   };

@@ -234,10 +234,7 @@ void Rounds::use_roster(const Order& order) {
 }
 
 void Rounds::stop(const Order& order) {
-  ended_ = true;
-  finished_ = order.number == 1;
-  budget_spent_ = order.number == 2;
-  too_late_ = order.number == 3;
+  end_ = static_cast<JobEnd>(order.number);
   ending_ = order.text;
 }
 

@@ -220,10 +220,10 @@ std::uint64_t Rounds::job_hash() const {
 }
 
 std::optional<Turn> Rounds::next() {
-  if (ended_) return std::nullopt;
+  if (end_) return std::nullopt;
   const auto begin = Clock::now();
   std::optional<Turn> turn;
-  while (!turn && !ended_) {
+  while (!turn && !end_) {
     if (lane_) lane_->links->tick();
     ClusterStatus status = gather_status(grid_.world(), own_status());
     traffic_ = status.traffic;

@@ -72,13 +72,13 @@ class Rounds {
   /// Whether the exchange steps the parameters, not this cluster's optimizer.
   bool steps_parameters() const { return options_.synchronisation == Synchronisation::every_step; }
   /// Whether all of the job's steps are done; else the cluster has left before.
-  bool finished() const { return finished_; }
+  bool finished() const { return end_ == JobEnd::finished; }
   /// Whether the cluster has left because its egress budget is spent: started again, it would
   /// leave again.
-  bool budget_spent() const { return budget_spent_; }
+  bool budget_spent() const { return end_ == JobEnd::budget_spent; }
   /// Whether the job was over before this cluster, which came too late, had its result: nothing is
   /// left for it to do, started again or not.
-  bool too_late() const { return too_late_; }
+  bool too_late() const { return end_ == JobEnd::too_late; }
   /// Why next() gave nothing.
   const std::string& ending() const { return ending_; }
 
@@ -160,7 +160,7 @@ class Rounds {
   double mean_norm_ = 0.0, result_norm_ = 0.0;
   WideTraffic traffic_;
   double seconds_waited_ = 0.0;
-  bool ended_ = false, finished_ = false, budget_spent_ = false, too_late_ = false;
+  std::optional<JobEnd> end_;
   std::string ending_;
 };
 
