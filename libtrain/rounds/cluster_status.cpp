@@ -34,7 +34,7 @@ struct Moved {
 };
 template <typename Archive>
 void fields(Archive& archive, Moved& moved) {
-  archive(moved.cluster, moved.bytes.sent, moved.bytes.received);
+  archive(moved.cluster, moved.bytes.sent, moved.bytes.received, moved.bytes.promised);
 }
 
 template <typename Archive>

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "collectives/wide/service/member_client.hpp"
 #include "libtrain/rounds/cluster_status.hpp"
@@ -20,6 +21,10 @@ class Conductor {
 
   /// `result`: the hash of the outer state that an exchange which is done would give.
   Order decide(const ClusterStatus& status, std::optional<std::uint64_t> result);
+  /// Which clusters get this one's state when they ask; unset: all.
+  std::optional<std::vector<std::string>> state_goes_to() const {
+    return departure_.egress().state_goes_to(calendar_.fragments(round()));
+  }
 
   // What became of orders.
   void trained(std::uint64_t tokens);

@@ -17,6 +17,7 @@ class Departure {
             std::chrono::milliseconds patience);
 
   EgressGuard& egress() { return egress_; }
+  const EgressGuard& egress() const { return egress_; }
 
   /// Says what is decided to the coordinator: again when the notice has become shorter, and while
   /// the coordinator is away, so that what it hears first is true. `told` to end, from now on.

@@ -108,7 +108,9 @@ EgressMeter::~EgressMeter() {
 }
 
 void EgressMeter::update(const WideTraffic& traffic) {
+  promised_.clear();
   for (const auto& [cluster, bytes] : traffic.with) {
+    if (bytes.promised > 0) promised_[cluster] = bytes.promised;
     std::uint64_t& counted = counted_[cluster];
     if (bytes.sent <= counted) continue;
     const std::uint64_t more = bytes.sent - std::exchange(counted, bytes.sent);
@@ -128,7 +130,11 @@ double EgressMeter::spent_usd() const {
 
 std::optional<double> EgressMeter::left_usd() const {
   if (!options_.budget_usd) return std::nullopt;
-  return *options_.budget_usd - spent_usd();
+  double promised = 0.0;
+  for (const auto& [cluster, bytes] : promised_) {
+    promised += static_cast<double>(bytes) * wire_overhead / gb * options_.usd_per_gb_of(cluster);
+  }
+  return *options_.budget_usd - spent_usd() - promised;
 }
 
 std::string EgressMeter::summary() const {

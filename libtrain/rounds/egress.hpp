@@ -31,6 +31,9 @@ struct EgressOptions {
   void validate() const;
 };
 
+/// Bytes on the wire per byte of values: frames and TLS records beside them.
+inline constexpr double wire_overhead = 1.02;
+
 /// "$12.30", and "$0.0042" for what is little.
 std::string usd_text(double usd);
 
@@ -50,8 +53,10 @@ class EgressMeter {
   /// is killed has that much for nothing.
   void update(const WideTraffic& traffic);
   double spent_usd() const;
-  /// Of the budget; nothing without one.
+  /// Of the budget, without what states that are being fetched will cost; nothing without a budget.
   std::optional<double> left_usd() const;
+  /// Whether that cluster is fetching a state from this one.
+  bool has_promised(const std::string& cluster) const { return promised_.contains(cluster); }
   const EgressOptions& options() const { return options_; }
   /// "620 MB to gcp ($0.06), 1.2 GB to lambda ($0.11): $0.17 of $5.00".
   std::string summary() const;
@@ -68,7 +73,8 @@ class EgressMeter {
   EgressOptions options_;
   std::function<void(const std::string&)> on_log_;
   std::map<std::string, Account> accounts_;
-  std::map<std::string, std::uint64_t> counted_;  // of this process, by cluster
+  std::map<std::string, std::uint64_t> counted_;   // of this process, by cluster
+  std::map<std::string, std::uint64_t> promised_;  // those above 0
   Clock::time_point save_at_{};
   bool changed_ = false, warned_ = false;
 };

@@ -8,23 +8,29 @@
 #include "collectives/wide/protocol/slices.hpp"
 
 namespace train {
-namespace {
-
-// Frames and TLS records beside the values.
-constexpr double overhead = 1.02;
-
-}  // namespace
 
 EgressGuard::EgressGuard(const EgressMeter& meter, std::string cluster,
-                         std::vector<std::uint64_t> encoded_bytes)
-    : meter_(meter), cluster_(std::move(cluster)), encoded_bytes_(std::move(encoded_bytes)) {}
+                         std::vector<std::uint64_t> encoded_bytes, std::uint64_t state_bytes)
+    : meter_(meter),
+      cluster_(std::move(cluster)),
+      encoded_bytes_(std::move(encoded_bytes)),
+      state_bytes_(state_bytes) {}
+
+EgressGuard::Shares EgressGuard::equal_shares(const std::vector<std::string>& clusters) {
+  Shares shares;
+  for (const auto& name : clusters) shares[name] = 1.0 / static_cast<double>(clusters.size());
+  return shares;
+}
 
 void EgressGuard::use(const std::vector<wide::Directory::Peer>& clusters) {
-  std::map<std::string, double> equal;
+  std::vector<std::string> members;
+  newcomers_.clear();
   for (const wide::Directory::Peer& peer : clusters) {
-    if (peer.since != 0) equal[peer.self.name] = 0.0;
+    if (peer.since != 0) members.push_back(peer.self.name);
+    if (peer.since == 0 && peer.self.name != cluster_) newcomers_.push_back(peer.self.name);
   }
-  for (auto& [name, share] : equal) share = 1.0 / static_cast<double>(equal.size());
+  std::ranges::sort(newcomers_);
+  Shares equal = equal_shares(members);
   const auto name_of = [](const auto& entry) -> const std::string& { return entry.first; };
   if (!std::ranges::equal(equal, shares_, {}, name_of, name_of)) shares_ = std::move(equal);
 }
@@ -40,16 +46,20 @@ void EgressGuard::use(const wide::Start& start) {
 }
 
 double EgressGuard::exchange_usd(FragmentRange fragments) const {
-  const auto own = shares_.find(cluster_);
-  if (own == shares_.end()) return 0.0;
+  return exchange_usd(fragments, shares_);
+}
+
+double EgressGuard::exchange_usd(FragmentRange fragments, const Shares& shares) const {
+  const auto own = shares.find(cluster_);
+  if (own == shares.end()) return 0.0;
   double encoded = 0.0;
   for (int i = fragments.first; i < fragments.last; ++i) {
     encoded += static_cast<double>(encoded_bytes_.at(static_cast<std::size_t>(i)));
   }
   double usd = 0.0;
-  for (const auto& [name, share] : shares_) {
+  for (const auto& [name, share] : shares) {
     if (name == cluster_) continue;
-    const double bytes = (share + own->second) * encoded * overhead;
+    const double bytes = (share + own->second) * encoded * wire_overhead;
     usd += bytes / 1e9 * meter_.options().usd_per_gb_of(name);
   }
   return usd;
@@ -58,6 +68,23 @@ double EgressGuard::exchange_usd(FragmentRange fragments) const {
 bool EgressGuard::can_pay(double usd) const {
   const auto left = meter_.left_usd();
   return !left || usd <= *left;
+}
+
+std::optional<std::vector<std::string>> EgressGuard::state_goes_to(FragmentRange next) const {
+  const auto left = meter_.left_usd();
+  if (!left) return std::nullopt;
+  std::vector<std::string> all = newcomers_, receivers;
+  for (const auto& [name, share] : shares_) all.push_back(name);
+  double for_states = *left - exchange_usd(next, equal_shares(all));
+  for (const std::string& name : newcomers_) {
+    // Not all lanes of a fetch need have begun.
+    const double usd = static_cast<double>(state_bytes_) * wire_overhead / 1e9 *
+                       meter_.options().usd_per_gb_of(name);
+    if (!meter_.has_promised(name) && usd > for_states) continue;
+    for_states -= usd;
+    receivers.push_back(name);
+  }
+  return receivers;
 }
 
 std::string EgressGuard::why_not(double usd, int exchanges) const {

@@ -28,15 +28,18 @@ struct LaneMessage {
   std::uint8_t kind = 0;
   std::uint64_t number = 0;  // a time in µs, or the first transfer of a state
   wide::ExchangeId id;       // of fetch
+  std::string text;          // why not, of refuse_fetch
 };
 template <typename Archive>
 void fields(Archive& archive, LaneMessage& message) {
   archive(message.kind, message.number, message.id);
+  if (static_cast<Kind>(message.kind) == Kind::refuse_fetch) archive(message.text);
 }
 
-wide::Bytes bytes_of(Kind kind, std::uint64_t number, const wide::ExchangeId& id = {}) {
+wide::Bytes bytes_of(Kind kind, std::uint64_t number, const wide::ExchangeId& id = {},
+                     const std::string& text = {}) {
   wide::Writer writer;
-  LaneMessage message{static_cast<std::uint8_t>(kind), number, id};
+  LaneMessage message{static_cast<std::uint8_t>(kind), number, id, text};
   fields(writer, message);
   return writer.bytes;
 }
@@ -49,7 +52,7 @@ std::uint64_t microseconds() {
 
 WideTraffic::Bytes traffic_of(const wide::Link& link) {
   const wide::LinkTraffic traffic = link.traffic();
-  return {traffic.wire_sent, traffic.wire_received};
+  return {.sent = traffic.wire_sent, .received = traffic.wire_received};
 }
 
 // Transfers of states have ids apart from those of exchanges, and from those of earlier processes.
@@ -230,8 +233,9 @@ void LaneLinks::on_message(const wide::PeerName& peer, std::vector<std::byte> by
     case Kind::fetch:
       return;
     case Kind::refuse_fetch:
-      if (fetching_ && fetching_->first_transfer == message.number) fetching_->failed = true;
-      return;
+      if (!fetching_ || fetching_->first_transfer != message.number) return;
+      fetching_->failed = true;
+      return on_refused(peer.cluster, message.text);
   }
 }
 
@@ -242,21 +246,44 @@ void LaneLinks::answer_fetch(const wide::PeerName& peer, const wide::ExchangeId&
   const bool known = other != others_.end() && other->second.link;
   try {
     wide::Link link = known ? *other->second.link : node_->link(peer);
-    if (served_ == nullptr || served_->id != id) {
-      return link.post(bytes_of(Kind::refuse_fetch, transfer));
+    const auto refuse = [&](const std::string& why) {
+      link.post(bytes_of(Kind::refuse_fetch, transfer, {}, why));
+    };
+    if (served_ == nullptr || served_->id != id) return refuse("it has another state by now");
+    if (!serves(peer.cluster)) {
+      return refuse(
+          "its egress budget (--egress-budget) is too small for it, or not looked at yet");
     }
     for (const auto& fragment : served_->fragments) {
       const auto bytes = std::as_bytes(std::span(fragment->values()));
-      serving_.push_back({link.send(transfer++, bytes, Clock::now() + fetch_max), served_});
+      serving_.push_back({peer.cluster, link.send(transfer++, bytes, Clock::now() + fetch_max),
+                          served_, bytes.size()});
     }
   } catch (const Error&) {
     // The link is closed: the newcomer notices.
   }
 }
 
+bool LaneLinks::serves(const std::string& cluster) const {
+  return !served_to_ || std::ranges::find(*served_to_, cluster) != served_to_->end();
+}
+
+// Asked again and again, a source says the same; and each lane of it.
+void LaneLinks::on_refused(const std::string& cluster, const std::string& why) {
+  std::string refusal = fmt::format("cluster {} does not send its state: {}", cluster, why);
+  if (options_.lane != 0 || refusal == refusal_) return;
+  refusal_ = std::move(refusal);
+  if (options_.on_log) options_.on_log(refusal_);
+}
+
 void LaneLinks::serve(OuterStateVersion state) {
   const std::lock_guard lock(mutex_);
   served_ = std::move(state);
+}
+
+void LaneLinks::serve_to(std::optional<std::vector<std::string>> clusters) {
+  const std::lock_guard lock(mutex_);
+  served_to_ = std::move(clusters);
 }
 
 void LaneLinks::forget_ended() {
@@ -360,6 +387,9 @@ WideTraffic LaneLinks::traffic() const {
   WideTraffic all = before_;
   for (const auto& [name, other] : others_) {
     if (other.link) all.with[name] += traffic_of(*other.link);
+  }
+  for (const Serving& serving : serving_) {
+    all.with[serving.cluster].promised += serving.bytes - serving.transfer.progress();
   }
   return all;
 }

@@ -64,6 +64,8 @@ class LaneLinks {
 
   /// What newcomers get from now on.
   void serve(OuterStateVersion state);
+  /// Which of them get it; unset, as at first: all.
+  void serve_to(std::optional<std::vector<std::string>> clusters);
 
   enum class FetchStage : std::uint8_t { none, running, done, failed };
   /// Asks `source` for its lane's part of that state, whose fragments have so many values.
@@ -87,8 +89,10 @@ class LaneLinks {
     Clock::time_point ping_at{};
   };
   struct Serving {
+    std::string cluster;
     wide::Transfer transfer;
     OuterStateVersion state;
+    std::size_t bytes = 0;
   };
   struct Fetching {
     wide::ExchangeId id;
@@ -104,6 +108,8 @@ class LaneLinks {
   void on_message(const wide::PeerName& peer, std::vector<std::byte> bytes);
   void on_up(const wide::PeerName& peer, bool up);
   void answer_fetch(const wide::PeerName& peer, const wide::ExchangeId& id, std::uint64_t transfer);
+  bool serves(const std::string& cluster) const;
+  void on_refused(const std::string& cluster, const std::string& why);
   void receive(Fetching& fetching, const std::vector<std::size_t>& sizes);
   void watch(Fetching& fetching) const;
   bool is_reachable(const wide::Directory::Peer& peer) const;
@@ -119,7 +125,9 @@ class LaneLinks {
   std::string replaced_;
   WideTraffic before_;
   OuterStateVersion served_;
+  std::optional<std::vector<std::string>> served_to_;
   std::vector<Serving> serving_;
+  std::string refusal_;  // the last one that was told
   std::optional<Fetching> fetching_;
   std::uint64_t next_transfer_;
   std::unique_ptr<wide::Node> node_;  // last: its events use what is above

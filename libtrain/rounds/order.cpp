@@ -14,7 +14,8 @@ void fields(Archive& archive, Order& order) {
   auto kind = static_cast<std::uint8_t>(order.kind);
   archive(kind);
   order.kind = static_cast<Order::Kind>(kind);
-  archive(order.number, order.samples, order.start, order.state, order.peers, order.text);
+  archive(order.number, order.samples, order.start, order.state, order.peers, order.text,
+          order.state_goes_to);
 }
 
 }  // namespace

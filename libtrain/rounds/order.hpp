@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,8 @@ struct Order {
   wide::StateInfo state;
   std::vector<wide::Directory::Peer> peers;
   std::string text;
+  /// Beside every order: the clusters that get this one's outer state when they ask; unset: all.
+  std::optional<std::vector<std::string>> state_goes_to;
 };
 
 /// The first rank's order on every rank. Collective over the cluster.

@@ -158,6 +158,7 @@ void Rounds::open_lane() {
   }
   lane_->links = std::make_unique<LaneLinks>(std::move(options), std::move(coordinator));
   lane_->links->serve(lane_->state);
+  if (job_.egress.budget_usd) lane_->links->serve_to(std::vector<std::string>{});
 }
 
 void Rounds::open_leader(const std::vector<std::string>& addresses) {
@@ -180,23 +181,24 @@ void Rounds::open_leader(const std::vector<std::string>& addresses) {
     const std::lock_guard lock(leader_->mutex);
     leader_->client = std::make_unique<wide::MemberClient>(std::move(options));
   }
-  leader_->conductor =
-      std::make_unique<Conductor>(*leader_->client, options_, job_, plan_, calendar_,
-                                  EgressGuard(leader_->meter, job_.cluster, encoded_fragments()));
+  leader_->conductor = std::make_unique<Conductor>(*leader_->client, options_, job_, plan_,
+                                                   calendar_, egress_guard());
   leader_->client->start(lane_->links->node());
 }
 
-std::vector<std::uint64_t> Rounds::encoded_fragments() const {
-  std::vector<std::uint64_t> bytes;
+EgressGuard Rounds::egress_guard() const {
+  std::vector<std::uint64_t> encoded;
+  std::uint64_t values = 0;
   for (int i = 0; i < fragments_.count(); ++i) {
     const TensorRange range = fragments_.tensors({i, i + 1});
     std::size_t elements = 0;
     for (std::size_t t = range.begin; t < range.end; ++t) {
       elements += static_cast<std::size_t>(exchanged_[t].layout.shape().elements());
     }
-    bytes.push_back(wide::encoded_bytes(options_.codec, elements));
+    encoded.push_back(wide::encoded_bytes(options_.codec, elements));
+    values += elements * static_cast<std::size_t>(1 + kept());
   }
-  return bytes;
+  return {leader_->meter, job_.cluster, std::move(encoded), values * sizeof(float)};
 }
 
 std::uint64_t Rounds::job_hash() const {
@@ -232,8 +234,10 @@ std::optional<Turn> Rounds::next() {
     if (leader_) {
       leader_->meter.update(status.traffic);
       order = leader_->conductor->decide(status, result_hash_);
+      order.state_goes_to = leader_->conductor->state_goes_to();
     }
     share(grid_.world(), order);
+    if (lane_) lane_->links->serve_to(std::move(order.state_goes_to));
     turn = carry_out(order);
   }
   seconds_waited_ += std::chrono::duration<double>(Clock::now() - begin).count();

@@ -8,6 +8,7 @@
 
 #include "libtrain/optimizer/sharded_optimizer.hpp"
 #include "libtrain/rounds/cluster_status.hpp"
+#include "libtrain/rounds/egress_guard.hpp"
 #include "libtrain/rounds/lanes.hpp"
 #include "libtrain/rounds/order.hpp"
 #include "libtrain/rounds/round_calendar.hpp"
@@ -108,7 +109,7 @@ class Rounds {
   void make_lane();
   void open_lane();
   void open_leader(const std::vector<std::string>& addresses);
-  std::vector<std::uint64_t> encoded_fragments() const;
+  EgressGuard egress_guard() const;
   std::uint64_t job_hash() const;
   std::unique_ptr<OuterOptimizer> outer_optimizer() const;
   RankStatus own_status() const;

@@ -11,10 +11,12 @@ namespace train {
 struct WideTraffic {
   struct Bytes {
     std::uint64_t sent = 0, received = 0;
+    std::uint64_t promised = 0;  ///< still to be sent, of states that it fetches
 
     Bytes& operator+=(const Bytes& more) {
       sent += more.sent;
       received += more.received;
+      promised += more.promised;
       return *this;
     }
   };

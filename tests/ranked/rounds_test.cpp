@@ -219,6 +219,40 @@ TEST_CASE("a cluster leaves before it has spent more than its budget, and the ot
   });
 }
 
+TEST_CASE("a newcomer's state is sent within the budget, or by another cluster, or not at all") {
+  ranked([](Communicator& world) {
+    if (world.size() == 1) return;
+    for (const bool rich : {true, false}) {
+      CAPTURE(rich);
+      wide::CoordinatorConfig config;
+      config.gather_ms = 0;
+      config.rejoin_ms = 200;
+      config.late_ms = 1000;
+      JobOfClusters job(world, config, 1);
+      const bool late = job.index() + 1 == job.clusters();
+      const training::Run run = run_of(60, 4);
+      // A dollar per byte. Without other clusters the first one exchanges with nobody, else its
+      // budget ends with the job on its way.
+      job.egress.usd_per_gb = 1e9;
+      const double state_usd =
+          2.0 * sizeof(float) * static_cast<double>(run.config.parameter_count());
+      const double budget_usd = rich ? 40.0 * state_usd : state_usd;
+      if (job.index() == 0) job.egress.budget_usd = budget_usd;
+      if (late) pause(1500);
+      const ClusterOutcome outcome =
+          job.train(run, {.inner_steps = 3}, {}, [](const StepRecord&) { pause(25); });
+      const bool helped = job.clusters() > 2;
+      CHECK(outcome.too_late == (late && !rich && !helped));
+      CHECK(outcome.budget_spent == (job.index() == 0 && !rich && helped));
+      CHECK(outcome.finished == !(outcome.too_late || outcome.budget_spent));
+      if (job.index() == 0 && !outcome.records.empty()) {
+        CHECK(outcome.records.back().egress_usd.value() <= budget_usd);
+      }
+      job.sum(1.0);  // the coordinator stays until all are at the end
+    }
+  });
+}
+
 TEST_CASE("a cluster that comes late fetches the state and ends with the others") {
   ranked([](Communicator& world) {
     if (world.size() == 1) return;

@@ -49,7 +49,7 @@ struct ClusterOutcome {
   std::vector<train::StepRecord> records;  // on the cluster's first rank
   std::vector<std::byte> parameters;       // the same
   train::wide::StateInfo state;
-  bool finished = false, budget_spent = false;
+  bool finished = false, budget_spent = false, too_late = false;
   train::MemoryUsage memory;  // of this rank, before the job's end is taken down
 };
 
@@ -128,6 +128,7 @@ class JobOfClusters {
     outcome.state = rounds.state();
     outcome.finished = rounds.finished();
     outcome.budget_spent = rounds.budget_spent();
+    outcome.too_late = rounds.too_late();
     outcome.memory = train::memory_usage(grid.device());
     for (const train::LogicalTensor& tensor : optimizer.parameters()) {
       const auto whole = train::gather(tensor, grid.world(), 0);

@@ -72,6 +72,18 @@ TEST_CASE("what is sent is metered at its price, once") {
   CHECK(meter.summary() == "1 GB to gcp ($0.02), 3.5 GB to lambda ($0.35): $0.37 of $1.00");
 }
 
+TEST_CASE("what a cluster fetches is not left for anything else") {
+  EgressMeter meter({.usd_per_gb = 0.1, .budget_usd = 1.0}, {});
+  meter.update({{{"gcp", {.sent = 1'000'000'000, .promised = 4'000'000'000}}, {"lambda", {}}}});
+  CHECK(meter.left_usd().value() == doctest::Approx(0.5).epsilon(0.02));
+  CHECK(meter.spent_usd() == doctest::Approx(0.1));
+  CHECK(meter.has_promised("gcp"));
+  CHECK_FALSE(meter.has_promised("lambda"));
+  meter.update({{{"gcp", {.sent = 5'000'000'000}}, {"lambda", {}}}});
+  CHECK(meter.left_usd().value() == doctest::Approx(0.5));
+  CHECK_FALSE(meter.has_promised("gcp"));
+}
+
 TEST_CASE("a ledger carries what was spent over a cluster's processes") {
   const ScratchDirectory scratch;
   EgressOptions options{.usd_per_gb = 0.1, .budget_usd = 1.0, .ledger = scratch / "a/egress.json"};
@@ -139,7 +151,7 @@ TEST_CASE("an exchange costs a cluster what the others own, and its own slice fo
   const EgressOptions options{
       .usd_per_gb = 0.3, .usd_per_gb_to = {{"lambda", 0.6}}, .budget_usd = 1.3};
   EgressMeter meter(options, {});
-  EgressGuard guard(meter, "aws", {600'000'000, 400'000'000});
+  EgressGuard guard(meter, "aws", {600'000'000, 400'000'000}, 8'000'000'000);
   const FragmentRange all{0, 2};
   CHECK(guard.exchange_usd(all) == 0.0);  // nobody is there
   guard.use({cluster("aws"), cluster("gcp"), cluster("lambda"), cluster("waits", 0)});
@@ -164,4 +176,30 @@ TEST_CASE("an exchange costs a cluster what the others own, and its own slice fo
   CHECK(guard.exchange_usd(all) == doctest::Approx(0.75 * 0.3 + 0.75 * 0.6).epsilon(0.03));
   guard.use({cluster("aws"), cluster("gcp")});
   CHECK(guard.exchange_usd(all) == doctest::Approx(0.3).epsilon(0.03));
+}
+
+TEST_CASE("newcomers get the state as far as money reaches beyond the next exchange") {
+  // A state of 10 GB costs a dollar, an exchange of 1 GB in n equal slices 2 (n - 1) / n * 0.1.
+  const auto receivers = [](double budget, const WideTraffic& traffic) {
+    EgressMeter meter({.usd_per_gb = 0.1, .usd_per_gb_to = {{"far", 0.2}}, .budget_usd = budget},
+                      {});
+    meter.update(traffic);
+    EgressGuard guard(meter, "aws", {1'000'000'000}, 10'000'000'000);
+    guard.use({cluster("aws"), cluster("gcp"), cluster("near2", 0), cluster("far", 0),
+               cluster("near1", 0)});
+    return guard.state_goes_to({0, 1}).value();
+  };
+  using Names = std::vector<std::string>;
+  CHECK(receivers(1.1, {}) == Names{});
+  CHECK(receivers(1.3, {}) == Names{"near1"});
+  CHECK(receivers(2.2, {}) == Names{"near1"});
+  CHECK(receivers(2.4, {}) == Names{"far"});
+  CHECK(receivers(4.4, {}) == Names{"far", "near1", "near2"});
+  // Who is at it goes on; what he still gets is not there for others.
+  const WideTraffic under_way{{{"near2", {.sent = 5'000'000'000, .promised = 5'000'000'000}}}};
+  CHECK(receivers(1.3, under_way) == Names{"near2"});
+  CHECK(receivers(2.4, under_way) == Names{"near1", "near2"});
+
+  EgressMeter free({.usd_per_gb = 0.1}, {});
+  CHECK_FALSE(EgressGuard(free, "aws", {1}, 1).state_goes_to({0, 1}).has_value());
 }

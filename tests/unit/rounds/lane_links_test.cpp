@@ -100,6 +100,52 @@ TEST_CASE("a newcomer gets the state of a cluster that has not heard of it") {
   CHECK(end_of_fetch(newcomer) == LaneLinks::FetchStage::failed);
 }
 
+TEST_CASE("a state goes to named clusters alone, and the others hear why not, once") {
+  const std::vector<std::size_t> sizes{1000, 3};
+  Source source(sizes);
+  std::vector<std::string> said;
+  LaneLinksOptions own = options("newcomer");
+  own.on_log = [&](const std::string& line) { said.push_back(line); };
+  LaneLinks newcomer(std::move(own), {});
+  newcomer.use(others("source", source.links.address()));
+  wait_up(newcomer);
+  said.clear();
+  source.links.serve_to(std::vector<std::string>{"somebody"});
+  for (int i = 0; i < 2; ++i) {
+    newcomer.fetch("source", id, sizes);
+    CHECK(end_of_fetch(newcomer) == LaneLinks::FetchStage::failed);
+  }
+  REQUIRE(said.size() == 1);
+  CHECK(said[0].find("cluster source does not send its state: its egress budget") == 0);
+  source.links.serve_to(std::vector<std::string>{"somebody", "newcomer"});
+  newcomer.fetch("source", id, sizes);
+  CHECK(end_of_fetch(newcomer) == LaneLinks::FetchStage::done);
+}
+
+TEST_CASE("what a fetch has still to get is promised, until it ends") {
+  constexpr std::size_t count = 1'000'000;  // more than a proxy has under way
+  Source source({count, count});
+  wide::test::Proxy proxy(source.port());
+  LaneLinks newcomer(options("newcomer"), {});
+  newcomer.use(others("source", "127.0.0.1:" + std::to_string(proxy.port())));
+  wait_up(newcomer);
+  const auto promised = [&] { return source.links.traffic().with["newcomer"].promised; };
+  CHECK(promised() == 0);
+  proxy.freeze(true);
+  newcomer.fetch("source", id, {count, count});
+  proxy.freeze(false);
+  const auto deadline = Clock::now() + std::chrono::seconds(20);
+  std::uint64_t most = 0;
+  while (newcomer.fetch_stage() == LaneLinks::FetchStage::running && Clock::now() < deadline) {
+    most = std::max(most, promised());
+  }
+  CHECK(newcomer.fetch_stage() == LaneLinks::FetchStage::done);
+  CHECK(most > 0);
+  CHECK(most <= 2 * count * sizeof(float));
+  while (promised() > 0 && Clock::now() < deadline) source.links.tick();
+  CHECK(promised() == 0);
+}
+
 TEST_CASE("a fetch whose source is gone, or stuck, fails long before its transfer's deadline") {
   constexpr std::size_t count = 1'000'000;  // more than a proxy has under way
   Source source({count, count});
