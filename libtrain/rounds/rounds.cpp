@@ -114,7 +114,9 @@ void Rounds::begin(const RoundPlan& plan) {
     }
     if (lane_) open_lane();
   } catch (const Error& error) {
-    failure = error.what();
+    failure = options_.lanes > 1 ? fmt::format("lane {}, on rank {}: {}", lanes_.lane(),
+                                               grid_.rank(), error.what())
+                                 : error.what();
   }
   if (const std::string said = first_said(grid_.world(), failure); !said.empty()) throw Error(said);
 
