@@ -34,9 +34,9 @@ CLI::Option& option_of(CLI::App& app, const std::string& key) {
   CLI::Option* option = app.get_option_no_throw("--" + key);
   if (option != nullptr && option->get_configurable()) return *option;
   const std::string nearest = nearest_flag(app, "--" + key);
-  throw train::Error(nearest.empty()
-                         ? "no such key; keys are flags' names"
-                         : fmt::format("no such key; did you mean {}?", nearest.substr(2)));
+  const bool is_key = !nearest.empty() && app.get_option(nearest)->get_configurable();
+  throw train::Error(is_key ? fmt::format("no such key; did you mean {}?", nearest.substr(2))
+                            : "no such key; keys are flags' names");
 }
 
 void apply(CLI::App& app, const std::string& key, const toml::node& node) {

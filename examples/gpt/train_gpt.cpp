@@ -156,11 +156,11 @@ int train_gpt(train::Job& job) {
   }
   if (trainer.stopped() && job.is_root())
     train::log_line(stop_notice(arguments, optimizer.steps_done()));
-  if (arguments.report_memory) report_memory(grid);
   if (!arguments.save_weights.empty()) {
     train::save_weights(arguments.save_weights, config, optimizer.parameters(), grid.world(),
                         data.tokenizer().get());
   }
+  if (arguments.report_memory) report_memory(grid);
   return ended_early(trainer, rounds.get()) ? arguments.stopped_status : 0;
 }
 

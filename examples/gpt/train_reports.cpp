@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "collectives/standard_streams.hpp"
 #include "examples/gpt/shape_arguments.hpp"
 #include "libtrain/data/file_patterns.hpp"
 #include "libtrain/data/source_patterns.hpp"
@@ -172,5 +173,5 @@ void report_memory(const train::Grid& grid) {
   const std::string report = train::memory_report(grid.device(), grid.world());
   if (grid.rank() != 0) return;
   fmt::print("{}", report);
-  std::fflush(stdout);
+  train::flush_standard_output();
 }

@@ -9,6 +9,8 @@
 #include "libtrain/data/token_shards.hpp"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -26,7 +28,12 @@ struct Arguments {
   train::TokenShardOptions shards;
 };
 
-void warn_of_missing_ends(const train::Tokenizer& tokenizer, std::size_t texts) {
+void warn_of_missing_ends(const train::Tokenizer& tokenizer,
+                          const std::vector<std::string>& files) {
+  const auto texts = std::ranges::count_if(files, [](const std::string& path) {
+    std::error_code unread;  // is told by who reads it
+    return std::filesystem::file_size(path, unread) != 0;
+  });
   if (train::marks_documents(tokenizer) || texts < 2) return;
   train::log_line(
       fmt::format("warning: {} texts follow each other without a mark: the tokenizer {} has none",
@@ -65,7 +72,7 @@ int token_shards(int argc, char** argv) {
   }
   refuse_weights(arguments.data);
   const auto tokenizer = train::make_tokenizer(arguments.tokenizer);
-  warn_of_missing_ends(*tokenizer, train::find_files(arguments.data).size());
+  warn_of_missing_ends(*tokenizer, train::find_files(arguments.data));
   std::uint64_t tokens = 0;
   const std::size_t left_out = train::write_token_shards(
       arguments.data, *tokenizer, arguments.shards, [&](const train::TokenShard& shard) {

@@ -13,7 +13,7 @@ namespace train {
 
 void SamplingOptions::validate() const {
   if (!(temperature >= 0.0f && std::isfinite(temperature))) {
-    throw Error(fmt::format("--temperature is {}; it must be 0 or more", temperature));
+    throw Error(fmt::format("--temperature is {}; it must be finite, and 0 or more", temperature));
   }
   if (top_k < 0) throw Error(fmt::format("--top-k is {}; it must be 0 (off) or more", top_k));
   if (!(top_p > 0.0f && top_p <= 1.0f)) {
