@@ -52,7 +52,7 @@ class Communicator {
   virtual Work all_to_all(ConstBuffer send, std::span<const std::size_t> send_counts,
                           Buffer receive, std::span<const std::size_t> receive_counts) = 0;
   /// Point to point, beside the queue of collectives. Messages between two ranks with one tag
-  /// (0 <= tag < 2^29) arrive in the order of their calls; a receive whose type or count differs
+  /// (0 <= tag < 2^20) arrive in the order of their calls; a receive whose type or count differs
   /// from the send's fails on the receiver's side. A large send is done when it was received: to
   /// swap buffers, call both before waiting for either.
   virtual Work send(ConstBuffer buffer, int peer, int tag) = 0;

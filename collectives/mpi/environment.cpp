@@ -28,7 +28,11 @@ class Library {
   Library() {
     int running = 0;
     check(MPI_Initialized(&running), "MPI_Initialized");
-    if (running) throw Error("MPI was started before mpi::Environment; make one, first in main()");
+    if (running) {
+      throw Error(
+          "MPI runs already: a process makes one train::Job (or mpi::Environment), before "
+          "anything else starts MPI, and keeps it until it ends");
+    }
     int provided = MPI_THREAD_SINGLE;
     check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
     if (provided < MPI_THREAD_MULTIPLE) {

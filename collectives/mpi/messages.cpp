@@ -100,9 +100,10 @@ class SendMessage final : public Message {
               Deadline deadline)
       : Message(channel, describe("send", buffer, tag, "to", peer), peer, deadline),
         header_{buffer.count, buffer.type} {
-    requests_.send(channel->messages(), &header_, sizeof(Header), peer, header_tag(tag));
+    requests_.send(channel->messages(), &header_, sizeof(Header), peer, tag);
     if (buffer.count > 0) {
-      requests_.send(channel->messages(), buffer.data, buffer.bytes(), peer, tag);
+      requests_.send(channel->messages(), buffer.data, buffer.bytes(), peer,
+                     payload_tag(tag, buffer.bytes()));
     }
   }
 
@@ -120,16 +121,17 @@ class ReceiveMessage final : public Message {
                  Deadline deadline)
       : Message(channel, describe("receive", buffer, tag, "from", peer), peer, deadline),
         buffer_(buffer) {
-    header_request_.receive(channel->messages(), &header_, sizeof(Header), peer, header_tag(tag));
+    header_request_.receive(channel->messages(), &header_, sizeof(Header), peer, tag);
     if (buffer.count > 0) {
-      payload_.receive(channel->messages(), buffer.data, buffer.bytes(), peer, tag);
+      payload_.receive(channel->messages(), buffer.data, buffer.bytes(), peer,
+                       payload_tag(tag, buffer.bytes()));
     }
   }
 
  private:
   bool step() override {
     if (!header_request_.test_all()) return false;
-    // Compared before the payload is looked at: MPI calls one that is too long truncated.
+    // Compared before the payload is looked at: one of another size never comes.
     if (header_.type != buffer_.type || header_.count != buffer_.count) {
       throw Error(fmt::format("{} on rank {} of group '{}' got send({}, count {}) on rank {}",
                               text(), channel().who().rank, channel().who().group,

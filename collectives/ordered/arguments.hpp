@@ -6,7 +6,7 @@
 namespace train::detail {
 
 /// User tags stay below this; backends use the tags above for themselves.
-inline constexpr int tag_limit = 1 << 29;
+inline constexpr int tag_limit = 1 << 20;
 
 /// Throws Error naming operation, rank, group and the values at fault, unless the arguments fit
 /// each other: element types, counts, root, and overlap between send and receive.

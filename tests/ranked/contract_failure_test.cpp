@@ -1,4 +1,5 @@
 // What ranks are told when they disagree, stay away, fail or pass nonsense.
+#include <algorithm>
 #include <functional>
 #include <span>
 #include <string>
@@ -255,6 +256,34 @@ TEST_CASE("a message of another type or length fails where it is received") {
       CHECK(says(text, "got send(i32, count 3"));
     }
     world.barrier().wait();
+  });
+}
+
+TEST_CASE("a message that is longer than its receive leaves what lies behind that alone") {
+  ranked([](Communicator& world) {
+    if (world.size() < 2) return;
+    for (const std::size_t sent : {std::size_t{1000}, std::size_t{400'000}}) {
+      CAPTURE(sent);
+      const auto group = world.split(0, world.rank(), "long letters");
+      const std::size_t received = sent / 4 * 3;
+      std::vector<float> values(sent, world.rank() == 0 ? 7.0f : -1.0f);
+      Work work;
+      if (world.rank() == 0) work = group->send(std::span(values), 1, 4);
+      world.barrier().wait();  // it is there when it is asked for
+      if (world.rank() == 1) work = group->receive(std::span(values).first(received), 0, 4);
+      std::string text;
+      try {
+        work.wait();
+      } catch (const Error& error) {  // a large send hears of it, too
+        text = error.what();
+      }
+      world.barrier().wait();  // whatever was on its way has come
+      if (world.rank() != 1) continue;
+      CAPTURE(text);
+      CHECK(says(text, "got send(f32, count " + std::to_string(sent)));
+      const auto behind = std::span(values).subspan(received);
+      CHECK(std::ranges::all_of(behind, [](float value) { return value == -1.0f; }));
+    }
   });
 }
 
