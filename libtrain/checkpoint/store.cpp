@@ -1,12 +1,15 @@
 #include "libtrain/checkpoint/store.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <optional>
+#include <span>
 #include <system_error>
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include "collectives/error.hpp"
 
@@ -128,6 +131,41 @@ std::vector<std::string> agreed_names(SaveGroup& group, const CheckpointStore& s
   return names;
 }
 
+// Of what all ranks must agree on: tensors, and who stores which of their blocks.
+std::uint64_t hash_of_plan(const CheckpointSnapshot& snapshot) {
+  std::string text;
+  for (const auto& tensor : snapshot.tensors()) {
+    text += fmt::format("{} {} {}", tensor.part, tensor.name, name_of(tensor.type));
+    for (int axis = 0; axis < tensor.layout.shape().rank(); ++axis) {
+      text += fmt::format(" {}", tensor.layout.shape()[axis]);
+    }
+    for (const StorageBlock& stored : tensor.blocks) {
+      text += fmt::format(" {}:{}:{}", stored.rank, stored.within, stored.block.elements());
+    }
+    text += "\n";
+  }
+  return XXH3_64bits(text.data(), text.size());
+}
+
+// Each rank writes its own blocks of one list. Ranks with lists of their own, or another order of
+// it, would leave a checkpoint that nobody can read.
+void require_same_contents(SaveGroup& group, const CheckpointSnapshot& snapshot) {
+  constexpr std::size_t fields = 3;
+  const std::array<std::int64_t, fields> own{snapshot.step(),
+                                             static_cast<std::int64_t>(snapshot.tensors().size()),
+                                             static_cast<std::int64_t>(hash_of_plan(snapshot))};
+  const std::vector<std::size_t> counts(static_cast<std::size_t>(group.size()), fields);
+  const std::vector<std::int64_t> all = group.all_gather(own, counts);
+  for (std::size_t rank = 1; rank < counts.size(); ++rank) {
+    const auto other = std::span(all).subspan(rank * fields, fields);
+    if (std::ranges::equal(other, std::span(all).first(fields))) continue;
+    throw Error(
+        fmt::format("rank {} saves {} tensors as step {}, and rank 0 {} as step {}: steps, and "
+                    "tensors' names, types, layouts and order, must be the same on all ranks",
+                    rank, other[1], other[0], all[1], all[0]));
+  }
+}
+
 }  // namespace
 
 std::string checkpoint_name(std::int64_t step) {
@@ -191,6 +229,7 @@ SaveReport CheckpointStore::save(SaveGroup& group, const CheckpointSnapshot& sna
   const fs::path final = directory_ / checkpoint_name(snapshot.step());
   const fs::path partial = directory_ / hidden(snapshot.step(), partial_suffix);
   try {
+    require_same_contents(group, snapshot);
     group.together([&] {
       if (root) begin(partial, snapshot.bytes_total());
     });

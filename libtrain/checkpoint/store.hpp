@@ -54,7 +54,8 @@ class CheckpointStore {
 
   /// Saves contents that must not change meanwhile, and returns when they are durable. A checkpoint
   /// of the same step is replaced. Collective; throws the same Error on every rank, with the older
-  /// checkpoints as they were and nothing left of the new one.
+  /// checkpoints as they were and nothing left of the new one, also when ranks differ in the step
+  /// or in the tensors, but for the blocks that they have.
   SaveReport save(Communicator& ranks, const CheckpointContents& contents);
   /// The same from a snapshot. The group may give it up.
   SaveReport save(SaveGroup& group, const CheckpointSnapshot& snapshot);

@@ -225,3 +225,30 @@ TEST_CASE("a rank reads what it needs, and each block is stored once") {
     CHECK(reader.bytes_read() <= part.local.bytes() + 2 * reader.manifest().piece_bytes);
   });
 }
+
+TEST_CASE("ranks that save different tensors, or another order of them, are told so") {
+  ranked([](Communicator& world) {
+    if (world.size() == 1) return;
+    const SharedDirectory scratch(world);
+    CheckpointStore store(scratch / "run");
+    Training training(world, {.data = world.size()});
+    const CheckpointContents good = training_state(training.optimizer);
+    store.save(world, good);
+    const auto refused = [&](const auto& change) {
+      CheckpointContents contents = good;
+      contents.step = 1;
+      if (world.rank() == world.size() - 1) change(contents);
+      CHECK_THROWS_WITH_AS(store.save(world, contents),
+                           doctest::Contains("must be the same on all ranks"), Error);
+      world.barrier().wait();
+      CHECK(store.list().size() == 1);
+    };
+    refused([](CheckpointContents& contents) { contents.step = 2; });
+    refused([](CheckpointContents& contents) { contents.parts.front().tensors.pop_back(); });
+    refused(
+        [](CheckpointContents& contents) { std::ranges::reverse(contents.parts.front().tensors); });
+    refused([](CheckpointContents& contents) {
+      contents.parts.front().tensors.front().name += "_of_another";
+    });
+  });
+}
