@@ -69,4 +69,18 @@ JobOptions JobOptions::checked() const {
   return *this;
 }
 
+RoundPlan RoundPlan::checked() const {
+  const auto require = [](bool holds, const char* what, std::int64_t value) {
+    if (!holds) throw Error(fmt::format("a job's plan of {} {} cannot be", value, what));
+  };
+  require(steps >= 1, "steps", steps);
+  if (last_step < 1 || last_step > steps) {
+    throw Error(
+        fmt::format("--stop-at is {}; it must lie between 1 and --steps {}", last_step, steps));
+  }
+  require(batch >= 1, "sequences in a batch", batch);
+  require(context >= 1, "tokens in a sequence", context);
+  return *this;
+}
+
 }  // namespace train

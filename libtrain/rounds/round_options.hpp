@@ -79,6 +79,9 @@ struct RoundPlan {
   std::int64_t batch = 1;      ///< sequences of this cluster's inner step
   std::int64_t context = 1;    ///< tokens of a sequence
   Schedule schedule = {};
+
+  /// Throws Error that names the first value that cannot be.
+  RoundPlan checked() const;
 };
 
 }  // namespace train

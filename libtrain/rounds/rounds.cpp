@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -93,8 +94,9 @@ std::unique_ptr<OuterOptimizer> Rounds::outer_optimizer() const {
 }
 
 void Rounds::begin(const RoundPlan& plan) {
-  invariant(leader_ == nullptr && (lane_ == nullptr || !lane_->links), "rounds begin once");
-  plan_ = plan;
+  invariant(!has_begun_, "rounds begin once");
+  plan_ = plan.checked();
+  has_begun_ = true;
   // A job that stops before its schedule is over goes on behind a whole round: a round's number
   // says where the schedule stands.
   if (plan.last_step < plan.steps) {
@@ -224,6 +226,8 @@ std::uint64_t Rounds::job_hash() const {
 }
 
 std::optional<Turn> Rounds::next() {
+  invariant(has_begun_, "rounds begin before their first turn: begin(plan)");
+  invariant(!in_turn_, "a turn ends before the next one: trained(tokens)");
   if (end_) return std::nullopt;
   const auto begin = Clock::now();
   std::optional<Turn> turn;
@@ -243,6 +247,7 @@ std::optional<Turn> Rounds::next() {
     turn = carry_out(order);
   }
   seconds_waited_ += std::chrono::duration<double>(Clock::now() - begin).count();
+  in_turn_ = turn.has_value();
   return turn;
 }
 
@@ -264,6 +269,7 @@ RankStatus Rounds::own_status() const {
 }
 
 void Rounds::trained(std::uint64_t tokens) {
+  invariant(std::exchange(in_turn_, false), "a turn is trained once");
   has_trained_ = true;
   if (leader_) leader_->conductor->trained(tokens);
 }

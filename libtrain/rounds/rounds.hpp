@@ -58,7 +58,8 @@ class Rounds {
   /// Error when they are not that state's.
   void resume(const std::string& outer_state);
 
-  /// Opens this cluster's ends of links and dials the coordinator. Collective; once.
+  /// Opens this cluster's ends of links and dials the coordinator. Collective; once. Throws Error
+  /// for a plan that cannot be, and when it cannot listen.
   void begin(const RoundPlan& plan);
 
   /// What to train next; nothing when the job is over, or this cluster leaves it. Makes the
@@ -66,8 +67,8 @@ class Rounds {
   /// the same on every rank, when this cluster cannot go on; CutOff where its state is worth
   /// saving.
   std::optional<Turn> next();
-  /// After the inner step that next() asked for: its tokens, over the cluster. In every_step its
-  /// gradients must be reduced, and the optimizer must not step.
+  /// Once after each inner step that next() asked for: its tokens, over the cluster. In every_step
+  /// its gradients must be reduced, and the optimizer must not step.
   void trained(std::uint64_t tokens);
 
   /// Whether the exchange steps the parameters, not this cluster's optimizer.
@@ -156,6 +157,7 @@ class Rounds {
   bool froze_ = false;                        // the lanes hold what this round changed
   bool has_trained_ = false;                  // a step since it froze last
   bool takes_part_ = false;                   // since the job took it in
+  bool has_begun_ = false, in_turn_ = false;  // a turn: between next() and trained()
   std::uint64_t epoch_ = 0;
   std::int64_t clusters_ = 0;
   double mean_norm_ = 0.0, result_norm_ = 0.0;

@@ -40,6 +40,18 @@ TEST_CASE("what a cluster cannot have is refused before it meets others") {
   CHECK(JobOptions{.cluster = "aws", .coordinator = {}, .streams = 64}.checked().streams == 64);
 }
 
+TEST_CASE("a job's plan that cannot be is refused before it begins") {
+  const auto refused = [](RoundPlan plan, const char* why) {
+    CHECK_THROWS_WITH_AS(static_cast<void>(plan.checked()), doctest::Contains(why), Error);
+  };
+  refused({.steps = 0, .last_step = 0}, "0 steps");
+  refused({.steps = 10, .last_step = 11}, "--stop-at is 11");
+  refused({.steps = 10, .last_step = 0}, "--stop-at is 0");
+  refused({.batch = 0}, "0 sequences in a batch");
+  refused({.batch = -2}, "-2 sequences in a batch");
+  refused({.context = 0}, "0 tokens in a sequence");
+}
+
 TEST_CASE("every step is a round of one") {
   const RoundOptions options{.synchronisation = synchronisation_from("every-step")};
   CHECK(options.checked().inner_steps == 1);
