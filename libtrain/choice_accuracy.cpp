@@ -14,12 +14,21 @@ namespace {
 constexpr std::int64_t length_step = 64;
 
 void check(const ChoiceQuestion& question, std::size_t number, const GptConfig& config) {
-  const auto outside = [&](std::int32_t token) { return token >= config.vocabulary; };
+  const auto outside = [&](std::int32_t token) { return token < 0 || token >= config.vocabulary; };
   std::size_t longest = 0;
   bool known = std::ranges::none_of(question.context, outside);
   for (const auto& ending : question.endings) {
     known = known && std::ranges::none_of(ending, outside);
     longest = std::max(longest, ending.size());
+  }
+  const bool complete =
+      !question.context.empty() && question.answer < question.endings.size() &&
+      std::ranges::none_of(question.endings, [](const auto& ending) { return ending.empty(); });
+  if (!complete) {
+    throw Error(
+        fmt::format("question {} has no context, an ending without tokens, or no ending {}, which "
+                    "is to be the right one",
+                    number, question.answer));
   }
   if (!known) {
     throw Error(
@@ -37,6 +46,7 @@ void check(const ChoiceQuestion& question, std::size_t number, const GptConfig& 
 
 ChoiceAccuracy::ChoiceAccuracy(std::vector<ChoiceQuestion> questions, const GptConfig& config)
     : questions_(std::move(questions)), context_(config.context) {
+  if (questions_.empty()) throw Error("accuracy is measured on at least one question");
   for (std::size_t i = 0; i < questions_.size(); ++i) {
     check(questions_[i], i, config);
     for (std::size_t ending = 0; ending < questions_[i].endings.size(); ++ending) {

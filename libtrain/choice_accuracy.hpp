@@ -14,8 +14,8 @@ namespace train {
 /// acc_norm of HellaSwag. Contexts that are too long for the model lose their beginning.
 class ChoiceAccuracy {
  public:
-  /// Throws Error naming the first question that has a token outside the vocabulary, or an ending
-  /// longer than the model's context.
+  /// Throws Error without questions, and naming the first that is not complete, has a token outside
+  /// the vocabulary, or an ending longer than the model's context.
   ChoiceAccuracy(std::vector<ChoiceQuestion> questions, const GptConfig& config);
 
   std::size_t questions() const { return questions_.size(); }

@@ -6,6 +6,7 @@ namespace train {
 
 std::vector<SharedPass> shared_passes(const Grid& grid, std::int64_t rows,
                                       std::int64_t micro_batch) {
+  invariant(micro_batch >= 1, "a pass has at least one row");
   const std::int64_t ranks = grid.batch_parts();
   const std::int64_t chunks = (rows + micro_batch - 1) / micro_batch;
   std::vector<SharedPass> passes;

@@ -118,5 +118,16 @@ TEST_CASE("questions that the model cannot read are refused by number") {
     long_ending[2].endings[0].assign(9, 1);
     CHECK_THROWS_WITH_AS(ChoiceAccuracy(long_ending, config),
                          doctest::Contains("question 2 has 9 tokens"), Error);
+    std::vector<ChoiceQuestion> incomplete = good;
+    incomplete[1].context.clear();
+    CHECK_THROWS_WITH_AS(ChoiceAccuracy(incomplete, config),
+                         doctest::Contains("question 1 has no context"), Error);
+    incomplete = good;
+    incomplete[2].endings[1].clear();
+    CHECK_THROWS_AS(ChoiceAccuracy(incomplete, config), Error);
+    incomplete = good;
+    incomplete[0].answer = incomplete[0].endings.size();
+    CHECK_THROWS_AS(ChoiceAccuracy(incomplete, config), Error);
+    CHECK_THROWS_AS(ChoiceAccuracy({}, config), Error);
   });
 }
