@@ -9,6 +9,10 @@
 /// Differentiable functions: each runs the op's forward on the tape's device and records its
 /// backward. Shapes are those of libtrain/ops/ops.hpp. A `nullptr` parameter is one that the model
 /// does not have.
+///
+/// Every value but the last must be read: one that nobody reads gets no gradient to pass on, which
+/// ends the backward pass in a broken invariant. `swiglu`, `attention` and `dropout` write their
+/// argument's gradient, and must be its only readers.
 namespace train {
 
 /// What norms, softmax and losses keep beside elements of `type`: f32, or f64 for f64.

@@ -70,6 +70,8 @@ class Parameter {
   void set_gradient_source(std::function<void()> source) { gradient_source_ = std::move(source); }
   /// The next write replaces the gradient, so that nobody has to fill it with zeros.
   void clear_gradient() { written_ = false; }
+  /// Whether a tape that lives has still to write the gradient.
+  bool in_use() const { return uses_pending_ > 0; }
   /// Where a backward op writes: assigns the first time after clear_gradient, adds from then on.
   Gradient gradient_target();
 

@@ -11,6 +11,7 @@ void Generator::begin(std::span<const std::int32_t> prompt) {
   if (prompt.empty()) throw Error("the prompt is empty; generation needs a first token");
   text_.assign(prompt.begin(), prompt.end());
   cache_.clear();
+  logits_.clear();
   const auto room = static_cast<std::size_t>(cache_.capacity());
   feed(prompt.last(std::min(prompt.size(), room)));
 }

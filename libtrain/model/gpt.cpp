@@ -1,5 +1,6 @@
 #include "libtrain/model/gpt.hpp"
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -54,7 +55,7 @@ double sum_of(const std::vector<double>& numbers) {
 float scale_of(const Batch& batch) {
   const std::int64_t tokens =
       batch.tokens_in_step > 0 ? batch.tokens_in_step : batch.sequences * batch.context;
-  return 1.0f / static_cast<float>(tokens);
+  return tokens > 0 ? 1.0f / static_cast<float>(tokens) : 0.0f;
 }
 
 }  // namespace
@@ -119,6 +120,8 @@ auto Gpt::in_unit(Tape& tape, std::size_t unit, Forward forward) const {
 }
 
 Loss Gpt::loss(const Batch& batch) {
+  invariant(std::ranges::none_of(parameters(), [](const auto& one) { return one->in_use(); }),
+            "a loss goes backward, or is gone, before the model's next one");
   auto tape = std::make_unique<Tape>(device_, Tape::Mode::record);
   tape->on_gradient_ready(ready_hook_);
   const float scale = scale_of(batch);

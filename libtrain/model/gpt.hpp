@@ -68,8 +68,9 @@ class Gpt {
   void remove_observer(UnitObserver& observer) { std::erase(observers_, &observer); }
 
   /// Forward pass for training, to be followed by backward(): the head's gradient is written here
-  /// already (see linear_cross_entropy). evaluate() gives the number alone. Throws Error when a
-  /// token is not in the vocabulary.
+  /// already (see linear_cross_entropy). One loss at a time: it goes backward, or is gone, before
+  /// the next; one that is dropped leaves that part behind, until the optimizer's begin_step().
+  /// evaluate() gives the number alone. Throws Error when a token is not in the vocabulary.
   Loss loss(const Batch& batch);
   /// The same number without dropout and without a way back. Where context ranks share the rows,
   /// both are this rank's part of it: their sum is the batch's.
@@ -90,6 +91,7 @@ class Gpt {
 
   /// Called in the backward pass as soon as a parameter's gradient of this pass is complete.
   void on_gradient_ready(std::function<void(Parameter&)> hook) { ready_hook_ = std::move(hook); }
+  bool has_gradient_hook() const { return ready_hook_ != nullptr; }
 
   /// Runs the batch forward and returns the name of the first layer whose output is not finite,
   /// "" when all are.

@@ -1,6 +1,7 @@
 #include "libtrain/optimizer/schedule.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numbers>
 
 #include <fmt/format.h>
@@ -52,6 +53,9 @@ float Schedule::at(std::int64_t step) const {
 }
 
 void Schedule::validate() const {
+  if (!(lr >= 0.0f && std::isfinite(lr))) {
+    throw Error(fmt::format("--lr is {}; it must be finite, and 0 or more", lr));
+  }
   if (!(min_lr >= 0.0f && min_lr <= lr)) {
     throw Error(fmt::format("--min-lr is {}; it must lie between 0 and --lr {}", min_lr, lr));
   }

@@ -15,6 +15,10 @@ OptimizerOptions checked(const OptimizerOptions& options, DataType type) {
     throw Error(
         fmt::format("--grad-dtype bf16 needs --dtype bf16: the model is {}", name_of(type)));
   }
+  if (options.gradient_type != DataType::f32 && options.gradient_type != type) {
+    throw Error(fmt::format("gradients in {} of a model in {}: they are f32, or as the model",
+                            name_of(options.gradient_type), name_of(type)));
+  }
   if (options.resident_elements < 0) {
     throw Error(fmt::format("{} resident elements: the smallest is 0", options.resident_elements));
   }
@@ -43,6 +47,11 @@ void require_same_training(const Gpt& model, Communicator& ranks, const AdamW& c
 
 // Else ranks would take the same rows for different ones, or parts of the model for the whole.
 const Gpt& parallelized(const Gpt& model, const Grid& grid) {
+  if (model.has_gradient_hook()) {
+    throw Error(
+        "the model has an optimizer, which holds its values and gradients: end that one before "
+        "another begins (with std::unique_ptr, optimizer.reset())");
+  }
   const int context = model.execution().context_ranks();
   const int tensor = model.parameters().front()->layout().ranks();
   if (context == grid.context().size() && tensor == grid.tensor().size()) return model;
@@ -156,6 +165,7 @@ double ShardedOptimizer::gradient_norm() {
 
 double ShardedOptimizer::step(float lr) {
   invariant(options_.moments, "an optimizer without moments does not step");
+  if (!std::isfinite(lr)) throw Error(fmt::format("a step's learning rate is {}", lr));
   reducer_.finish();
   const double norm = gradient_norm();
   values_.release_all();

@@ -40,8 +40,8 @@ class ShardedOptimizer {
 
   /// Takes over the model's values and gradients, after parallelize() and the loading of weights;
   /// model and grid must outlive the optimizer. At stage 3 the model's values are with the
-  /// optimizer from now on: `parameter->value()` may be read in the midst of a pass only.
-  /// Collective. Throws Error for options that do not fit.
+  /// optimizer from now on: `parameter->value()` may be read in the midst of a pass only. A model
+  /// has one optimizer at a time. Collective. Throws Error for options that do not fit.
   ShardedOptimizer(Gpt& model, const Grid& grid, AdamW config, Options options = {});
   ~ShardedOptimizer();
 
@@ -53,7 +53,7 @@ class ShardedOptimizer {
   void begin_step(int passes = 1);
   /// Waits for the gradients, clips them, changes the parameters. Returns the global norm of the
   /// gradient before clipping, replicated and tied parameters counted once. When that is not
-  /// finite, nothing has changed. Collective.
+  /// finite, nothing has changed. Collective. Throws Error for a rate that is no number.
   double step() { return step(config_.lr); }
   double step(float lr);
 

@@ -1,6 +1,7 @@
 #include "libtrain/parallel/gradient_reducer.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace train {
 namespace {
@@ -70,6 +71,7 @@ bool GradientReducer::fills(std::size_t bucket) const {
 
 void GradientReducer::begin_step(int passes) {
   invariant(passes >= 1, "a step has at least one backward pass");
+  give_up();
   passes_ = passes;
   for (auto& [parameter, place] : places_) place.passes_done = 0;
   for (std::size_t i = 0; i < buckets_.size(); ++i) {
@@ -80,10 +82,27 @@ void GradientReducer::begin_step(int passes) {
   }
 }
 
+// Whatever of the last step is under way ends before its memory is used again, or given back. There
+// is nothing behind finish().
+void GradientReducer::give_up() {
+  under_way_.clear();
+  for (std::size_t i = 0; i < buckets_.size(); ++i) {
+    State& state = states_[i];
+    for (Work& sum : std::exchange(state.sums, {})) sum.wait();
+    std::exchange(state.work, {}).wait();
+    if (!frees() || !state.full.defined()) continue;
+    state.full.reset();
+    for (const Bucket::Place& place : buckets_[i].places) place.parameter->set_gradient({});
+  }
+}
+
 void GradientReducer::ready(Parameter& parameter) {
   const auto found = places_.find(&parameter);
   invariant(found != places_.end(), "a ready parameter has its place in a bucket");
   Place& place = found->second;
+  invariant(
+      place.passes_done < passes_,
+      "a step has no more backward passes than begin_step(passes) said: 1 if it was not called");
   if (++place.passes_done < passes_ && !frees()) return;
   State& state = states_[place.bucket];
   state.sums.push_back(parameter.sum_gradient());
@@ -141,8 +160,10 @@ void GradientReducer::take_in(std::size_t bucket) {
 void GradientReducer::finish() {
   retire(0);
   for (State& state : states_) {
-    invariant(state.started && state.ready == 0,
-              "every parameter took part in every backward pass of the step");
+    const bool complete = state.started && (!frees() || state.passes_summed == passes_);
+    invariant(complete && state.ready == 0,
+              "every parameter took part in as many backward passes of the step as "
+              "begin_step(passes) said");
     waits_.wait(state.work);
   }
 }

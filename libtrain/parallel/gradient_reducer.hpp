@@ -33,7 +33,8 @@ class GradientReducer {
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
 
-  /// Before the first of a step's `passes` backward passes: forgets the last step's gradients.
+  /// Before the first of a step's `passes` backward passes: forgets the last step's gradients, also
+  /// of one that was given up in the midst of a pass. Waits for what of those is on its way.
   void begin_step(int passes);
   /// A parameter's gradient is complete for one pass. May start a reduction; at stages 2 and 3
   /// waits for the one before it.
@@ -72,6 +73,7 @@ class GradientReducer {
   void take_in(std::size_t bucket);
   void start(std::size_t bucket);
   void retire(std::size_t under_way);
+  void give_up();
 
   const std::vector<Bucket>& buckets_;
   Zero zero_;

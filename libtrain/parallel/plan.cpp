@@ -92,6 +92,20 @@ void check_together(const std::deque<Layer>& layers) {
   }
 }
 
+// A rank has the same heads in all blocks.
+void check_heads(const std::deque<Layer>& layers) {
+  const Layer* first = nullptr;
+  for (const Layer& layer : layers) {
+    if (layer.features != Features::heads) continue;
+    if (first == nullptr) first = &layer;
+    if ((layer.split == Split::replicated) == (first->split == Split::replicated)) continue;
+    throw Error(
+        fmt::format("parallel plan: layer {} is {} but {} is {}; split the heads of all blocks, or "
+                    "of none",
+                    first->name, name_of(first->split), layer.name, name_of(layer.split)));
+  }
+}
+
 // Every rank of the tensor group would add up the gradients of its copy by itself.
 void check_order(Gpt& model, const Grid& grid) {
   const bool differs = grid.device().gpu() && grid.sum_order() == SumOrder::any;
@@ -143,6 +157,7 @@ void lay_out(Gpt& model, const ParallelPlan& plan, int ranks, int rank) {
     layer.split = rule.split;
   }
   check_together(model.layers());
+  check_heads(model.layers());
   if (ranks == 1) return;
   const ModelSplit split(model.config(), ranks);
   for (const Layer& layer : model.layers()) split.place(layer, rank);

@@ -68,6 +68,9 @@ TEST_CASE("schedules that cannot be are refused") {
   Schedule bad = schedule(Schedule::Kind::cosine);
   bad.min_lr = 2e-3f;
   CHECK_THROWS_AS(bad.validate(), train::Error);
+  bad = schedule(Schedule::Kind::cosine);
+  bad.lr = -1.0f;
+  CHECK_THROWS_WITH_AS(bad.validate(), doctest::Contains("--lr is -1"), train::Error);
   bad = schedule(Schedule::Kind::wsd);
   bad.decay_steps = 5000;
   CHECK_THROWS_AS(bad.validate(), train::Error);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <memory>
 
 #include <doctest/doctest.h>
 
@@ -93,7 +94,42 @@ TEST_CASE("hyperparameters and options that cannot be are refused") {
     CHECK_THROWS_AS(ShardedOptimizer(model, grid, {.beta2 = 1.0f}), Error);
     CHECK_THROWS_AS(ShardedOptimizer(model, grid, {.lr = -1.0f}), Error);
     CHECK_THROWS_AS(ShardedOptimizer(model, grid, {}, {.gradient_type = DataType::bf16}), Error);
+    CHECK_THROWS_AS(ShardedOptimizer(model, grid, {}, {.gradient_type = DataType::f64}), Error);
+    CHECK_THROWS_AS(ShardedOptimizer(model, grid, {}, {.gradient_type = DataType::i32}), Error);
     CHECK_THROWS_AS(ShardedOptimizer(model, grid, {}, {.resident_elements = -1}), Error);
     CHECK_THROWS_AS(zero_from(4), Error);
+  });
+}
+
+TEST_CASE("a model has one optimizer at a time") {
+  local::run(1, [](Communicator& world) {
+    const Grid grid(world, {}, make_reference_device());
+    Gpt model(small::gpt2(), grid.device());
+    auto optimizer = std::make_unique<ShardedOptimizer>(model, grid, AdamW{.lr = 0.1f});
+    CHECK_THROWS_WITH_AS(ShardedOptimizer(model, grid, {}), doctest::Contains("has an optimizer"),
+                         Error);
+    optimizer.reset();
+    optimizer = std::make_unique<ShardedOptimizer>(model, grid, AdamW{.lr = 0.2f});
+    const small::Tokens tokens(model.config(), 1);
+    model.loss(tokens.batch()).backward();
+    CHECK_THROWS_WITH_AS(optimizer->step(std::numeric_limits<float>::quiet_NaN()),
+                         doctest::Contains("learning rate is nan"), Error);
+    CHECK(optimizer->step() > 0.0);
+    CHECK(optimizer->steps_done() == 1);
+  });
+}
+
+TEST_CASE("a batch without sequences has no loss") {
+  local::run(1, [](Communicator& world) {
+    const Grid grid(world, {}, make_reference_device());
+    Gpt model(small::gpt2(), grid.device());
+    ShardedOptimizer optimizer(model, grid, {});
+    Batch empty;
+    empty.context = model.config().context;
+    Loss loss = model.loss(empty);
+    CHECK(loss.value() == 0.0);
+    CHECK(model.evaluate(empty) == 0.0);
+    loss.backward();
+    CHECK(optimizer.step() == 0.0);
   });
 }

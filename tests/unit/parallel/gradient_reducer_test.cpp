@@ -80,6 +80,33 @@ TEST_CASE("every bucket is summed over ranks and passes, at every stage") {
   }
 }
 
+TEST_CASE("of a step that was given up in the midst of a pass nothing comes into the next") {
+  for (const Zero zero : {Zero::stage0, Zero::stage1, Zero::stage2, Zero::stage3}) {
+    for (const int written : {1, 3, 5, 8}) {
+      CAPTURE(static_cast<int>(zero));
+      CAPTURE(written);
+      local::run(3, [zero, written](Communicator& ranks) {
+        Setup setup(ranks, zero);
+        for (const int passes : {1, 2}) {
+          setup.reducer->begin_step(passes);
+          int left = written;
+          for (int pass = 0; pass < passes; ++pass) {
+            for (std::size_t i = setup.parameters.size(); i-- > 0 && left > 0; --left) {
+              setup.write(i, 100.0f);
+            }
+          }
+          setup.reducer->begin_step(1);
+          for (std::size_t i = setup.parameters.size(); i-- > 0;) {
+            setup.write(i, static_cast<float>(ranks.rank() + 1));
+          }
+          setup.reducer->finish();
+          check_sums(setup, zero, 1 + 2 + 3);
+        }
+      });
+    }
+  }
+}
+
 TEST_CASE("a bucket sets out while the backward pass still runs") {
   local::run(2, [](Communicator& ranks) {
     Setup setup(ranks, Zero::stage0);

@@ -66,6 +66,15 @@ TEST_CASE("a layer takes only the splits that it can have, together with its par
                        doctest::Contains("it can be replicated"), Error);
   CHECK_THROWS_WITH_AS(apply(with(megatron_plan(), "blocks.*.mlp.down", Split::replicated)),
                        doctest::Contains("split both or none"), Error);
+  ParallelPlan mixed = with(megatron_plan(), "blocks.*.attention.qkv", Split::replicated);
+  mixed = with(mixed, "blocks.*.attention.out", Split::replicated);
+  for (PlanRule& rule : mixed.rules) {
+    if (rule.pattern.find(".attention.") != std::string::npos) rule.pattern.replace(7, 1, "0");
+  }
+  mixed.rules.push_back({"blocks.1.attention.qkv", Split::column});
+  mixed.rules.push_back({"blocks.1.attention.out", Split::row});
+  CHECK_THROWS_WITH_AS(apply(mixed), doctest::Contains("split the heads of all blocks, or of none"),
+                       Error);
   // The head's matrix is the embedding's.
   CHECK_THROWS_WITH_AS(apply(with(megatron_plan(), "head", Split::replicated)),
                        doctest::Contains("split both or none"), Error);
