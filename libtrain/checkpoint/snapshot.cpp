@@ -165,6 +165,21 @@ void CheckpointSnapshot::read(
   });
 }
 
+std::uint64_t CheckpointSnapshot::plan_hash() const {
+  std::string text;
+  for (const SavedTensor& tensor : tensors_) {
+    text += fmt::format("{} {} {}", tensor.part, tensor.name, name_of(tensor.type));
+    for (int axis = 0; axis < tensor.layout.shape().rank(); ++axis) {
+      text += fmt::format(" {}", tensor.layout.shape()[axis]);
+    }
+    for (const StorageBlock& stored : tensor.blocks) {
+      text += fmt::format(" {}:{}:{}", stored.rank, stored.within, stored.block.elements());
+    }
+    text += "\n";
+  }
+  return XXH3_64bits(text.data(), text.size());
+}
+
 std::uint64_t CheckpointSnapshot::bytes_total() const {
   std::uint64_t bytes = 0;
   for (const SavedTensor& tensor : tensors_) {

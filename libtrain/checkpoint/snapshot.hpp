@@ -55,6 +55,9 @@ class CheckpointSnapshot {
   /// Of this rank's blocks, and of all ranks'.
   std::uint64_t bytes() const { return used_; }
   std::uint64_t bytes_total() const;
+  /// Of the tensors and of who stores which of their blocks: the same on all ranks, or they cannot
+  /// write one checkpoint.
+  std::uint64_t plan_hash() const;
 
   /// Calls write(bytes, hash) for each piece of block `own` of this rank, in order: they are
   /// counted in the order of `tensors` and their `blocks`. Pieces have snapshot_piece_bytes but for

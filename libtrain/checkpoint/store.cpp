@@ -9,7 +9,6 @@
 #include <system_error>
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include "collectives/error.hpp"
 
@@ -131,29 +130,13 @@ std::vector<std::string> agreed_names(SaveGroup& group, const CheckpointStore& s
   return names;
 }
 
-// Of what all ranks must agree on: tensors, and who stores which of their blocks.
-std::uint64_t hash_of_plan(const CheckpointSnapshot& snapshot) {
-  std::string text;
-  for (const auto& tensor : snapshot.tensors()) {
-    text += fmt::format("{} {} {}", tensor.part, tensor.name, name_of(tensor.type));
-    for (int axis = 0; axis < tensor.layout.shape().rank(); ++axis) {
-      text += fmt::format(" {}", tensor.layout.shape()[axis]);
-    }
-    for (const StorageBlock& stored : tensor.blocks) {
-      text += fmt::format(" {}:{}:{}", stored.rank, stored.within, stored.block.elements());
-    }
-    text += "\n";
-  }
-  return XXH3_64bits(text.data(), text.size());
-}
-
 // Each rank writes its own blocks of one list. Ranks with lists of their own, or another order of
 // it, would leave a checkpoint that nobody can read.
 void require_same_contents(SaveGroup& group, const CheckpointSnapshot& snapshot) {
   constexpr std::size_t fields = 3;
   const std::array<std::int64_t, fields> own{snapshot.step(),
                                              static_cast<std::int64_t>(snapshot.tensors().size()),
-                                             static_cast<std::int64_t>(hash_of_plan(snapshot))};
+                                             static_cast<std::int64_t>(snapshot.plan_hash())};
   const std::vector<std::size_t> counts(static_cast<std::size_t>(group.size()), fields);
   const std::vector<std::int64_t> all = group.all_gather(own, counts);
   for (std::size_t rank = 1; rank < counts.size(); ++rank) {

@@ -20,7 +20,7 @@ namespace train {
 namespace {
 
 // Far from the small numbers that others choose.
-constexpr int piece_tag = (1 << 28) + 2;
+constexpr int piece_tag = (1 << 19) + 2;
 
 /// What rank 0 does to the file. Goes on as if nothing had happened after a failure, so that ranks
 /// that are sending are heard out; then failure() tells all of them.
