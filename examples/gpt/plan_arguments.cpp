@@ -153,6 +153,7 @@ std::optional<int> parse_plan_arguments(const train::Job& job, PlanArguments& ar
   add_clusters_flags(app, arguments);
   if (const auto status = parse_arguments(app, job)) return status;
   training.bias_given = app.count("--bias") > 0;
+  train::require_device_name(training.grid.device);
 
   train::GridQuestion& question = arguments.question;
   question.training = training_shape(training, config_of(training), {});

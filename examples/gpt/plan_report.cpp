@@ -251,6 +251,8 @@ std::vector<std::string> flags_of(const PlanArguments& arguments, const train::G
     flags.push_back(fmt::format("{}", value));
   };
   add("--device", training.grid.device);
+  if (training.grid.share_gpu) flags.emplace_back("--share-gpu");
+  if (training.grid.threads != 0) add("--threads", training.grid.threads);
   add("--context", shape.config.context);
   if (training.vocabulary != 0) add("--vocab", training.vocabulary);
   if (training.bias_given) add("--bias", training.bias);

@@ -101,13 +101,16 @@ int fewest_threads(Communicator& world, const GridOptions& options, int own) {
       std::span(all).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
 }
 
+void require_device_name(const std::string& name) {
+  if (name == "cpu" || name == "cuda") return;
+  throw Error(fmt::format("--device {}: devices are cpu and cuda", name));
+}
+
 std::unique_ptr<Device> make_device(const GridOptions& options, NodePlace place) {
+  require_device_name(options.device);
   const int threads = threads_per_rank(options, place.ranks);
   if (options.device == "cpu") return make_cpu_device(threads);
-  if (options.device == "cuda") {
-    return make_cuda_device(choose_gpu(place, count_cuda_devices()), threads, options.sum_order);
-  }
-  throw Error(fmt::format("--device {}: devices are cpu and cuda", options.device));
+  return make_cuda_device(choose_gpu(place, count_cuda_devices()), threads, options.sum_order);
 }
 
 // A launcher may have left each rank a GPU of its own, which every one of them counts as the first.

@@ -66,6 +66,8 @@ struct NodePlace {
   int ranks = 1;
 };
 
+/// Throws Error where no device is called so.
+void require_device_name(const std::string& name);
 /// The device that the options name, for the rank at this place: the node's ranks share its cores,
 /// and take its GPUs in turn. Throws Error where there is none.
 std::unique_ptr<Device> make_device(const GridOptions& options, NodePlace place);
