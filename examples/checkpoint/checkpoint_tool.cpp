@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "collectives/error.hpp"
+#include "collectives/flags/parse_flags.hpp"
 #include "collectives/standard_streams.hpp"
 #include "examples/checkpoint/inspect.hpp"
 #include "libtrain/checkpoint/interchange/hugging_face.hpp"
@@ -167,13 +168,7 @@ int checkpoint_tool(int argc, char** argv) {
       ->required();
   add_export(app, arguments);
   add_import(app, arguments);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    throw train::Error(fmt::format("{} (checkpoint_tool --help lists the commands)", error.what()));
-  }
+  if (const auto status = train::parse_flags(app, argc, argv)) return *status;
   const std::string command = app.get_subcommands().front()->get_name();
   const fs::path path = without_slash(arguments.path);
   if (command == "list") return list_checkpoints(path);

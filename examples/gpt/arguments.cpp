@@ -1,15 +1,15 @@
 #include "examples/gpt/arguments.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <numeric>
-#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
+
+#include "collectives/flags/parse_flags.hpp"
 
 namespace {
 
@@ -38,35 +38,6 @@ std::string unknown_among(const CLI::App& app, const std::vector<std::string>& e
   const std::string nearest = nearest_flag(app, name);
   return nearest.empty() ? fmt::format("{}: no such flag", name)
                          : fmt::format("{}: no such flag; did you mean {}?", name, nearest);
-}
-
-// CLI11 2.3 reads 010 as 8, as C does.
-bool is_octal(std::string_view text) {
-  if (text.starts_with('-') || text.starts_with('+')) text.remove_prefix(1);
-  return text.size() > 1 && text[0] == '0' && text[1] >= '0' && text[1] <= '9';
-}
-
-// What CLI11 takes for another number than was meant, in words; "" where nothing is.
-std::string no_number_among(const CLI::App& app) {
-  for (const CLI::Option* option : app.get_options()) {
-    const std::string type = option->get_type_name();
-    const bool is_signed = type.starts_with("INT"), is_unsigned = type.starts_with("UINT");
-    if (!is_signed && !is_unsigned && !type.starts_with("FLOAT")) continue;
-    for (const std::string& text : option->results()) {
-      if (text.empty()) return fmt::format("{} \"\": is no number", option->get_name());
-      if (is_unsigned && text.starts_with('-')) {
-        return fmt::format("{} {}: must not be negative", option->get_name(), text);
-      }
-      if ((is_signed || is_unsigned) && is_octal(text)) {
-        return fmt::format("{} {}: write it without the 0 before it", option->get_name(), text);
-      }
-      errno = 0;
-      if (is_signed) std::strtoll(text.c_str(), nullptr, 0);
-      if (is_unsigned) std::strtoull(text.c_str(), nullptr, 0);
-      if (errno == ERANGE) return fmt::format("{} {}: is too large", option->get_name(), text);
-    }
-  }
-  return "";
 }
 
 // Refuses those that are too small, in words that end with what they must be.
@@ -101,7 +72,8 @@ std::string nearest_flag(const CLI::App& app, const std::string& flag) {
   return nearest;
 }
 
-std::optional<int> parse_arguments(CLI::App& app, const train::Job& job) {
+std::optional<int> parse_arguments(CLI::App& app, const train::Job& job,
+                                   const std::vector<std::string>& may_be_empty) {
   app.allow_extras();
   const auto refuse = [&](const std::string& why) {
     throw train::Error(fmt::format("{} ({} --help lists the flags)", why, app.get_name()));
@@ -109,7 +81,8 @@ std::optional<int> parse_arguments(CLI::App& app, const train::Job& job) {
   // Also where CLI11 refuses: a flag that is missing may be there under a wrong name, and to
   // its 2.4 a number that is too large is none.
   const auto refuse_what_is_wrong = [&] {
-    for (const std::string& why : {unknown_among(app, app.remaining()), no_number_among(app)}) {
+    for (const std::string& why :
+         {unknown_among(app, app.remaining()), train::wrong_value_among(app, may_be_empty)}) {
       if (!why.empty()) refuse(why);
     }
   };

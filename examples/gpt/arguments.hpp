@@ -3,14 +3,17 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include "libtrain/job.hpp"
 
 /// Parses the job's command line, and throws train::Error that names the flag when it is wrong.
-/// Returns the exit status when nothing is left to do: rank 0 has printed the help.
-std::optional<int> parse_arguments(CLI::App& app, const train::Job& job);
+/// Returns the exit status when nothing is left to do: rank 0 has printed the help. Flags with an
+/// empty value are refused, but for those that are named here.
+std::optional<int> parse_arguments(CLI::App& app, const train::Job& job,
+                                   const std::vector<std::string>& may_be_empty = {});
 
 /// The flag that was meant by one that there is not, if one is close: a few letters off, or longer.
 /// "" if none is.

@@ -58,7 +58,7 @@ std::optional<int> parse(const train::Job& job, GenerateArguments& arguments) {
       ->capture_default_str();
   app.add_flag("--share-gpu", arguments.grid.share_gpu, "Let several ranks have one GPU (slower)");
   app.add_option("--threads", arguments.grid.threads, "[all cores]");
-  return parse_arguments(app, job);
+  return parse_arguments(app, job, {"--prompt"});
 }
 
 std::shared_ptr<const train::Tokenizer> choose_tokenizer(const GenerateArguments& arguments,

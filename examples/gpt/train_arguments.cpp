@@ -236,7 +236,9 @@ std::optional<int> parse_train_arguments(const train::Job& job, TrainArguments& 
   add_output_flags(app, arguments);
   add_job_flags(app, arguments);
   add_checkpoint_flags(app, arguments);
-  if (const auto status = parse_arguments(app, job)) return status;
+  // The one has its own words below, and samples may begin with nothing.
+  const std::vector<std::string> may_be_empty = {"--cluster", "--sample-prompt"};
+  if (const auto status = parse_arguments(app, job, may_be_empty)) return status;
   arguments.seed_given = app.count("--seed") > 0;
   arguments.dropout_given = app.count("--dropout") > 0;
   arguments.model_given = app.count("--model") > 0;

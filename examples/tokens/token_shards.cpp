@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "collectives/error.hpp"
+#include "collectives/flags/parse_flags.hpp"
 #include "collectives/standard_streams.hpp"
 #include "libtrain/data/file_patterns.hpp"
 #include "libtrain/data/source_patterns.hpp"
@@ -58,18 +59,13 @@ int token_shards(int argc, char** argv) {
   app.add_option("--out", arguments.shards.directory, "Directory for train_*.bin and val_*.bin")
       ->required();
   app.add_option("--shard-tokens", arguments.shards.tokens_max, "Tokens in a shard")
-      ->check(CLI::PositiveNumber)
+      // Of signed numbers: to CLI11, -5 is a large one of the others.
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{train::TokenShardOptions::tokens_limit}))
       ->capture_default_str();
   app.add_option("--val-fraction", arguments.shards.validation_fraction,
                  "Share of the text, from its end, for val_*.bin")
       ->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    throw train::Error(fmt::format("{} (token_shards --help lists the flags)", error.what()));
-  }
+  if (const auto status = train::parse_flags(app, argc, argv)) return *status;
   refuse_weights(arguments.data);
   const auto tokenizer = train::make_tokenizer(arguments.tokenizer);
   warn_of_missing_ends(*tokenizer, train::find_files(arguments.data));

@@ -12,6 +12,7 @@ import time
 from . import revocation
 from .failure import Failure
 from .openssl import date_in, date_of_begin, run, seconds_left
+from .paths import given_path
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 COORDINATOR = "coordinator"
@@ -214,7 +215,9 @@ def carry_out(options):
         if not options.cluster:
             return
     authority = directory / "authority.pem"
-    job = options.job or (job_of(authority) if authority.exists() else None)
+    job = options.job
+    if job is None and authority.exists():
+        job = job_of(authority)
     if job is None:
         raise Failure("a new authority needs the job's name: --job")
     is_new, names = make(directory, job, options.cluster, days)
@@ -230,7 +233,7 @@ def add_to(commands):
     parser = commands.add_parser("certs", help="certificates for the clusters of a job",
                                  description=HELP,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", metavar="DIR", type=pathlib.Path)
+    parser.add_argument("directory", metavar="DIR", type=given_path)
     parser.add_argument("--job", metavar="NAME", help="the job's name; DIR knows it afterwards")
     parser.add_argument("--cluster", action="append", default=[], metavar="NAME",
                         help="a cluster's name, as in train_gpt --cluster; may be repeated")

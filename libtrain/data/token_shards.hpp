@@ -10,8 +10,10 @@
 namespace train {
 
 struct TokenShardOptions {
+  static constexpr std::uint64_t tokens_limit = (std::uint64_t{1} << 31) - 1;  ///< llm.c's
+
   std::string directory;                   ///< made if it is missing; must hold no shards yet
-  std::uint64_t tokens_max = 100'000'000;  ///< of a shard; up to 2^31 - 1
+  std::uint64_t tokens_max = 100'000'000;  ///< of a shard; up to tokens_limit
   /// Share of the text's bytes, taken from the end, for shards to validate with; within [0, 1).
   double validation_fraction = 0.0;
 };

@@ -9,6 +9,7 @@ import tempfile
 
 from .. import certs
 from ..failure import Failure
+from ..paths import given_path
 from . import faults as fault_words
 from . import job, links, namespaces, processes, summary, units
 
@@ -44,14 +45,14 @@ def add_to(commands):
         help="flags for one cluster's program, or the coordinator, alone; may be repeated")
     add("--clusters-min", type=int, metavar="N",
         help="how many begin the job (default: all that are there at first)")
-    add("--dir", type=pathlib.Path, default=pathlib.Path("runs/emulated"),
+    add("--dir", type=given_path, default=pathlib.Path("runs/emulated"),
         help="where all of it goes (default: runs/emulated)")
     add("--continue", dest="goes_on", action="store_true",
         help="go on with the job whose journal is in DIR")
     add("--plain", action="store_true",
         help="plain processes on loopback: no namespaces, no links, no encryption")
-    add("--summary", type=pathlib.Path, metavar="FILE", help="how it went, as JSON")
-    add("--programs", type=pathlib.Path, metavar="DIR", default=processes.ROOT / "build" / "bin",
+    add("--summary", type=given_path, metavar="FILE", help="how it went, as JSON")
+    add("--programs", type=given_path, metavar="DIR", default=processes.ROOT / "build" / "bin",
         help="where train_coordinator and emulated_links are (default: build/bin)")
     add("program", nargs=argparse.REMAINDER, metavar="-- PROGRAM …", help="what the ranks run")
     parser.set_defaults(run=command)

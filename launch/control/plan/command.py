@@ -1,8 +1,8 @@
 """trainctl plan: its options, and what it prints."""
 import argparse
-import pathlib
 import sys
 
+from ..paths import given_path
 from . import grid, job, report
 from .choice import choose
 
@@ -20,9 +20,9 @@ def add_to(commands):
     parser = commands.add_parser("plan", help="how often to exchange, and in which codec",
                                  description=HELP,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", metavar="FILE", type=pathlib.Path)
+    parser.add_argument("file", metavar="FILE", type=given_path)
     parser.add_argument("--json", action="store_true", help="for machines")
-    parser.add_argument("--plan-grid", metavar="PROGRAM", type=pathlib.Path, default=grid.PROGRAM,
+    parser.add_argument("--plan-grid", metavar="PROGRAM", type=given_path, default=grid.PROGRAM,
                         help="of the build, for clusters that are given by ranks [%(default)s]")
     parser.set_defaults(run=command)
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <limits>
 #include <utility>
 
 #include <fmt/format.h>
@@ -61,7 +60,7 @@ class Shards {
 };
 
 void check(const TokenShardOptions& options) {
-  constexpr std::uint64_t most = std::numeric_limits<std::int32_t>::max();
+  constexpr std::uint64_t most = TokenShardOptions::tokens_limit;
   if (options.tokens_max < 1 || options.tokens_max > most) {
     throw Error(fmt::format("shards of {} tokens; llm.c's hold 1 to {}", options.tokens_max, most));
   }

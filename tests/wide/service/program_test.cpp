@@ -151,6 +151,9 @@ TEST_CASE("what it cannot do, it says in one line") {
   refuses(
       "--round-seconds: is no number of seconds",
       {"--listen", "127.0.0.1:0", "--journal", journal, "--plaintext", "--round-seconds", "nan"});
+  refuses("--journal \"\": is empty", {"--listen", "127.0.0.1:0", "--journal", "", "--plaintext"});
+  refuses("--samples -5: must not be negative",
+          {"--listen", "127.0.0.1:0", "--journal", journal, "--plaintext", "--samples", "-5"});
   refuses("/proc/job", {"--listen", "127.0.0.1:0", "--journal", "/proc/job", "--plaintext"});
   const CoordinatorProcess first({"--listen", "127.0.0.1:0", "--journal", journal, "--plaintext"});
   REQUIRE(eventually([&] { return first.lines.count("listening") == 1; }));

@@ -298,12 +298,16 @@ TEST_CASE("trainctl certs adds clusters, and overwrites nothing") {
   refused("--job demo --cluster aws", "not overwritten");
   refused("--job other --cluster azure", "of the job \"demo\"");
   refused("--job demo --cluster ../azure", "is no name");
+  refused("--job '' --cluster azure", "is no name");
   refused("--job demo --cluster coordinator", "by itself");
   refused("--job demo --cluster azure --days 0", "--days");
   refused("--job demo --cluster azure --days 9000", "fewer --days");
   CHECK(train::test::read_file(certificates.of("aws").certificate) == before);
   const auto in_a_file = trainctl_certs(certificates.of("aws").key, "--job demo");
   CHECK(in_a_file.status != 0);
+  const auto nowhere = trainctl_certs("", "--job demo --cluster azure");
+  CHECK(nowhere.status != 0);
+  CHECK(nowhere.output.find("argument DIR: is empty") != std::string::npos);
   CHECK(in_a_file.output.find("cannot be a directory for certificates") != std::string::npos);
   namespace fs = std::filesystem;
   for (const auto& key : {directory / "authority.key", certificates.of("aws").key}) {

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "collectives/error.hpp"
+#include "collectives/flags/parse_flags.hpp"
 
 namespace train::wide {
 namespace {
@@ -143,14 +144,8 @@ CoordinatorArguments parse_coordinator_arguments(int argc, char** argv) {
                "No encryption and no proof of who is who; on loopback addresses alone");
   add_time_flags(flags, options, linger_ms);
   add_heartbeat_flags(flags, options.coordinator);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp& help) {
-    result.status = app.exit(help);
-    return result;
-  } catch (const CLI::ParseError& error) {
-    throw Error(fmt::format("{} (train_coordinator --help lists the flags)", error.what()));
-  }
+  result.status = parse_flags(app, argc, argv);
+  if (result.status) return result;
   require_sound(options, certificates);
   if (!certificates.empty()) options.node.tls = files_in(certificates);
   options.linger = std::chrono::milliseconds(linger_ms);
