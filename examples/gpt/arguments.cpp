@@ -100,6 +100,14 @@ std::optional<int> parse_arguments(CLI::App& app, const train::Job& job,
   return std::nullopt;
 }
 
+void add_needing(CLI::Option& needed, CLI::App& app, const std::function<void()>& add) {
+  const std::vector<CLI::Option*> before = app.get_options();
+  add();
+  for (CLI::Option* option : app.get_options()) {
+    if (std::ranges::find(before, option) == before.end()) option->needs(&needed);
+  }
+}
+
 CLI::Validator at_least(std::int64_t least) {
   return numbers([least](double value) { return value >= static_cast<double>(least); },
                  fmt::format("at least {}", least));

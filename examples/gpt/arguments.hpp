@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,6 +19,9 @@ std::optional<int> parse_arguments(CLI::App& app, const train::Job& job,
 /// The flag that was meant by one that there is not, if one is close: a few letters off, or longer.
 /// "" if none is.
 std::string nearest_flag(const CLI::App& app, const std::string& flag);
+
+/// The flags that `add` adds to the app are refused without the one that is needed.
+void add_needing(CLI::Option& needed, CLI::App& app, const std::function<void()>& add);
 
 /// Refuses values below `least`.
 CLI::Validator at_least(std::int64_t least);

@@ -1,7 +1,5 @@
 #include "examples/gpt/plan_arguments.hpp"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 
 #include "examples/gpt/arguments.hpp"
@@ -69,11 +67,7 @@ void add_clusters_flags(CLI::App& app, PlanArguments& arguments) {
           ->group(job_group)
           ->check(at_least(1))
           ->capture_default_str();
-  const std::vector<CLI::Option*> before = app.get_options();
-  add_round_flags(app, arguments.training);
-  for (CLI::Option* option : app.get_options()) {
-    if (std::ranges::find(before, option) == before.end()) option->needs(clusters);
-  }
+  add_needing(*clusters, app, [&] { add_round_flags(app, arguments.training); });
 }
 
 // What a rank has beside its part of the model, where there are other clusters.

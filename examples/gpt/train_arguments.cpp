@@ -141,16 +141,12 @@ void add_checkpoint_flags(CLI::App& app, TrainArguments& arguments) {
       ->capture_default_str();
 }
 
-void add_job_flags(CLI::App& app, TrainArguments& arguments) {
+// Where the other clusters are.
+void add_link_flags(CLI::App& app, TrainArguments& arguments) {
   const auto add = [&](const char* name, auto& value, const std::string& help) {
     return app.add_option(name, value, help)->group(job_group);
   };
   auto& job = arguments.job;
-  auto& rounds = arguments.rounds;
-  auto* cluster = add("--cluster", job.cluster, "This cluster's name in the job");
-  auto* coordinator = add("--coordinator", job.coordinator, "HOST:PORT of train_coordinator");
-  cluster->needs(coordinator);
-  coordinator->needs(cluster)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   add("--certs", arguments.certificates, "This cluster's directory of trainctl certs");
   app.add_flag("--plaintext", arguments.plaintext, "No encryption; loopback addresses only")
       ->group(job_group);
@@ -161,12 +157,6 @@ void add_job_flags(CLI::App& app, TrainArguments& arguments) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_flag("--outbound-only", job.outbound_only, "Others cannot reach this cluster: dial only")
       ->group(job_group);
-  add_round_flags(app, arguments);
-  add("--round-seconds", arguments.round_seconds,
-      "End this cluster's inner steps of a round after this time [never]")
-      ->check(at_least(0));
-  add("--outer-lr", rounds.outer.lr, "Of Nesterov's momentum on rounds")->capture_default_str();
-  add("--outer-momentum", rounds.outer.momentum, "The same")->capture_default_str();
   add("--streams", arguments.streams, "TLS streams of a link [by measurement]");
   add("--bandwidth-kbit", job.bandwidth_kbit, "Of this cluster, to share out work [measured]")
       ->check(at_least(0));
@@ -177,6 +167,19 @@ void add_job_flags(CLI::App& app, TrainArguments& arguments) {
   add("--egress-budget", arguments.egress_budget_usd,
       "Leave the job before egress has cost so many dollars [never]")
       ->check(above_zero());
+}
+
+// What becomes of rounds, and how long others wait for this cluster.
+void add_pace_flags(CLI::App& app, TrainArguments& arguments) {
+  const auto add = [&](const char* name, auto& value, const std::string& help) {
+    return app.add_option(name, value, help)->group(job_group);
+  };
+  auto& outer = arguments.rounds.outer;
+  add("--round-seconds", arguments.round_seconds,
+      "End this cluster's inner steps of a round after this time [never]")
+      ->check(at_least(0));
+  add("--outer-lr", outer.lr, "Of Nesterov's momentum on rounds")->capture_default_str();
+  add("--outer-momentum", outer.momentum, "The same")->capture_default_str();
   add("--leave-notice", arguments.leave_notice_s, "Seconds from SIGTERM to the end")
       ->check(at_least(1))
       ->capture_default_str();
@@ -189,6 +192,23 @@ void add_job_flags(CLI::App& app, TrainArguments& arguments) {
       "cluster")
       ->check(above_zero())
       ->capture_default_str();
+}
+
+void add_job_flags(CLI::App& app, TrainArguments& arguments) {
+  auto& job = arguments.job;
+  auto* cluster =
+      app.add_option("--cluster", job.cluster, "This cluster's name in the job")->group(job_group);
+  auto* coordinator =
+      app.add_option("--coordinator", job.coordinator, "HOST:PORT of train_coordinator")
+          ->group(job_group);
+  cluster->needs(coordinator);
+  coordinator->needs(cluster)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  // Without a job they would have no effect.
+  add_needing(*cluster, app, [&] {
+    add_link_flags(app, arguments);
+    add_round_flags(app, arguments);
+    add_pace_flags(app, arguments);
+  });
 }
 
 void finish_job(TrainArguments& arguments) {
