@@ -94,12 +94,26 @@ def _ask(ranks, ranks_per_node, where, program, words, job_words, is_needed=Fals
         raise Failure(f"{where} has \"ranks\", whose speed plan_grid reckons; {program}: "
                       f"{error.strerror}. Build it, name it with --plan-grid, or give "
                       "\"tokens_per_s\"") from None
-    if ended.returncode not in (0, 2):
-        raise Failure(f"{where}: {ended.stderr.strip().removeprefix('error: ')}")
-    said = json.loads(ended.stdout)
+    said = _said(ended, where, program)
     if said["best"] is None and not is_needed:
         return None
     if said["best"] is None:
         raise Failure(f"{where}: {said['would_fit']}")
     return Grid(ranks, ranks_per_node, said["plans"][said["best"]],
                 said["lane_bytes"]["peak"] if job_words else None, (where, program, words))
+
+
+def _said(ended, where, program):
+    """What plan_grid --json has printed, where that is what has run."""
+    why = ended.stderr.strip().removeprefix("error: ")
+    if ended.returncode not in (0, 2) and why:
+        raise Failure(f"{where}: {why}")
+    try:
+        said = json.loads(ended.stdout)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict) or "best" not in said:
+        raise Failure(f"{where} has \"ranks\", whose speed plan_grid reckons, but {program} ended "
+                      f"with status {ended.returncode} and printed no plans: name the build's "
+                      "plan_grid with --plan-grid")
+    return said
