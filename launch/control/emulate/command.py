@@ -74,7 +74,10 @@ class Plan:
         if options.plain and any(value not in ("0", "none") for value in self.rules.values()):
             raise Failure("--plain has no links: leave out --rtt, --rate, --jitter and --loss")
         at_first = len(names) - len(fault_words.joins(self.faults))
-        self.clusters_min = options.clusters_min or at_first
+        if not at_first:
+            raise Failure("--fault \"join …\": every cluster would join later; one must be there "
+                          "from the start, for rounds to begin")
+        self.clusters_min = at_first if options.clusters_min is None else options.clusters_min
         if not 1 <= self.clusters_min <= len(names):
             raise Failure(f"--clusters-min is 1 to {len(names)}, not {self.clusters_min}")
         self.extra = _extra(options, names + [fault_words.COORDINATOR])
