@@ -112,7 +112,7 @@ def _with_grid(cluster, grid):
 def read(path, plan_grid=grids.PROGRAM):
     """The job that the file describes. A Failure names the file."""
     try:
-        return from_table(tomllib.loads(path.read_text(encoding="utf-8")), plan_grid)
+        return from_table(tomllib.loads(path.read_text(encoding="utf-8-sig")), plan_grid)
     except OSError as error:
         raise Failure(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
