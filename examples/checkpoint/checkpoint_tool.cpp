@@ -68,6 +68,15 @@ std::unique_ptr<train::ModelSource> open_model(const Arguments& arguments, bool 
 }
 
 int export_model(const Arguments& arguments) {
+  if (arguments.to == "llmc" && arguments.naming == "hf") {
+    throw train::Error(
+        "--naming hf: is for --to safetensors; a file of llm.c's has no names (leave it out)");
+  }
+  constexpr double shard_gb_max = 1e9;  // bytes stay within 64 bits
+  if (!(arguments.shard_gb > 0.0 && arguments.shard_gb <= shard_gb_max)) {
+    throw train::Error(fmt::format("--shard-gb {}: must be above 0, and at most {:g}",
+                                   arguments.shard_gb, shard_gb_max));
+  }
   const auto model = open_model(arguments, arguments.dtype == "f32");
   const train::DataType type = type_for(arguments, *model);
   const char* tokenizer = "";
@@ -126,7 +135,6 @@ void add_export(CLI::App& app, Arguments& arguments) {
   command->add_option("--output", arguments.output, "File, or directory with --naming hf")
       ->required();
   command->add_option("--shard-gb", arguments.shard_gb, "Largest file with --naming hf, GB")
-      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   add_tokenizer(*command, arguments);
   add_dtype(*command, arguments);
