@@ -51,7 +51,8 @@ void add_training_flags(CLI::App& app, TrainArguments& arguments) {
                  "End, as on SIGTERM, behind the step that is under way then [never]")
       ->check(at_least(0));
   app.add_option("--stopped-status", arguments.stopped_status,
-                 "Exit status of a run that ends early, as it was asked to")
+                 "Exit status of a run that a signal or --stop-after-minutes ends early; one that "
+                 "ends at --stop-at ends with 0")
       ->check(CLI::Range(0, 125))
       ->capture_default_str();
   app.add_option("--schedule", arguments.schedule, "constant | cosine | wsd")
