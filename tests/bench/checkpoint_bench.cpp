@@ -26,6 +26,7 @@
 #include "libtrain/checkpoint/training_state.hpp"
 #include "libtrain/train.hpp"
 #include "tests/bench/checkpoint_bench_files.hpp"
+#include "tests/bench/flag_values.hpp"
 
 namespace {
 
@@ -45,20 +46,37 @@ struct Options {
   train::CheckpointLayout layout = train::CheckpointLayout::sharded;
 };
 
+void set(const std::string& flag, const std::string& value, Options& options) {
+  using train::bench::whole_number;
+  if (flag == "--directory") {
+    options.directory = value;
+  } else if (flag == "--model") {
+    options.model = value;
+  } else if (flag == "--rounds") {
+    options.rounds = whole_number(flag, value);
+  } else if (flag == "--zero") {
+    options.zero = whole_number(flag, value, 0);
+  } else if (flag == "--load-zero") {
+    options.load_zero = whole_number(flag, value, 0);
+  } else if (flag == "--load-tensor") {
+    options.load_tensor = whole_number(flag, value);
+  } else if (flag == "--dtype" && (value == "f32" || value == "bf16")) {
+    options.type = value == "f32" ? train::DataType::f32 : train::DataType::bf16;
+  } else if (flag == "--cache" && (value == "cold" || value == "warm")) {
+    options.cold = value == "cold";
+  } else if (flag == "--layout") {
+    options.layout = train::checkpoint_layout_from(value);
+  } else {
+    throw train::Error(
+        fmt::format("checkpoint_bench does not know {} {}; its source begins with a list of "
+                    "options",
+                    flag, value));
+  }
+}
+
 Options parse(int argc, char** argv) {
   Options options;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string flag = argv[i], value = argv[i + 1];
-    if (flag == "--directory") options.directory = value;
-    if (flag == "--model") options.model = value;
-    if (flag == "--rounds") options.rounds = std::stoi(value);
-    if (flag == "--zero") options.zero = std::stoi(value);
-    if (flag == "--load-zero") options.load_zero = std::stoi(value);
-    if (flag == "--load-tensor") options.load_tensor = std::stoi(value);
-    if (flag == "--dtype" && value == "bf16") options.type = train::DataType::bf16;
-    if (flag == "--cache") options.cold = value != "warm";
-    if (flag == "--layout") options.layout = train::checkpoint_layout_from(value);
-  }
+  for (int i = 1; i < argc; i += 2) set(argv[i], i + 1 < argc ? argv[i + 1] : "", options);
   if (options.directory.empty()) throw train::Error("checkpoint_bench needs --directory DIR");
   return options;
 }

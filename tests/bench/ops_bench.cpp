@@ -9,7 +9,6 @@
 // the caches hold.
 
 #include <algorithm>
-#include <cstdlib>
 #include <functional>
 #include <span>
 #include <string>
@@ -20,6 +19,7 @@
 
 #include "collectives/standard_streams.hpp"
 #include "libtrain/ops/device.hpp"
+#include "tests/bench/flag_values.hpp"
 #include "tests/bench/ops_bench_device.hpp"
 #include "tests/bench/ops_bench_machine.hpp"
 
@@ -55,7 +55,8 @@ class Bench {
   Bench(const Options& options, const Model& model, const Machine& machine)
       : options_(options), model_(model), machine_(machine), device_(make_device(options)) {}
 
-  void run() {
+  // Returns how many ops it has timed.
+  int run() {
     fmt::print("\n{}: batch {}, context {}, width {}, {} heads, {}\n", model_.name, model_.batch,
                model_.context, model_.width, model_.heads, name_of(options_.type));
     attention();
@@ -66,11 +67,12 @@ class Bench {
     gelu_in_product();
     norms();
     elementwise();
-    if (model_.vocabulary == 0) return;
+    if (model_.vocabulary == 0) return timed_;
     linear("head", width, model_.vocabulary, Activation::none);
     loss_and_embedding();
     loss_block();
     optimizer();
+    return timed_;
   }
 
  private:
@@ -95,8 +97,9 @@ class Bench {
   Tensor tensor(Shape shape) const { return tensor(shape, options_.type); }
 
   void report(const std::string& name, double amount, double peak, const char* unit,
-              const std::function<void()>& call) const {
+              const std::function<void()>& call) {
     if (name.find(options_.only) == std::string::npos) return;
+    ++timed_;
     const double seconds =
         options_.cuda ? median_seconds_on(*device_, call) : median_seconds(options_.clock, call);
     const double rate = amount / seconds * 1e-9;
@@ -104,11 +107,11 @@ class Bench {
                100.0 * rate / peak);
     std::fflush(stdout);
   }
-  void flops(const std::string& name, double amount, const std::function<void()>& call) const {
+  void flops(const std::string& name, double amount, const std::function<void()>& call) {
     report(name, amount, machine_.gflops, "GFLOP/s", call);
   }
   // `passes` over tensors of `elements` of the type under test.
-  void bytes(const std::string& name, double amount, const std::function<void()>& call) const {
+  void bytes(const std::string& name, double amount, const std::function<void()>& call) {
     report(name, amount, machine_.gigabytes_per_s, "GB/s   ", call);
   }
   double pass(std::int64_t elements) const {
@@ -276,21 +279,23 @@ class Bench {
   const Model& model_;
   const Machine& machine_;
   std::unique_ptr<Device> device_;
+  int timed_ = 0;
 };
 
 Options parse(int argc, char** argv) {
   Options options;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string_view name = argv[i], value = argv[i + 1];
+  for (int i = 1; i < argc; i += 2) {
+    const std::string_view name = argv[i];
+    const std::string value = i + 1 < argc ? argv[i + 1] : "";
     if (name == "--device" && (value == "cpu" || value == "cuda")) {
       options.cuda = value == "cuda";
     } else if (name == "--threads") {
-      options.threads = std::atoi(argv[i + 1]);
+      options.threads = whole_number(name, value);
     } else if (name == "--dtype" && (value == "f32" || value == "bf16")) {
       options.type = value == "f32" ? DataType::f32 : DataType::bf16;
     } else if (name == "--sum-order") {
       options.order = sum_order_from(value);
-    } else if (name == "--only") {
+    } else if (name == "--only" && !value.empty()) {
       options.only = value;
     } else if (name == "--clock" && (value == "wall" || value == "cpu")) {
       options.clock = value == "wall" ? Clock::wall : Clock::processor;
@@ -302,6 +307,14 @@ Options parse(int argc, char** argv) {
     }
   }
   return options;
+}
+
+template <std::size_t count>
+void run(const Options& options, const Model (&models)[count], const Machine& machine) {
+  int timed = 0;
+  for (const Model& model : models) timed += Bench(options, model, machine).run();
+  if (timed > 0) return;
+  throw Error(fmt::format("--only {}: is in no op's name; leave it out for all", options.only));
 }
 
 }  // namespace
@@ -316,13 +329,13 @@ int main(int argc, char** argv) try {
     fmt::print("peak: {:.0f} GFLOP/s {}, copies {:.1f} GB/s on {}\n", machine.gflops,
                train::name_of(options.type), machine.gigabytes_per_s, device->ops().description());
     device.reset();
-    for (const auto& model : cuda_models) Bench(options, model, machine).run();
+    run(options, cuda_models, machine);
     return 0;
   }
   const Machine machine = measure_machine(options.clock, options.threads);
   fmt::print("peak: {:.0f} GFLOP/s f32, triad {:.1f} GB/s on {} threads\n", machine.gflops,
              machine.gigabytes_per_s, options.threads);
-  for (const auto& model : cpu_models) Bench(options, model, machine).run();
+  run(options, cpu_models, machine);
 } catch (const train::Error& error) {
   train::log_line(error.what());
   return 1;

@@ -21,7 +21,6 @@
 //                  during which training stood still; hidden = 1 - waited / busy, by group
 //   state, peak    MiB that stay between steps (values, gradients, moments); that a pass adds
 
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -32,6 +31,7 @@
 #include "collectives/local/world.hpp"
 #include "collectives/standard_streams.hpp"
 #include "libtrain/job.hpp"
+#include "tests/bench/flag_values.hpp"
 #include "tests/bench/parallel_bench_run.hpp"
 
 namespace train::bench {
@@ -125,24 +125,15 @@ void bench(Communicator& world, int ranks_on_node, const Options& options) {
   }
 }
 
-std::int64_t number(std::string_view name, const std::string& value) {
-  char* end = nullptr;
-  const long long found = std::strtoll(value.c_str(), &end, 10);
-  if (value.empty() || *end != '\0' || found < 1) {
-    throw Error(fmt::format("{} {}: it takes a number from 1", name, value));
-  }
-  return found;
-}
-
 void set_grid(const std::string& value, Options& options) {
   const auto first = value.find('x'), last = value.rfind('x');
   if (first == std::string::npos) {
     throw Error(fmt::format("--grid {}: write DATAxTENSOR, as in 2x2", value));
   }
-  options.data = static_cast<int>(number("--grid", value.substr(0, first)));
-  options.tensor = static_cast<int>(number("--grid", value.substr(last + 1)));
+  options.data = whole_number("--grid", value.substr(0, first));
+  options.tensor = whole_number("--grid", value.substr(last + 1));
   if (first == last) return;
-  options.context = static_cast<int>(number("--grid", value.substr(first + 1, last - first - 1)));
+  options.context = whole_number("--grid", value.substr(first + 1, last - first - 1));
 }
 
 void set(std::string_view name, const std::string& value, Options& options) {
@@ -156,23 +147,23 @@ void set(std::string_view name, const std::string& value, Options& options) {
   } else if (name == "--grid") {
     set_grid(value, options);
   } else if (name == "--zero") {
-    options.zero = zero_from(value == "0" ? 0 : static_cast<int>(number(name, value)));
+    options.zero = zero_from(value == "0" ? 0 : whole_number(name, value));
   } else if (name == "--dtype" && (value == "f32" || value == "bf16")) {
     options.type = value == "f32" ? DataType::f32 : DataType::bf16;
   } else if (name == "--vocabulary") {
-    options.vocabulary = number(name, value);
+    options.vocabulary = whole_number(name, value);
   } else if (name == "--sequences") {
-    options.sequences = number(name, value);
+    options.sequences = whole_number(name, value);
   } else if (name == "--bucket-kib") {
-    options.bucket_kib = static_cast<std::size_t>(number(name, value));
+    options.bucket_kib = static_cast<std::size_t>(whole_number(name, value));
   } else if (name == "--ranks") {
-    options.ranks = static_cast<int>(number(name, value));
+    options.ranks = whole_number(name, value);
   } else if (name == "--passes") {
-    options.passes = static_cast<int>(number(name, value));
+    options.passes = whole_number(name, value);
   } else if (name == "--steps") {
-    options.steps = static_cast<int>(number(name, value));
+    options.steps = whole_number(name, value);
   } else if (name == "--threads") {
-    options.threads = static_cast<int>(number(name, value));
+    options.threads = whole_number(name, value);
   } else {
     throw Error(
         fmt::format("parallel_bench does not know {} {}; its source begins with a list of "
