@@ -13,6 +13,8 @@ install(EXPORT libtrain_targets FILE libtrainTargets.cmake NAMESPACE libtrain::
 # <prefix>/include/libtrain plays the root of the repository, so that includes read the same.
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}
      ${PROJECT_SOURCE_DIR}/collectives/*.hpp ${PROJECT_SOURCE_DIR}/libtrain/*.hpp)
+# Of the programs, which link it; it would have a user need CLI11.
+list(FILTER headers EXCLUDE REGEX "^collectives/flags/")
 foreach(header IN LISTS headers)
   cmake_path(GET header PARENT_PATH folder)
   install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/libtrain/${folder})
