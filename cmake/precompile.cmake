@@ -1,5 +1,5 @@
 # train_precompile_headers(target): what nearly every source of the library includes of others'
-# headers, a third of the time of its compilation. It only saves time: a source includes what it
+# headers, more than a quarter of the time of its compilation. It only saves time: a source includes what it
 # uses, as the preset debug shows, which precompiles nothing. Sources with options of their own
 # leave it out (SKIP_PRECOMPILE_HEADERS).
 function(train_precompile_headers target)
