@@ -1,7 +1,7 @@
 # train_precompile_headers(target): what nearly every source of the library includes of others'
-# headers, more than a quarter of the time of its compilation. It only saves time: a source includes what it
-# uses, as the preset debug shows, which precompiles nothing. Sources with options of their own
-# leave it out (SKIP_PRECOMPILE_HEADERS).
+# headers, more than a quarter of the time of its compilation. It only saves time: a source
+# includes what it uses, as the preset debug shows, which precompiles nothing. Sources with options
+# of their own leave it out (SKIP_PRECOMPILE_HEADERS).
 function(train_precompile_headers target)
   target_precompile_headers(${target} PRIVATE
     <algorithm> <array> <atomic> <charconv> <chrono> <cmath> <condition_variable> <cstdint>
