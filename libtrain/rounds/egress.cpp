@@ -76,6 +76,10 @@ double EgressOptions::usd_per_gb_of(const std::string& cluster) const {
   return named != usd_per_gb_to.end() ? named->second : usd_per_gb;
 }
 
+double EgressOptions::usd_of(double bytes, const std::string& cluster) const {
+  return bytes / gb * usd_per_gb_of(cluster);
+}
+
 void EgressOptions::validate() const {
   const auto require = [](bool holds, double usd) {
     if (!holds) throw Error(fmt::format("--egress-price is {}; it must not be negative", usd));
@@ -116,7 +120,7 @@ void EgressMeter::update(const WideTraffic& traffic) {
     const std::uint64_t more = bytes.sent - std::exchange(counted, bytes.sent);
     Account& account = accounts_[cluster];
     account.bytes_sent += more;
-    account.usd += static_cast<double>(more) / gb * options_.usd_per_gb_of(cluster);
+    account.usd += options_.usd_of(static_cast<double>(more), cluster);
     changed_ = true;
   }
   if (changed_ && Clock::now() >= save_at_) save();
@@ -132,7 +136,7 @@ std::optional<double> EgressMeter::left_usd() const {
   if (!options_.budget_usd) return std::nullopt;
   double promised = 0.0;
   for (const auto& [cluster, bytes] : promised_) {
-    promised += static_cast<double>(bytes) * wire_overhead / gb * options_.usd_per_gb_of(cluster);
+    promised += options_.usd_of(static_cast<double>(bytes) * wire_overhead, cluster);
   }
   return *options_.budget_usd - spent_usd() - promised;
 }

@@ -26,6 +26,8 @@ struct EgressOptions {
   /// From "0.09", for all clusters, or "gcp=0.02". Throws Error for what is not a price.
   void add_price(const std::string& text);
   double usd_per_gb_of(const std::string& cluster) const;
+  /// What so many bytes to that cluster cost.
+  double usd_of(double bytes, const std::string& cluster) const;
   bool has_price() const { return usd_per_gb > 0.0 || !usd_per_gb_to.empty(); }
   /// Throws Error that names the first value that cannot be.
   void validate() const;

@@ -59,8 +59,7 @@ double EgressGuard::exchange_usd(FragmentRange fragments, const Shares& shares) 
   double usd = 0.0;
   for (const auto& [name, share] : shares) {
     if (name == cluster_) continue;
-    const double bytes = (share + own->second) * encoded * wire_overhead;
-    usd += bytes / 1e9 * meter_.options().usd_per_gb_of(name);
+    usd += meter_.options().usd_of((share + own->second) * encoded * wire_overhead, name);
   }
   return usd;
 }
@@ -78,8 +77,8 @@ std::optional<std::vector<std::string>> EgressGuard::state_goes_to(FragmentRange
   double for_states = *left - exchange_usd(next, equal_shares(all));
   for (const std::string& name : newcomers_) {
     // Not all lanes of a fetch need have begun.
-    const double usd = static_cast<double>(state_bytes_) * wire_overhead / 1e9 *
-                       meter_.options().usd_per_gb_of(name);
+    const double usd =
+        meter_.options().usd_of(static_cast<double>(state_bytes_) * wire_overhead, name);
     if (!meter_.has_promised(name) && usd > for_states) continue;
     for_states -= usd;
     receivers.push_back(name);
