@@ -3,9 +3,8 @@
 function(train_test_options target)
   train_compile_options(${target})
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
-  # What GCC 12 says wrongly of strings: headers that are precompiled are not the system's to it.
   target_compile_options(${target} PRIVATE
-    "$<$<BOOL:${TRAIN_GCC_BEFORE_13}>:-Wno-array-bounds;-Wno-restrict;-Wno-stringop-overflow>")
+    "$<$<BOOL:${TRAIN_GCC_BEFORE_13}>:${TRAIN_WRONG_OF_PRECOMPILED}>")
   # Objects and programs alike, or they could not share them.
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
   if(NOT target STREQUAL "train_test_headers")

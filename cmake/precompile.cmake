@@ -8,7 +8,6 @@ function(train_precompile_headers target)
     <cstring> <deque> <filesystem> <functional> <limits> <map> <memory> <memory_resource> <mutex>
     <numeric> <optional> <set> <span> <string> <string_view> <thread> <unordered_map> <utility>
     <variant> <vector> <fmt/format.h>)
-  # What GCC says wrongly of strings: headers that are precompiled are not the system's to it.
   target_compile_options(${target} PRIVATE
-    "$<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-array-bounds;-Wno-restrict;-Wno-stringop-overflow>")
+    "$<$<COMPILE_LANG_AND_ID:CXX,GNU>:${TRAIN_WRONG_OF_PRECOMPILED}>")
 endfunction()

@@ -6,6 +6,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   set(TRAIN_GCC_BEFORE_13 ON)
 endif()
 
+# What GCC says wrongly of strings: headers that are precompiled are not the system's to it.
+set(TRAIN_WRONG_OF_PRECOMPILED -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow)
+
 # train_compile_options(target): language level, warnings, processor and sanitizers of one target.
 # What nvcc hands to the C++ compiler is its own code, too: no -Wpedantic there.
 function(train_compile_options target)
