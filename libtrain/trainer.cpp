@@ -26,15 +26,12 @@ TrainerOptions resolved(TrainerOptions options, int data_ranks) {
     throw Error(fmt::format("--micro-batch is {}; it must be at least 1", options.micro_batch));
   }
   options.micro_batch = StepPasses::of(options.batch, data_ranks, options.micro_batch).sequences;
-  if (options.steps < 1) {
-    throw Error(fmt::format("--steps is {}; it must be at least 1", options.steps));
-  }
+  options.schedule.steps = options.steps;
+  options.schedule.validate();
   if (options.stop_at < 0 || options.stop_at > options.steps) {
     throw Error(fmt::format("--stop-at is {}; it must lie between 1 and --steps {}",
                             options.stop_at, options.steps));
   }
-  options.schedule.steps = options.steps;
-  options.schedule.validate();
   return options;
 }
 

@@ -31,11 +31,12 @@ struct Arguments {
 
 void warn_of_missing_ends(const train::Tokenizer& tokenizer,
                           const std::vector<std::string>& files) {
+  if (train::marks_documents(tokenizer)) return;
   const auto texts = std::ranges::count_if(files, [](const std::string& path) {
     std::error_code unread;  // is told by who reads it
     return std::filesystem::file_size(path, unread) != 0;
   });
-  if (train::marks_documents(tokenizer) || texts < 2) return;
+  if (texts < 2) return;
   train::log_line(
       fmt::format("warning: {} texts follow each other without a mark: the tokenizer {} has none",
                   texts, tokenizer.name()));

@@ -1,11 +1,9 @@
 #include "libtrain/checkpoint/store.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <optional>
-#include <span>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -133,20 +131,17 @@ std::vector<std::string> agreed_names(SaveGroup& group, const CheckpointStore& s
 // Each rank writes its own blocks of one list. Ranks with lists of their own, or another order of
 // it, would leave a checkpoint that nobody can read.
 void require_same_contents(SaveGroup& group, const CheckpointSnapshot& snapshot) {
-  constexpr std::size_t fields = 3;
-  const std::array<std::int64_t, fields> own{snapshot.step(),
-                                             static_cast<std::int64_t>(snapshot.tensors().size()),
-                                             static_cast<std::int64_t>(snapshot.plan_hash())};
-  const std::vector<std::size_t> counts(static_cast<std::size_t>(group.size()), fields);
-  const std::vector<std::int64_t> all = group.all_gather(own, counts);
-  for (std::size_t rank = 1; rank < counts.size(); ++rank) {
-    const auto other = std::span(all).subspan(rank * fields, fields);
-    if (std::ranges::equal(other, std::span(all).first(fields))) continue;
+  const std::string own =
+      fmt::format("{} tensors as step {} (plan {:016x})", snapshot.tensors().size(),
+                  snapshot.step(), snapshot.plan_hash());
+  const std::string first = group.said_by(0, own);
+  group.together([&] {
+    if (own == first) return;
     throw Error(
-        fmt::format("rank {} saves {} tensors as step {}, and rank 0 {} as step {}: steps, and "
-                    "tensors' names, types, layouts and order, must be the same on all ranks",
-                    rank, other[1], other[0], all[1], all[0]));
-  }
+        fmt::format("rank {} saves {}, and rank 0 {}: steps, and tensors' names, types, layouts "
+                    "and order, must be the same on all ranks",
+                    group.rank(), own, first));
+  });
 }
 
 }  // namespace

@@ -11,12 +11,8 @@ namespace train {
 namespace {
 
 OptimizerOptions checked(const OptimizerOptions& options, DataType type) {
-  if (options.gradient_type == DataType::bf16 && type != DataType::bf16) {
-    throw Error(
-        fmt::format("--grad-dtype bf16 needs --dtype bf16: the model is {}", name_of(type)));
-  }
   if (options.gradient_type != DataType::f32 && options.gradient_type != type) {
-    throw Error(fmt::format("gradients in {} of a model in {}: they are f32, or as the model",
+    throw Error(fmt::format("--grad-dtype {0} needs --dtype {0}: the model is {1}",
                             name_of(options.gradient_type), name_of(type)));
   }
   if (options.resident_elements < 0) {
