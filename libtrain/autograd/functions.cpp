@@ -16,11 +16,6 @@ Gradient target_of(Parameter* parameter) {
   return parameter == nullptr ? Gradient{} : parameter->gradient_target();
 }
 
-void use(Tape& tape, Parameter& first, Parameter* second) {
-  tape.use(first);
-  if (second != nullptr) tape.use(*second);
-}
-
 void finish(Tape& tape, Parameter& first, Parameter* second) {
   tape.finish(first);
   if (second != nullptr) tape.finish(*second);
@@ -53,22 +48,19 @@ std::array<Tensor, count> row_statistics(Tape& tape, const Value& x) {
 
 void record_layer_norm(Tape& tape, const Value& x, Parameter& weight, Parameter* bias,
                        const Value& y, const Tensor& mean, const Tensor& rstd) {
-  if (!tape.recording()) return;
-  use(tape, weight, bias);
-  tape.record([&tape, &weight, bias, mean, rstd, x = x.tensor(), dx = x.gradient(),
-               dy = y.gradient()] {
-    tape.ops().layer_norm_backward(*dy, x, weight.value(), mean, rstd, tape.gradient_target(x, *dx),
-                                   weight.gradient_target(), target_of(bias));
-    finish(tape, weight, bias);
-  });
+  tape.record(y, {&weight, bias},
+              [&tape, &weight, bias, mean, rstd, x = x.tensor(), dx = x.gradient()](Tensor& dy) {
+                tape.ops().layer_norm_backward(dy, x, weight.value(), mean, rstd,
+                                               tape.gradient_target(x, *dx),
+                                               weight.gradient_target(), target_of(bias));
+                finish(tape, weight, bias);
+              });
 }
 
 void record_rms_norm(Tape& tape, const Value& x, Parameter& weight, const Value& y,
                      const Tensor& rstd) {
-  if (!tape.recording()) return;
-  tape.use(weight);
-  tape.record([&tape, &weight, rstd, x = x.tensor(), dx = x.gradient(), dy = y.gradient()] {
-    tape.ops().rms_norm_backward(*dy, x, weight.value(), rstd, tape.gradient_target(x, *dx),
+  tape.record(y, {&weight}, [&tape, &weight, rstd, x = x.tensor(), dx = x.gradient()](Tensor& dy) {
+    tape.ops().rms_norm_backward(dy, x, weight.value(), rstd, tape.gradient_target(x, *dx),
                                  weight.gradient_target());
     tape.finish(weight);
   });
@@ -77,9 +69,9 @@ void record_rms_norm(Tape& tape, const Value& x, Parameter& weight, const Value&
 // Both summands have the sum's gradient and share its memory; whoever writes to shared memory
 // copies first. In a residual block the branch has let go by then, and nothing is copied.
 void record_add(Tape& tape, const Value& a, const Value& b, const Value& y) {
-  tape.record([&tape, da = a.gradient(), db = b.gradient(), dy = y.gradient()] {
-    for (const auto& gradient : {da, db}) tape.add_gradient(*dy, *gradient);
-    dy->reset();
+  tape.record(y, {}, [&tape, da = a.gradient(), db = b.gradient()](Tensor& dy) {
+    for (const auto& gradient : {da, db}) tape.add_gradient(dy, *gradient);
+    dy.reset();
   });
 }
 
@@ -92,12 +84,13 @@ Value embedding(Tape& tape, std::span<const std::int32_t> tokens, Parameter& tab
   tape.ops().embedding(tokens, table.value(), value_of(positions), places, y.tensor());
   tape.inspect(table, y);
   if (!tape.recording()) return y;
-  use(tape, table, positions);
-  tape.record([&tape, &table, positions, places, dy = y.gradient(),
-               kept = std::vector<std::int32_t>(tokens.begin(), tokens.end())] {
-    tape.ops().embedding_backward(kept, *dy, places, table.gradient_target(), target_of(positions));
-    finish(tape, table, positions);
-  });
+  tape.record(y, {&table, positions},
+              [&tape, &table, positions, places,
+               kept = std::vector<std::int32_t>(tokens.begin(), tokens.end())](Tensor& dy) {
+                tape.ops().embedding_backward(kept, dy, places, table.gradient_target(),
+                                              target_of(positions));
+                finish(tape, table, positions);
+              });
   return y;
 }
 
@@ -110,13 +103,11 @@ Value linear(Tape& tape, const Value& x, Parameter& weight, Parameter* bias,
   tape.ops().linear(x.tensor(), weight.value(), value_of(bias), activation,
                     argument ? argument->value : Tensor(), y.tensor());
   tape.inspect(weight, y);
-  if (!tape.recording()) return y;
-  use(tape, weight, bias);
-  tape.record([&tape, &weight, bias, argument, x, dy = y.gradient()] {
-    if (argument) tape.pass_activation(*argument, *dy);
-    tape.ops().linear_grad_weight(*dy, x.tensor(), weight.gradient_target(), target_of(bias));
+  tape.record(y, {&weight, bias}, [&tape, &weight, bias, argument, x](Tensor& dy) {
+    if (argument) tape.pass_activation(*argument, dy);
+    tape.ops().linear_grad_weight(dy, x.tensor(), weight.gradient_target(), target_of(bias));
     finish(tape, weight, bias);
-    tape.write_linear_grad_input(*dy, weight.value(), x);
+    tape.write_linear_grad_input(dy, weight.value(), x);
   });
   return y;
 }
@@ -169,20 +160,21 @@ Value swiglu(Tape& tape, const Value& gate_up) {
   const Shape& shape = gate_up.tensor().shape();
   Value y(tape.empty({shape.rows(), shape.width() / 2}, gate_up.tensor().type()));
   tape.ops().swiglu(gate_up.tensor(), y.tensor());
-  tape.record(
-      [&tape, gate_up = gate_up.tensor(), dgate_up = gate_up.gradient(), dy = y.gradient()] {
-        const Gradient target = tape.gradient_target(gate_up, *dgate_up);
-        invariant(target.write == Write::assign, "swiglu is the only reader of its argument");
-        tape.ops().swiglu_backward(gate_up, *dy, target.tensor);
-      });
+  tape.record(y, {},
+              [&tape, gate_up = gate_up.tensor(), dgate_up = gate_up.gradient()](Tensor& dy) {
+                const Tensor own = tape.empty(gate_up.shape(), gate_up.type());
+                tape.ops().swiglu_backward(gate_up, dy, own);
+                tape.add_gradient(own, *dgate_up);
+              });
   return y;
 }
 
 Value rotary(Tape& tape, const Value& qkv, const AttentionShape& shape,
              const RotaryFrequencies& frequencies) {
   tape.ops().rotary(qkv.tensor(), shape, 0, frequencies, false);
-  tape.record([&tape, shape, frequencies, gradient = qkv.gradient()] {
-    tape.ops().rotary(*gradient, shape, 0, frequencies, true);
+  tape.record(qkv, {}, [&tape, shape, frequencies](Tensor& gradient) {
+    tape.unshare(gradient);
+    tape.ops().rotary(gradient, shape, 0, frequencies, true);
   });
   return qkv;
 }
@@ -193,12 +185,13 @@ Value attention(Tape& tape, const Value& qkv, const AttentionShape& shape, const
   Value out(tape.empty({shape.batch * shape.context, shape.out_width()}, type));
   const Tensor lse = tape.empty({shape.batch, shape.heads, shape.context}, statistics_type(type));
   tape.ops().attention(qkv.tensor(), shape, active, out.tensor(), lse);
-  tape.record([&tape, shape, dropout = active, lse, qkv = qkv.tensor(), dqkv = qkv.gradient(),
-               out = out.tensor(), dout = out.gradient()] {
-    const Gradient target = tape.gradient_target(qkv, *dqkv);
-    invariant(target.write == Write::assign, "attention is the only reader of its argument");
-    tape.ops().attention_backward(qkv, shape, dropout, out, lse, *dout, target.tensor);
-  });
+  tape.record(out, {},
+              [&tape, shape, dropout = active, lse, qkv = qkv.tensor(), dqkv = qkv.gradient(),
+               out = out.tensor()](Tensor& dout) {
+                const Tensor own = tape.empty(qkv.shape(), qkv.type());
+                tape.ops().attention_backward(qkv, shape, dropout, out, lse, dout, own);
+                tape.add_gradient(own, *dqkv);
+              });
   return out;
 }
 
@@ -206,10 +199,10 @@ Value dropout(Tape& tape, const Value& x, const Dropout& dropout) {
   if (!dropout.active() || !tape.training()) return x;
   Value y(tape.empty(x.tensor().shape(), x.tensor().type()));
   tape.ops().dropout(x.tensor(), dropout, y.tensor());
-  tape.record([&tape, dropout, dx = x.gradient(), dy = y.gradient()] {
-    invariant(!dx->defined(), "dropout is the only reader of its argument");
-    *dx = tape.writable(*dy);
-    tape.ops().dropout(*dy, dropout, *dx);
+  tape.record(y, {}, [&tape, dropout, dx = x.gradient()](Tensor& dy) {
+    const Tensor own = tape.writable(dy);
+    tape.ops().dropout(dy, dropout, own);
+    tape.add_gradient(own, *dx);
   });
   return y;
 }
@@ -229,7 +222,8 @@ RowLosses linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
   const std::int64_t rows_per_block = tape.ops().loss_rows(vocabulary);
   const DataType wide = statistics_type(input.type());
   invariant(rows == static_cast<std::int64_t>(targets.size()), "one target per row");
-  if (tape.recording()) *x.gradient() = tape.empty(input.shape(), input.type());
+  Gradient dx;
+  if (tape.recording()) dx = tape.gradient_target(input, *x.gradient());
 
   const Tensor losses = tape.empty({rows}, wide);
   for (std::int64_t begin = 0; begin < rows; begin += rows_per_block) {
@@ -247,8 +241,7 @@ RowLosses linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
     tape.ops().cross_entropy(logits, block_targets, scale, block_losses, dlogits);
     if (!tape.recording()) continue;
     tape.ops().linear_grad_weight(dlogits, block, weight.gradient_target(), {});
-    tape.ops().linear_grad_input(dlogits, weight.value(),
-                                 {x.gradient()->rows(begin, end), Write::assign});
+    tape.ops().linear_grad_input(dlogits, weight.value(), {dx.tensor.rows(begin, end), dx.write});
   }
   tape.use(weight);
   tape.record([&tape, &weight] { tape.finish(weight); });

@@ -10,9 +10,8 @@
 /// backward. Shapes are those of libtrain/ops/ops.hpp. A `nullptr` parameter is one that the model
 /// does not have.
 ///
-/// Every value but the last must be read: one that nobody reads gets no gradient to pass on, which
-/// ends the backward pass in a broken invariant. `swiglu`, `attention` and `dropout` write their
-/// argument's gradient, and must be its only readers.
+/// A value may be read any number of times: its gradient is the sum of what its readers pass on. A
+/// value that nobody reads passes nothing on.
 namespace train {
 
 /// What norms, softmax and losses keep beside elements of `type`: f32, or f64 for f64.
@@ -36,7 +35,8 @@ NormedSum add_layer_norm(Tape& tape, const Value& x, const Value& branch, Parame
 NormedSum add_rms_norm(Tape& tape, const Value& x, const Value& branch, Parameter& weight,
                        float eps);
 Value swiglu(Tape& tape, const Value& gate_up);
-/// Turns the query and key heads in place: the argument's elements are the result's.
+/// Turns the query and key heads in place: the argument's elements are the result's, and nobody may
+/// have read them before.
 Value rotary(Tape& tape, const Value& qkv, const AttentionShape& shape,
              const RotaryFrequencies& frequencies);
 Value attention(Tape& tape, const Value& qkv, const AttentionShape& shape, const Dropout& dropout);
@@ -49,8 +49,8 @@ using RowLosses = std::function<std::vector<double>()>;
 /// Cross-entropy of softmax(x · wᵀ) against `targets`, row by row; what goes backward is the rows'
 /// sum times `scale`. The logits [M, V] never exist as a whole: blocks of rows go through head,
 /// softmax and, when recording, straight into the gradients of x and w, which saves a second
-/// product with w. So this is the end of the tape: the backward pass starts here with a gradient
-/// of 1.
+/// product with w. So this is an end of the tape: the backward pass starts here with a gradient
+/// of 1. Where a tape has several, their sum is what goes backward.
 RowLosses linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
                                std::span<const std::int32_t> targets, float scale);
 

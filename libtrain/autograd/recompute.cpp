@@ -15,7 +15,7 @@ Value recompute(Tape& tape, const Value& x, std::function<Value(Tape& tape, cons
         const auto place = part(again, input).gradient();
         *place = std::move(*dy);
         again.backward();
-        tape.add_gradient(*input.gradient(), *dx);
+        if (input.gradient()->defined()) tape.add_gradient(*input.gradient(), *dx);
         input.gradient()->reset();
       });
   return y;

@@ -11,6 +11,18 @@ void Tape::record(std::function<void()> backward) {
   if (recording()) functions_.push_back(std::move(backward));
 }
 
+void Tape::record(const Value& y, std::vector<Parameter*> parameters,
+                  std::function<void(Tensor& dy)> backward) {
+  if (!recording()) return;
+  std::erase(parameters, nullptr);
+  for (Parameter* parameter : parameters) use(*parameter);
+  record([this, parameters = std::move(parameters), backward = std::move(backward),
+          dy = y.gradient()] {
+    if (dy->defined()) return backward(*dy);
+    for (Parameter* parameter : parameters) add_nothing(*parameter);
+  });
+}
+
 void Tape::use(Parameter& parameter) {
   if (!recording()) return;
   ++parameter.uses_pending_;
@@ -20,6 +32,13 @@ void Tape::use(Parameter& parameter) {
 void Tape::finish(Parameter& parameter) {
   invariant(parameter.uses_pending_ > 0, "a parameter's gradient is finished once per use");
   if (--parameter.uses_pending_ == 0 && ready_hook_) ready_hook_(parameter);
+}
+
+// A gradient that nobody else writes is zero, and not what its memory held before.
+void Tape::add_nothing(Parameter& parameter) {
+  const Gradient target = parameter.gradient_target();
+  if (target.tensor.defined() && target.write == Write::assign) ops().fill(target.tensor, 0.0f);
+  finish(parameter);
 }
 
 void Tape::backward() {
@@ -33,11 +52,7 @@ void Tape::backward() {
 
 Gradient Tape::gradient_target(const Tensor& like, Tensor& gradient) const {
   if (gradient.defined()) {
-    if (gradient.shared()) {
-      const Tensor copy = empty(gradient.shape(), gradient.type());
-      ops().convert(gradient, copy);
-      gradient = copy;
-    }
+    unshare(gradient);
     return {gradient, Write::add};
   }
   gradient = empty(like.shape(), like.type());
@@ -79,6 +94,13 @@ void Tape::write_linear_grad_input(const Tensor& dy, const Tensor& w, const Valu
 
 Tensor Tape::writable(const Tensor& dy) const {
   return dy.shared() ? empty(dy.shape(), dy.type()) : dy;
+}
+
+void Tape::unshare(Tensor& gradient) const {
+  if (!gradient.shared()) return;
+  const Tensor copy = empty(gradient.shape(), gradient.type());
+  ops().convert(gradient, copy);
+  gradient = copy;
 }
 
 }  // namespace train

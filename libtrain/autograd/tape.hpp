@@ -72,6 +72,11 @@ class Tape {
   /// `backward` runs in the backward pass, in the reverse order of recording, and is destroyed
   /// after it has run: what it captured is freed then.
   void record(std::function<void()> backward);
+  /// For what made `y`: `backward` is given y's gradient, writes those of `parameters` (null ones
+  /// are left out) and says when each has been written, by `finish`. Of a y that nobody read there
+  /// is no gradient: `backward` does not run then, and nothing is added to the other ones.
+  void record(const Value& y, std::vector<Parameter*> parameters,
+              std::function<void(Tensor& dy)> backward);
   /// Says that a recorded function will write the parameter's gradient; when it has, it calls
   /// `finish`.
   void use(Parameter& parameter);
@@ -91,6 +96,8 @@ class Tape {
   /// dy itself when nobody shares its memory, so that a backward op may work in place; else a new
   /// tensor.
   Tensor writable(const Tensor& dy) const;
+  /// Copies the gradient if another one shares its memory.
+  void unshare(Tensor& gradient) const;
 
   /// Memory for what an activation is applied to, for the backward pass; null where there will be
   /// none, or no activation.
@@ -111,6 +118,8 @@ class Tape {
   }
 
  private:
+  void add_nothing(Parameter& parameter);
+
   Device& device_;
   Mode mode_;
   std::vector<std::function<void()>> functions_;

@@ -51,8 +51,8 @@ Value ContextParallel::to_sequences(Tape& tape, Value qkv, const AttentionShape&
   Tensor own = qkv.tensor();
   qkv = Value();
   const Value y(group_.to_columns(tape, std::move(own), rows, qkv_columns_));
-  tape.record([this, &tape, dqkv, dy = y.gradient()] {
-    *dqkv = group_.to_rows(tape, std::move(*dy), qkv_width_, qkv_columns_);
+  tape.record(y, {}, [this, &tape, dqkv](Tensor& dy) {
+    tape.add_gradient(group_.to_rows(tape, std::move(dy), qkv_width_, qkv_columns_), *dqkv);
   });
   return y;
 }
@@ -60,8 +60,8 @@ Value ContextParallel::to_sequences(Tape& tape, Value qkv, const AttentionShape&
 Value ContextParallel::from_sequences(Tape& tape, Value out, const AttentionShape& shape) const {
   const std::int64_t rows = shape.batch * shape.context;
   const Value y(group_.to_rows(tape, out.tensor(), out_width_, out_columns_));
-  tape.record([this, &tape, rows, dout = out.gradient(), dy = y.gradient()] {
-    *dout = group_.to_columns(tape, std::move(*dy), rows, out_columns_);
+  tape.record(y, {}, [this, &tape, rows, dout = out.gradient()](Tensor& dy) {
+    tape.add_gradient(group_.to_columns(tape, std::move(dy), rows, out_columns_), *dout);
   });
   return y;
 }

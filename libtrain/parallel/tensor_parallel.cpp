@@ -13,11 +13,6 @@ Gradient target_of(Parameter* parameter) {
   return parameter == nullptr ? Gradient{} : parameter->gradient_target();
 }
 
-void use(Tape& tape, const Layer& layer) {
-  tape.use(*layer.weight);
-  if (layer.bias != nullptr) tape.use(*layer.bias);
-}
-
 void finish(Tape& tape, const Layer& layer) {
   tape.finish(*layer.weight);
   if (layer.bias != nullptr) tape.finish(*layer.bias);
@@ -115,15 +110,14 @@ Value TensorParallel::embedding(Tape& tape, const Layer& layer,
   if (split) sum = group_.sum(tape, all);
   const Value y(split ? group_.wait(sum) : group_.keep_own(tape, all));
   tape.inspect(*layer.weight, y);
-  if (!tape.recording()) return y;
-  use(tape, layer);
-  tape.record([this, &tape, &layer, rows, places, own = std::move(own), dy = y.gradient()] {
-    auto gather = group_.gather(tape, *dy, rows);
-    const Tensor all_dy = group_.wait(gather);
-    tape.ops().embedding_backward(own, all_dy, places, layer.weight->gradient_target(),
-                                  target_of(layer.bias));
-    finish(tape, layer);
-  });
+  tape.record(y, {layer.weight, layer.bias},
+              [this, &tape, &layer, rows, places, own = std::move(own)](Tensor& dy) {
+                auto gather = group_.gather(tape, dy, rows);
+                const Tensor all_dy = group_.wait(gather);
+                tape.ops().embedding_backward(own, all_dy, places, layer.weight->gradient_target(),
+                                              target_of(layer.bias));
+                finish(tape, layer);
+              });
   return y;
 }
 
@@ -146,13 +140,11 @@ Value TensorParallel::reader(Tape& tape, const Layer& layer, const Value& x, std
                       argument ? argument->value : Tensor(), y.tensor());
   }
   tape.inspect(*layer.weight, y);
-  if (!tape.recording()) return y;
-  use(tape, layer);
-  tape.record(
-      [this, &tape, &layer, rows, argument, x = x.tensor(), dx = x.gradient(), dy = y.gradient()] {
-        if (argument) tape.pass_activation(*argument, *dy);
-        reader_backward(tape, layer, x, *dy, rows, *dx);
-      });
+  tape.record(y, {layer.weight, layer.bias},
+              [this, &tape, &layer, rows, argument, x = x.tensor(), dx = x.gradient()](Tensor& dy) {
+                if (argument) tape.pass_activation(*argument, dy);
+                reader_backward(tape, layer, x, dy, rows, *dx);
+              });
   return y;
 }
 
@@ -182,10 +174,8 @@ Value TensorParallel::writer(Tape& tape, const Layer& layer, const Value& x,
   if (split) sum = group_.sum(tape, all);
   const Value y(split ? group_.wait(sum) : group_.keep_own(tape, all));
   tape.inspect(*layer.weight, y);
-  if (!tape.recording()) return y;
-  use(tape, layer);
-  tape.record([this, &tape, &layer, rows, x, dy = y.gradient()] {
-    auto gather = group_.gather(tape, *dy, rows);
+  tape.record(y, {layer.weight, layer.bias}, [this, &tape, &layer, rows, x](Tensor& dy) {
+    auto gather = group_.gather(tape, dy, rows);
     const Tensor all_dy = group_.wait(gather);
     // Every rank sees all rows here: the bias has its whole gradient everywhere.
     tape.ops().linear_grad_weight(all_dy, x.tensor(), layer.weight->gradient_target(),

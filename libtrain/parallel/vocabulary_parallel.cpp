@@ -50,7 +50,9 @@ RowLosses TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
   const Value input(group_.wait(gather));
   if (layer.split == Split::replicated) {
     RowLosses losses = linear_cross_entropy(tape, input, *layer.weight, targets, scale);
-    if (tape.recording()) *x.gradient() = group_.keep_own(tape, *input.gradient());
+    if (tape.recording()) {
+      tape.add_gradient(group_.keep_own(tape, *input.gradient()), *x.gradient());
+    }
     return losses;
   }
   const Tensor& weight = layer.weight->value();
@@ -87,7 +89,7 @@ RowLosses TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
   }
   if (tape.recording()) {
     auto sum = group_.sum(tape, dx);
-    *x.gradient() = group_.wait(sum);
+    tape.add_gradient(group_.wait(sum), *x.gradient());
     tape.use(*layer.weight);
     tape.record([&tape, &layer] { tape.finish(*layer.weight); });
   }
