@@ -108,8 +108,7 @@ Clock::duration Conductor::wait_for_orders() const {
 void Conductor::report(const ClusterStatus& status, std::optional<std::uint64_t> result) {
   if (running_) {
     if (!status.exchange.fatal.empty()) {
-      fatal_ = fmt::format("{}: {}. Lower --lr or clip harder (--clip)", wide::to_string(*running_),
-                           status.exchange.fatal);
+      fatal_ = fmt::format("{}: {}", wide::to_string(*running_), status.exchange.fatal);
     } else if (status.exchange.stage == LaneExchange::Stage::failed) {
       client_.exchange_failed(*running_, status.exchange.peer);
       running_.reset();

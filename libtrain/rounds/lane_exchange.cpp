@@ -1,6 +1,7 @@
 #include "libtrain/rounds/lane_exchange.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include <fmt/format.h>
@@ -137,11 +138,27 @@ void LaneExchange::run(Attempt& attempt) {
     const std::lock_guard lock(attempt.mutex);
     attempt.outcome.stage = Stage::done;
   } catch (const wide::NotEncodable& error) {
-    fail(attempt, "", error.what());
+    const std::string tensor = not_finite();
+    fail(attempt, "",
+         fmt::format("{}{}{}. Lower --lr or clip harder (--clip)", tensor,
+                     tensor.empty() ? "" : ": ", error.what()));
   } catch (const Error&) {
     const std::optional<int> failed = attempt.peers->first_failed();
     fail(attempt, failed ? attempt.names[static_cast<std::size_t>(*failed)] : "", "");
+  } catch (const std::exception& error) {
+    fail(attempt, "", error.what());
   }
+}
+
+// The first tensor with such a value; none where the sum alone went out of range.
+std::string LaneExchange::not_finite() const {
+  for (int i = used_.first; options_.tensor_of && i < used_.last; ++i) {
+    const LaneValues& values = parts_.at(static_cast<std::size_t>(i)).values;
+    const auto found = std::ranges::find_if_not(values, [](float x) { return std::isfinite(x); });
+    if (found == values.end()) continue;
+    return options_.tensor_of(i, static_cast<std::size_t>(found - values.begin()));
+  }
+  return {};
 }
 
 void LaneExchange::exchange(Attempt& attempt) {

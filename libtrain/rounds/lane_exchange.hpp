@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -31,6 +32,8 @@ class LaneExchange {
     /// A failure that may be the echo of another cluster's is said only after this time: until
     /// then the coordinator has called the attempt off, if it was one.
     std::chrono::milliseconds echo_max{20'000};
+    /// Names the tensor that a value of a fragment is of.
+    std::function<std::string(int fragment, std::size_t value)> tensor_of{};
     /// Of all that it holds; must outlive it.
     std::pmr::memory_resource* memory = std::pmr::get_default_resource();
   };
@@ -84,6 +87,7 @@ class LaneExchange {
   std::span<Part> used();
   void run(Attempt& attempt);
   void exchange(Attempt& attempt);
+  std::string not_finite() const;
   void fail(Attempt& attempt, std::string peer, std::string fatal);
 
   Options options_;

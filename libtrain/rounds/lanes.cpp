@@ -93,6 +93,13 @@ auto Lanes::of_lane(Span lane, std::size_t tensor) const {
   return lane.subspan(layout_.offset(tensor, grid_.rank()), static_cast<std::size_t>(size));
 }
 
+std::size_t Lanes::tensor_of(int fragment, std::size_t value) const {
+  const TensorRange range = fragments_.tensors({fragment, fragment + 1});
+  std::size_t tensor = range.end - 1;
+  while (tensor > range.begin && layout_.offset(tensor, grid_.rank()) > value) --tensor;
+  return tensor;
+}
+
 void Lanes::collect(std::span<const LogicalTensor> tensors, int fragment,
                     std::span<float> lane) const {
   for_parts(tensors, fragments_.tensors({fragment, fragment + 1}), [&](const TensorRange& range) {

@@ -24,6 +24,9 @@ class Lanes {
   int lane() const { return layout_.lane_of(grid_.rank()); }
   std::size_t count(int fragment) const { return lane() < 0 ? 0 : layout_.count(fragment, lane()); }
 
+  /// The place in the list of the tensor that a value of this lane's part of a fragment is of.
+  std::size_t tensor_of(int fragment, std::size_t value) const;
+
   // What follows takes as much of `memory` as passes at once where the tensors are on a GPU: this
   // rank's part of 256 MiB of them, or of a single one that is larger.
 

@@ -70,8 +70,13 @@ void Rounds::make_lane() {
   for (int i = 0; i < fragments_.count(); ++i) counts.push_back(lanes_.count(i));
   lane_ = std::make_unique<Lane>(
       counts,
-      LaneExchange::Options{
-          .codec = options_.codec, .transfer_max = job_.transfer_max, .memory = &memory_},
+      LaneExchange::Options{.codec = options_.codec,
+                            .transfer_max = job_.transfer_max,
+                            .tensor_of =
+                                [this](int fragment, std::size_t value) {
+                                  return exchanged_.at(lanes_.tensor_of(fragment, value)).name;
+                                },
+                            .memory = &memory_},
       outer_optimizer());
 }
 

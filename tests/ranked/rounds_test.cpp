@@ -292,6 +292,35 @@ TEST_CASE("a cluster that gets no samples for a step adds nothing, whatever its 
   });
 }
 
+TEST_CASE("a cluster whose values are not finite ends and names the tensor; the others go on") {
+  ranked([](Communicator& world) {
+    if (world.size() == 1) return;
+    JobOfClusters job(world);
+    ShardedOptimizer* optimizer = nullptr;
+    // In the copies that the next pass does not read, so that the exchange is what meets it.
+    const auto spoil = [&](const StepRecord& record) {
+      if (job.index() != 1 || record.step != 1) return;
+      for (const LogicalTensor& tensor : optimizer->full_precision()) {
+        if (!tensor.local.defined()) continue;
+        const std::vector<float> bad(static_cast<std::size_t>(tensor.local.elements()),
+                                     std::numeric_limits<float>::quiet_NaN());
+        Tensor(tensor.local).copy_from_host(std::as_bytes(std::span(bad)));
+      }
+    };
+    training::Run run = run_of(8, 4);
+    run.type = DataType::bf16;
+    const auto train = [&] {
+      return job.train(run, {.inner_steps = 2}, {}, spoil,
+                       [&](ShardedOptimizer& one) { optimizer = &one; });
+    };
+    if (job.index() == 1) {
+      CHECK_THROWS_WITH_AS(train(), doctest::Contains(".weight: codec int8: value nan"), Error);
+    } else {
+      CHECK(train().finished);
+    }
+  });
+}
+
 TEST_CASE("a state of the job that cannot be is an error of the checkpoint") {
   ranked([](Communicator& world) {
     if (world.size() > 1) return;

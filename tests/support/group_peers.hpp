@@ -17,6 +17,8 @@ class GroupPeers final : public train::wide::Peers {
   train::Work receive(int cluster, std::uint64_t id, std::span<std::byte> bytes) override {
     return group_.receive({bytes.data(), bytes.size(), train::DataType::u8}, cluster, tag_of(id));
   }
+  /// Its works end by the group's deadline.
+  void stop(const std::string& /*reason*/) override {}
 
  private:
   static int tag_of(std::uint64_t id) { return static_cast<int>(id % (1u << 29)); }

@@ -42,9 +42,9 @@ std::size_t encoded_bytes(Codec codec, std::size_t count) {
 }
 
 NotEncodable::NotEncodable(Codec codec, std::size_t index, float value)
-    : Error(fmt::format("codec {}: value {} at index {} cannot be exchanged, only finite ones{} "
-                        "can; the training has diverged, or the sum of its changes has",
-                        name_of(codec), value, index,
+    : Error(fmt::format("codec {}: value {} cannot be exchanged, only finite ones{} can; the "
+                        "training has diverged, or the sum of its changes has",
+                        name_of(codec), value,
                         codec == Codec::none ? "" : " below 2^127 (1.7e38)")),
       index_(index),
       value_(value) {}

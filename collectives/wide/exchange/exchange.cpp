@@ -306,7 +306,19 @@ std::uint64_t buffer_bytes(const ExchangePlan& plan, Codec codec, int cluster) {
 void exchange(Peers& peers, const ExchangePlan& plan, ExchangeFeedback& feedback,
               std::span<const float> values, std::span<float> mean) {
   check(plan, peers, feedback, values.size(), mean.size());
-  Run(peers, plan, feedback, values, mean).run();
+  Run run(peers, plan, feedback, values, mean);
+  try {
+    run.run();
+  } catch (const NotEncodable& error) {
+    // No transfer failed: each side would wait for what the other one will not send.
+    peers.stop(error.what());
+    throw;
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    peers.stop(error.what());
+    throw;
+  }
 }
 
 }  // namespace train::wide

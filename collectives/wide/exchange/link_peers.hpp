@@ -27,9 +27,7 @@ class LinkPeers final : public Peers {
             Priority priority) override;
   Work receive(int cluster, std::uint64_t id, std::span<std::byte> bytes) override;
 
-  /// Gives up what is under way, here and at the other ends, and everything that comes later. Safe
-  /// while another thread exchanges: that fails.
-  void stop(const std::string& reason);
+  void stop(const std::string& reason) override;
 
   /// The cluster whose transfer failed first, if one did.
   std::optional<int> first_failed();

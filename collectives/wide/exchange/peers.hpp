@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "collectives/work.hpp"
 
@@ -28,6 +29,10 @@ class Peers {
   virtual Work send(int cluster, std::uint64_t id, std::span<const std::byte> bytes,
                     Priority priority) = 0;
   virtual Work receive(int cluster, std::uint64_t id, std::span<std::byte> bytes) = 0;
+
+  /// Gives up what is under way, here and at the other ends, and everything that comes later: all
+  /// works end. Safe while another thread exchanges.
+  virtual void stop(const std::string& reason) = 0;
 
  protected:
   Peers() = default;
