@@ -244,7 +244,8 @@ RowLosses linear_cross_entropy(Tape& tape, const Value& x, Parameter& weight,
     tape.ops().linear_grad_input(dlogits, weight.value(), {dx.tensor.rows(begin, end), dx.write});
   }
   tape.use(weight);
-  tape.record([&tape, &weight] { tape.finish(weight); });
+  tape.record(
+      [&tape, &weight, rows] { rows > 0 ? tape.finish(weight) : tape.add_nothing(weight); });
   return [losses] { return on_host(losses); };
 }
 

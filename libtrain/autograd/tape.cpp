@@ -34,7 +34,6 @@ void Tape::finish(Parameter& parameter) {
   if (--parameter.uses_pending_ == 0 && ready_hook_) ready_hook_(parameter);
 }
 
-// A gradient that nobody else writes is zero, and not what its memory held before.
 void Tape::add_nothing(Parameter& parameter) {
   const Gradient target = parameter.gradient_target();
   if (target.tensor.defined() && target.write == Write::assign) ops().fill(target.tensor, 0.0f);

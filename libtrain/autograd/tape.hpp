@@ -81,6 +81,8 @@ class Tape {
   /// `finish`.
   void use(Parameter& parameter);
   void finish(Parameter& parameter);
+  /// `finish`, of a use that had nothing to write: a gradient that nobody has written is zero.
+  void add_nothing(Parameter& parameter);
   /// Called when the last use of a parameter has written its gradient: communication starts here
   /// while the backward pass goes on.
   void on_gradient_ready(std::function<void(Parameter&)> hook) { ready_hook_ = std::move(hook); }
@@ -118,8 +120,6 @@ class Tape {
   }
 
  private:
-  void add_nothing(Parameter& parameter);
-
   Device& device_;
   Mode mode_;
   std::vector<std::function<void()>> functions_;

@@ -91,7 +91,9 @@ RowLosses TensorParallel::loss(Tape& tape, const Layer& layer, const Value& x,
     auto sum = group_.sum(tape, dx);
     tape.add_gradient(group_.wait(sum), *x.gradient());
     tape.use(*layer.weight);
-    tape.record([&tape, &layer] { tape.finish(*layer.weight); });
+    tape.record([&tape, &layer, rows] {
+      rows > 0 ? tape.finish(*layer.weight) : tape.add_nothing(*layer.weight);
+    });
   }
   return [all_sums = std::move(all_sums),
           copy = std::vector<std::int32_t>(targets.begin(), targets.end())] {

@@ -75,6 +75,18 @@ TEST_CASE("sizes that do not divide by the ranks, a tied head in Llama's style")
   });
 }
 
+TEST_CASE("ranks without a row of the batch add nothing to its gradients") {
+  ranked([](Communicator& world) {
+    Run run = training::run_of(training::tiny_llama(), 10, 1);
+    run.config.context = 1;
+    std::vector<GridOptions> grids{{.data = 1, .context = world.size(), .tensor = 1}};
+    if (world.size() % 2 == 0) {
+      grids.push_back({.data = 1, .context = world.size() / 2, .tensor = 2});
+    }
+    check_against_one_rank(world, run, grids, stages);
+  });
+}
+
 TEST_CASE("bf16 with full-precision copies learns as one rank does, with gradients of both types") {
   ranked([](Communicator& world) {
     Run run = training::run_of(training::tiny_llama(), 30, 12);
