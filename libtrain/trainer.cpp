@@ -135,6 +135,9 @@ void Trainer::run() {
     const DataPlace place{next_sequence_, static_cast<std::uint64_t>(tokens_so_far())};
     // Exchanges that are due after this step belong to it.
     turn = stop_wanted() ? std::nullopt : next_turn();
+    if (!turn || (checkpoints_ != nullptr && checkpoints_->is_due(false))) {
+      require_finite_parameters(record.step);
+    }
     if (checkpoints_ != nullptr) checkpoints_->after_step(place, !turn);
     record.step_s = seconds_since(start);
     record.comm_s = seconds_waited() - waited_before;
@@ -210,6 +213,7 @@ void Trainer::finish_record(StepRecord& record, bool last) {
   }
   if (!is_due(options_.eval_every, record.step, last)) return;
   if (const auto evaluation = evaluate()) {
+    require_finite_evaluation(record.step, evaluation->loss);
     record.val_loss = evaluation->loss;
     record.val_losses = evaluation->sources;
   }
@@ -345,32 +349,6 @@ double Trainer::mean_loss(std::uint64_t begin, std::uint64_t available, std::int
     if (counts) sum += loss * static_cast<double>(count);
   }
   return sum_over_ranks(sum) / static_cast<double>(wanted);
-}
-
-void Trainer::stop_not_finite(std::int64_t step, double loss, double norm) {
-  const std::string found = first_not_finite();
-  throw Error(fmt::format(
-      "step {}: the loss is {} and the gradient's norm is {}; the first tensor that is not finite "
-      "is {}. Lower --lr, lengthen --warmup or clip harder (--clip)",
-      step + 1, loss, norm, found.empty() ? "not to be found again" : found));
-}
-
-// Looks first where the trouble would have begun. The ranks look together: a pass through the model
-// may need all of them.
-std::string Trainer::first_not_finite() {
-  const auto said = [&](const char* kind, const std::string& name) {
-    const std::string mine =
-        name.empty() ? "" : fmt::format("{} {} on rank {}", kind, name, grid_.rank());
-    return first_said(grid_.world(), mine);
-  };
-  std::string found = said("parameter", optimizer_.first_parameter_not_finite());
-  if (found.empty()) {
-    found = said("the output of the layer of", model_.first_output_not_finite(batch_));
-  }
-  if (found.empty()) {
-    found = said("the gradient of", optimizer_.first_gradient_not_finite());
-  }
-  return found;
 }
 
 void Trainer::measure_peak() {

@@ -79,8 +79,8 @@ class Trainer {
   std::int64_t context() const { return context_; }
 
   /// Trains to the last step, or until this cluster leaves its job. Throws Error, the same on every
-  /// rank, when a loss or gradient is not finite, with the step and the first tensor that went
-  /// wrong; and CutOff, with what the job had made saved.
+  /// rank, when a loss, a gradient, or the last step's parameters are not finite, with the step and
+  /// the first tensor that went wrong; and CutOff, with what the job had made saved.
   void run();
 
   /// Mean loss over the held-out sequences; nothing when there are none. Of a mixture each source's
@@ -106,6 +106,8 @@ class Trainer {
   double sum_over_ranks(double value);
   [[noreturn]] void stop_not_finite(std::int64_t step, double loss, double norm);
   std::string first_not_finite();
+  void require_finite_parameters(std::int64_t step);
+  void require_finite_evaluation(std::int64_t step, double loss) const;
   void measure_peak();
 
   const Grid& grid_;

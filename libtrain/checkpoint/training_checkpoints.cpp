@@ -91,12 +91,15 @@ bool TrainingCheckpoints::job_is_due(bool last) const {
   return last || (save_every_ > 0 && step / save_every_ > saved_step_ / save_every_);
 }
 
+bool TrainingCheckpoints::is_due(bool last) const {
+  if (job_) return job_is_due(last);
+  return last || (save_every_ > 0 && optimizer_.steps_done() % save_every_ == 0);
+}
+
 void TrainingCheckpoints::after_step(const DataPlace& place, bool last) {
   saver_.poll();
   set_aside_later();
-  const bool due = job_ ? job_is_due(last)
-                        : last || (save_every_ > 0 && optimizer_.steps_done() % save_every_ == 0);
-  if (!due) return;
+  if (!is_due(last)) return;
   run_.place = job_ ? job_->place() : place;
   CheckpointContents contents = training_state(optimizer_);
   if (job_) {

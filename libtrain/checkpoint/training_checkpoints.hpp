@@ -49,6 +49,8 @@ class TrainingCheckpoints {
 
   /// Before parameters or the optimizer's state change.
   void before_update() { saver_.before_change(); }
+  /// Whether after_step() will save.
+  bool is_due(bool last) const;
   /// Between two steps, with what was read so far. Collective.
   void after_step(const DataPlace& place, bool last);
   /// Returns when everything is durable; throws Error when the last save has failed. Collective.
