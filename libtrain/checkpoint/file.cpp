@@ -37,6 +37,38 @@ int flags_of(File::Mode mode) {
   unreachable("unknown File::Mode");
 }
 
+/// The file that `path` stands for, which need not exist: a rename onto a link would replace the
+/// link and leave its target as it was.
+std::filesystem::path behind_links(std::filesystem::path path) {
+  constexpr int links_max = 40;  // as Linux
+  const std::filesystem::path given = path;
+  std::error_code code;
+  for (int links = 0; std::filesystem::is_symlink(path, code); ++links) {
+    if (links == links_max) fail("follow the links of", given, ELOOP);
+    const auto target = std::filesystem::read_symlink(path, code);
+    if (code) fail("read the link", path, code.value());
+    path = path.parent_path() / target;
+  }
+  return path;
+}
+
+/// A rename would put a file in place of a device, which others need, or of a pipe, from which
+/// nobody would read it.
+void refuse_special(const std::filesystem::path& path) {
+  using std::filesystem::file_type;
+  std::error_code unknown;  // is told by what opens it
+  const file_type type = std::filesystem::status(path, unknown).type();
+  if (type == file_type::regular || type == file_type::not_found || type == file_type::none) return;
+  const bool device = type == file_type::character || type == file_type::block;
+  const char* kind = type == file_type::directory ? "directory"
+                     : device                     ? "device"
+                     : type == file_type::fifo    ? "pipe"
+                     : type == file_type::socket  ? "socket"
+                                                  : "special file";
+  throw Error(fmt::format("cannot write {}: it is a {}, which a file would replace; name a file",
+                          path.string(), kind));
+}
+
 }  // namespace
 
 File::File(std::filesystem::path path, Mode mode) : path_(std::move(path)) {
@@ -151,7 +183,9 @@ void create_parent_directories(const std::filesystem::path& file) {
   if (code) fail("create the directory", parent, code.value());
 }
 
-AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+AtomicFile::AtomicFile(std::filesystem::path path) {
+  refuse_special(path);  // as given: what links in /proc name is no path
+  path_ = behind_links(std::move(path));
   create_parent_directories(path_);
   // The process id keeps apart ranks that write the same file by mistake.
   file_ = File(fmt::format("{}.{}.partial", path_.string(), ::getpid()), File::Mode::truncate);

@@ -57,12 +57,13 @@ class File {
 void create_parent_directories(const std::filesystem::path& file);
 
 /// A file that appears under its name only when it is whole: written under a temporary name beside
-/// it, synced, then renamed, replacing what had the name. After a crash either the old content or
-/// the new one is there. Without commit() nothing remains.
+/// it, synced, then renamed, replacing the file that had the name. After a crash either the old
+/// content or the new one is there. Without commit() nothing remains. A link stays one: the file
+/// that it names is replaced, or made.
 class AtomicFile {
  public:
   AtomicFile() = default;
-  /// Makes missing directories.
+  /// Makes missing directories. Throws Error for a name of anything but a file: a device, a pipe.
   explicit AtomicFile(std::filesystem::path path);
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;

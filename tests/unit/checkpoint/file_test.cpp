@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "collectives/error.hpp"
 #include "tests/support/scratch_directory.hpp"
@@ -35,6 +36,43 @@ TEST_CASE("An atomic file is there whole or not at all") {
   CHECK(train::test::read_file(path) == "new");
   const auto files = std::filesystem::directory_iterator(scratch / "run");
   CHECK(std::distance(begin(files), end(files)) == 1);
+}
+
+TEST_CASE("An atomic file replaces what a link names, and no link") {
+  const train::test::ScratchDirectory scratch;
+  std::filesystem::create_directories(scratch / "disk");
+  train::test::write_file(scratch / "disk/old", "old");
+  std::filesystem::create_symlink("disk/old", scratch / "first");
+  std::filesystem::create_symlink("first", scratch / "second");
+  std::filesystem::create_symlink(scratch / "disk/missing", scratch / "dangling");
+  for (const char* name : {"second", "dangling"}) {
+    AtomicFile file(scratch / name);
+    CHECK(file.file().path().parent_path() == scratch / "disk");
+    file.file().write("new");
+    file.commit();
+    CHECK(std::filesystem::is_symlink(scratch / name));
+  }
+  CHECK(std::filesystem::is_symlink(scratch / "first"));
+  CHECK(train::test::read_file(scratch / "disk/old") == "new");
+  CHECK(train::test::read_file(scratch / "disk/missing") == "new");
+
+  std::filesystem::create_symlink("loop", scratch / "loop");
+  CHECK_THROWS_AS(AtomicFile(scratch / "loop"), train::Error);
+}
+
+TEST_CASE("An atomic file puts itself in place of no pipe, device or directory") {
+  const train::test::ScratchDirectory scratch;
+  const auto pipe = scratch / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  std::filesystem::create_symlink(pipe, scratch / "link");
+  for (const auto& path : {pipe, scratch / "link", scratch.path()}) {
+    const std::string message =
+        train::test::message_of<train::Error>([&] { AtomicFile file(path); });
+    CHECK(message.find("cannot write " + path.string() + ": it is a ") == 0);
+  }
+  CHECK(std::filesystem::is_fifo(pipe));
+  const auto files = std::filesystem::directory_iterator(scratch.path());
+  CHECK(std::distance(begin(files), end(files)) == 2);
 }
 
 TEST_CASE("What the system refuses becomes an Error with path and reason") {
