@@ -7,13 +7,16 @@
 
 namespace train::detail {
 
+class Matcher;
+class RegularExpression;
+
 using Visit = std::function<void(std::string_view)>;
 
-/// A regular expression that cuts text into the pieces within which BPE merges. Compiled once (with
-/// PCRE2's JIT where the machine has it); any number of threads may have Splitters of it.
+/// A regular expression that cuts text into the pieces within which BPE merges. Compiled once; any
+/// number of threads may have Splitters of it.
 ///
-/// The patterns of tokenizers are written for Oniguruma or Rust's regex: `\s` is Unicode's
-/// White_Space, and `^` and `$` match at lines.
+/// The patterns of tokenizers are written for Oniguruma. PCRE2 would understand some of them
+/// otherwise without a word, so it matches only what both understand alike: the common ones.
 class SplitPattern {
  public:
   /// What happens to text between two matches.
@@ -30,7 +33,7 @@ class SplitPattern {
 
   std::string expression_;
   Gaps gaps_;
-  std::shared_ptr<const void> code_;
+  std::shared_ptr<const RegularExpression> compiled_;
 };
 
 /// Applies a pattern, which must outlive it, in one thread. Making one maps memory, which takes
@@ -40,12 +43,10 @@ class Splitter {
   explicit Splitter(const SplitPattern& pattern);
 
   /// Visits matches and kept gaps from left to right. `text` must be valid UTF-8, and `visit` must
-  /// not come back here. Throws Error if the expression needs more steps than PCRE2 allows.
+  /// not come back here. Throws Error if the expression needs more steps than the library allows.
   void split(std::string_view text, const Visit& visit);
 
  private:
-  class Matcher;
-
   SplitPattern::Gaps gaps_;
   std::shared_ptr<Matcher> matcher_;
 };
