@@ -13,6 +13,7 @@
 #include "libtrain/data/megatron_source.hpp"
 #include "libtrain/data/source_patterns.hpp"
 #include "libtrain/data/sources/concatenated_source.hpp"
+#include "libtrain/data/sources/file_kind.hpp"
 #include "libtrain/data/sources/text_files.hpp"
 #include "libtrain/data/sources/text_source.hpp"
 #include "libtrain/data/token_probe.hpp"
@@ -31,29 +32,6 @@ struct Files {
   std::vector<MappedFile> texts;   // of text: those with content
 };
 
-const char* name_of(DataKind kind) {
-  switch (kind) {
-    case DataKind::llmc_shards:
-      return "a token shard of llm.c";
-    case DataKind::megatron:
-      return "a Megatron data set";
-    case DataKind::text:
-      return "text";
-  }
-  unreachable("kind of data");
-}
-
-std::pair<DataKind, std::string> classify(const std::string& path) {
-  const fs::path file(path);
-  if (file.extension() == ".idx") return {DataKind::megatron, path};
-  if (looks_like_llmc_shard(path)) return {DataKind::llmc_shards, path};
-  if (file.extension() != ".bin") return {DataKind::text, path};
-  const fs::path index = fs::path(file).replace_extension(".idx");
-  std::error_code ignored;
-  if (fs::exists(index, ignored)) return {DataKind::megatron, index.string()};
-  return {DataKind::llmc_shards, path};  // whose reader says what is wrong with it
-}
-
 std::vector<MappedFile> map_texts(const std::vector<std::string>& paths) {
   std::vector<MappedFile> texts;
   for (const std::string& path : paths) {
@@ -67,12 +45,12 @@ std::vector<MappedFile> map_texts(const std::vector<std::string>& paths) {
 Files find_source(SourcePatterns said) {
   Files files;
   for (const std::string& found : find_files(said.patterns)) {
-    const auto [kind, path] = classify(found);
+    const auto [kind, path] = detail::kind_of_file(found);
     if (files.paths.empty()) files.kind = kind;
     if (kind != files.kind) {
       throw Error(fmt::format(
           "data of two kinds: '{}' is {}, '{}' is {}; train on one kind, or name the files of one",
-          files.paths.front(), name_of(files.kind), path, name_of(kind)));
+          files.paths.front(), detail::name_of(files.kind), path, detail::name_of(kind)));
     }
     const bool known = kind == DataKind::megatron && std::ranges::count(files.paths, path) > 0;
     if (!known) files.paths.push_back(path);
@@ -146,13 +124,13 @@ std::shared_ptr<const Tokenizer> choose_tokenizer(const std::vector<Files>& sour
   const bool has_tokens = tokens != sources.end();
   if (asked_for == "chars" && has_tokens) {
     throw Error(fmt::format("--tokenizer chars needs text, but '{}' is {}", tokens->paths.front(),
-                            name_of(tokens->kind)));
+                            detail::name_of(tokens->kind)));
   }
   if (asked_for.empty() && has_text && has_tokens) {
     throw Error(
         fmt::format("the mixture's '{}' is text, '{}' is {}: name the tokenizer that the "
                     "tokens were made with (--tokenizer), for the text",
-                    text->paths.front(), tokens->paths.front(), name_of(tokens->kind)));
+                    text->paths.front(), tokens->paths.front(), detail::name_of(tokens->kind)));
   }
   if (asked_for == "chars") return make_char_tokenizer_of(sources);
   if (!asked_for.empty()) return make_tokenizer(asked_for);

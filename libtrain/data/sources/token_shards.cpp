@@ -10,6 +10,7 @@
 #include "libtrain/data/file_patterns.hpp"
 #include "libtrain/data/llmc_shard.hpp"
 #include "libtrain/data/mapped_file.hpp"
+#include "libtrain/data/sources/file_kind.hpp"
 #include "libtrain/data/sources/text_files.hpp"
 
 namespace train {
@@ -89,30 +90,80 @@ void prepare_directory(const fs::path& directory) {
   }
 }
 
-/// Bytes of all texts, without those that are empty; none is of another format.
-std::uint64_t check_texts(std::vector<std::string>& paths) {
-  const std::vector<std::string> found = std::move(paths);
-  paths.clear();
-  std::uint64_t bytes = 0;
-  for (const std::string& path : found) {
-    if (looks_like_llmc_shard(path)) {
-      throw Error(fmt::format("'{}' is a token shard already; texts become shards", path));
-    }
-    const MappedFile text(path);
-    if (!detail::is_text(text)) continue;
-    paths.push_back(path);
-    bytes += text.bytes().size();
+/// Files of other kinds would become shards of their bytes, which nothing would tell.
+void refuse_others(const std::string& path) {
+  const detail::FileKind file = detail::kind_of_file(path);
+  if (file.kind == DataKind::text) return;
+  if (looks_like_llmc_shard(path)) {
+    throw Error(fmt::format("'{}' is a token shard already; texts become shards", path));
   }
-  detail::require_text(found, paths.size());
-  return bytes;
+  if (file.kind == DataKind::megatron) {
+    throw Error(
+        fmt::format("'{}' is of a Megatron data set, '{}': it holds tokens already, and is "
+                    "trained on as it is; texts become shards",
+                    path, file.path));
+  }
+  throw Error(fmt::format(
+      "'{}' is not text, as its name ends in .bin; texts become shards, of any other name", path));
 }
 
-/// The first `bytes` of a text and what its last line needs.
-std::string_view head_of(std::string_view text, std::uint64_t bytes) {
-  if (bytes == 0) return {};
-  if (bytes >= text.size()) return text;
-  const std::size_t line = text.find('\n', bytes - 1);
-  return text.substr(0, line == std::string_view::npos ? text.size() : line + 1);
+struct Text {
+  std::string path;
+  std::uint64_t bytes = 0;
+  std::uint64_t head = 0;  ///< of these, to train with
+};
+
+/// The files that are not empty; none is of another format.
+std::vector<Text> find_texts(const std::vector<std::string>& paths) {
+  std::vector<Text> texts;
+  for (const std::string& path : paths) {
+    refuse_others(path);
+    const MappedFile text(path);
+    const std::uint64_t bytes = text.bytes().size();
+    if (detail::is_text(text)) texts.push_back({path, bytes, bytes});
+  }
+  detail::require_text(paths, texts.size());
+  return texts;
+}
+
+/// Where to cut a text at about `at`, which lies within it: behind a line or at the text's end
+/// where that is at most `near` bytes behind, else behind a space, else between two characters.
+std::uint64_t cut_near(std::string_view text, std::uint64_t at, std::uint64_t near) {
+  if (at == 0) return 0;
+  const auto behind = [&](std::string_view characters) {
+    const std::size_t found = text.find_first_of(characters, at - 1);
+    return found == std::string_view::npos ? text.size() : found + 1;
+  };
+  const std::uint64_t line = behind("\n");
+  if (line - at <= near) return line;
+  const std::uint64_t word = behind(" \t");
+  if (word - at <= near) return word;
+  const auto continues = [&] { return (static_cast<unsigned char>(text[at]) & 0xc0u) == 0x80u; };
+  for (int i = 0; i < 3 && at < text.size() && continues(); ++i) ++at;
+  return at;
+}
+
+/// Holds out the share, from the end of all texts.
+void hold_out(std::vector<Text>& texts, double share) {
+  if (share == 0.0) return;
+  std::uint64_t total = 0, train = 0;
+  for (const Text& text : texts) total += text.bytes;
+  auto left = static_cast<std::uint64_t>(static_cast<double>(total) * (1.0 - share));
+  const std::uint64_t near = (total - left) / 4;
+  for (Text& text : texts) {
+    if (left < text.bytes) {
+      text.head = cut_near(MappedFile(text.path).text().substr(0, text.bytes), left, near);
+      left = 0;
+    } else {
+      left -= text.bytes;
+    }
+    train += text.head;
+  }
+  if (train > 0 && train < total) return;
+  throw Error(fmt::format(
+      "--val-fraction {} of {} bytes of text leaves nothing to {} with; give more "
+      "text, or a {} share",
+      share, total, train == 0 ? "train" : "validate", train == 0 ? "smaller" : "larger"));
 }
 
 std::vector<std::int32_t> tokens_of(const Tokenizer& tokenizer, std::string_view text,
@@ -132,29 +183,24 @@ std::size_t write_token_shards(const std::vector<std::string>& patterns, const T
                                const TokenShardOptions& options,
                                const std::function<void(const TokenShard&)>& written) {
   check(options);
-  auto paths = find_files(patterns);
-  const std::size_t found = paths.size();
-  const std::uint64_t bytes = check_texts(paths);
+  const auto paths = find_files(patterns);
+  auto texts = find_texts(paths);
+  hold_out(texts, options.validation_fraction);
   prepare_directory(options.directory);
   const LlmcFormat format =
       tokenizer.vocabulary_size() > 1 << 16 ? LlmcFormat::llama3 : LlmcFormat::gpt2;
   Shards train(train_name, format, options, written);
   Shards validation(validation_name, format, options, written);
-  auto left =
-      static_cast<std::uint64_t>(static_cast<double>(bytes) * (1.0 - options.validation_fraction));
-  if (options.validation_fraction == 0.0) left = bytes;
-  for (const std::string& path : paths) {
-    const MappedFile file(path);
-    const std::string_view head = head_of(file.text(), left);
+  for (const Text& text : texts) {
+    const MappedFile file(text.path);
+    const std::string_view head = file.text().substr(0, text.head);
     const std::string_view tail = file.text().substr(head.size());
-    if (!head.empty()) train.add(tokens_of(tokenizer, head, path));
-    if (!tail.empty()) validation.add(tokens_of(tokenizer, tail, path));
-    left -= std::min<std::uint64_t>(left, head.size());
-    if (!tail.empty()) left = 0;
+    if (!head.empty()) train.add(tokens_of(tokenizer, head, text.path));
+    if (!tail.empty()) validation.add(tokens_of(tokenizer, tail, text.path));
   }
   train.finish();
   validation.finish();
-  return found - paths.size();
+  return paths.size() - texts.size();
 }
 
 }  // namespace train

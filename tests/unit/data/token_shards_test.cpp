@@ -1,6 +1,7 @@
 #include "libtrain/data/token_shards.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include "collectives/error.hpp"
 #include "libtrain/data/llmc_shard.hpp"
@@ -87,6 +88,30 @@ TEST_CASE("the end of the text becomes shards of its own, cut at a line") {
   CHECK(tokenizer->decode(corpus.read("out/val_*.bin")) == "three\nfour\n<|endoftext|>");
 }
 
+TEST_CASE("what has no lines is cut behind a word or a character") {
+  const ScratchDirectory scratch;
+  const auto bytes = make_tokenizer("bytes");
+  const auto held_out = [&](const std::string& text, double fraction) {
+    write_file(scratch / "text", text);
+    std::filesystem::remove_all(scratch / "out");
+    write_token_shards({(scratch / "text").string()}, *bytes,
+                       {.directory = (scratch / "out").string(), .validation_fraction = fraction},
+                       [](const TokenShard&) {});
+    const auto shards = open_data({(scratch / "out/val_*.bin").string()});
+    return bytes->decode(read_all(*shards.sources.front().tokens));
+  };
+  CHECK(held_out(std::string(30000, 'x'), 0.5) == std::string(15000, 'x'));
+  CHECK(held_out("one two three four five six", 0.5) == "four five six");
+  CHECK(held_out("one two three four five six", 0.35) == "five six");
+  CHECK(held_out("öäüöäü", 0.41) == "äü");
+  CHECK(held_out(std::string(500, 'x') + "\n" + std::string(99, 'y'), 0.2) == std::string(99, 'y'));
+  for (const auto& [fraction, purpose] : {std::pair(0.01, "validate"), {0.95, "train"}}) {
+    const std::string message = message_of<Error>([&] { held_out("öäü", fraction); });
+    CHECK(contains(message, "--val-fraction 0."));
+    CHECK(contains(message, fmt::format("nothing to {} with", purpose)));
+  }
+}
+
 TEST_CASE("large vocabularies take 32 bits") {
   const Corpus corpus;
   auto document = golden_document("gpt2_style");
@@ -120,6 +145,14 @@ TEST_CASE("what cannot become shards is refused by name") {
   CHECK(contains(message(corpus.text(), out), "train_000000.bin"));
   const std::string shard = (corpus / "out/train_000000.bin").string();
   CHECK(contains(message(shard, (corpus / "other").string()), "token shard already"));
+  write_file(corpus / "x.bin", "anything");
+  CHECK(contains(message((corpus / "x.bin").string(), out), "x.bin' is not text"));
+  write_file(corpus / "x.idx", "anything");
+  for (const char* name : {"x.bin", "x.idx"}) {
+    CHECK(contains(message((corpus / name).string(), (corpus / "other").string()),
+                   fmt::format("{}' is of a Megatron data set", name)));
+  }
+  CHECK(!std::filesystem::exists(corpus / "other"));
 }
 
 }  // namespace train::test
