@@ -19,6 +19,7 @@
 #include "collectives/flags/parse_flags.hpp"
 #include "collectives/standard_streams.hpp"
 #include "libtrain/data/file_patterns.hpp"
+#include "libtrain/data/mapped_file_fault.hpp"
 #include "libtrain/data/source_patterns.hpp"
 
 namespace {
@@ -68,6 +69,7 @@ int token_shards(int argc, char** argv) {
       ->capture_default_str();
   if (const auto status = train::parse_flags(app, argc, argv)) return *status;
   refuse_weights(arguments.data);
+  const train::MappedFileFault fault;
   const auto tokenizer = train::make_tokenizer(arguments.tokenizer);
   warn_of_missing_ends(*tokenizer, train::find_files(arguments.data));
   std::uint64_t tokens = 0;
