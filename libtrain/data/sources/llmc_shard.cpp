@@ -1,6 +1,7 @@
 #include "libtrain/data/llmc_shard.hpp"
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -171,6 +172,7 @@ void write_llmc_shard(const std::string& path, std::span<const std::int32_t> tok
   const Format& layout = format_of(format);
   check_tokens(path, tokens, layout.type);
   const std::string partial = path + ".partial";
+  errno = 0;  // streams say only that they failed
   std::ofstream file(partial, std::ios::binary | std::ios::trunc);
   std::array<std::int32_t, kHeaderBytes / sizeof(std::int32_t)> header{};
   header[0] = layout.magic;
@@ -183,14 +185,16 @@ void write_llmc_shard(const std::string& path, std::span<const std::int32_t> tok
     write_packed<std::uint32_t>(file, tokens);
   }
   file.close();
-  std::error_code renamed;
-  if (file) std::filesystem::rename(partial, path, renamed);
-  if (!file || renamed) {
+  std::error_code failed;
+  if (file) {
+    std::filesystem::rename(partial, path, failed);
+  } else {
+    failed.assign(errno == 0 ? EIO : errno, std::generic_category());
+  }
+  if (failed) {
     std::error_code ignored;
     std::filesystem::remove(partial, ignored);
-    throw Error(fmt::format(
-        "cannot write '{}': {}", path,
-        renamed ? renamed.message() : "the folder is missing, not writable, or the disk is full"));
+    throw Error(fmt::format("cannot write '{}': {}", path, failed.message()));
   }
 }
 

@@ -1,9 +1,11 @@
 #include "libtrain/data/llmc_shard.hpp"
 
+#include <csignal>
 #include <limits>
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "collectives/error.hpp"
@@ -103,6 +105,25 @@ TEST_CASE("a shard larger than 2 GiB is read at its end") {
   std::vector<std::int32_t> tokens(4);
   source->read(kTokens - 4, tokens);
   CHECK(tokens == std::vector<std::int32_t>{0, 11, 22, 33});
+}
+
+TEST_CASE("a shard that cannot be written says what the system says, and leaves nothing") {
+  const ScratchDirectory scratch;
+  const auto message = [&](const char* name) {
+    return message_of<Error>([&] { write_llmc_shard((scratch / name).string(), counting(10000)); });
+  };
+  CHECK(contains(message("missing/a.bin"), "a.bin': No such file or directory"));
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  struct rlimit before = {};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  struct rlimit tight = before;
+  tight.rlim_cur = 5000;
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &tight) == 0);
+  const std::string said = message("a.bin");
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  std::signal(SIGXFSZ, old_handler);
+  CHECK(contains(said, "a.bin': File too large"));
+  CHECK(std::filesystem::is_empty(scratch.path()));
 }
 
 }  // namespace train::test
