@@ -74,7 +74,7 @@ void Trainer::require_same_run() const {
                    fmt::format("evaluation every {} steps", options_.eval_every),
                    fmt::format("evaluation of {} sequences", options_.eval_sequences),
                    fmt::format("data of {}", data_.identity()),
-                   fmt::format("{} tokens held out", data_.held_out())});
+                   fmt::format("held-out data of {}", data_.held_out())});
 }
 
 void Trainer::add_trace(std::unique_ptr<Trace> trace, std::int64_t steps) {

@@ -59,6 +59,13 @@ std::string egress_elsewhere(const TrainArguments& arguments, const train::Resum
       ledger.string());
 }
 
+// "" where a run's evaluations go on as they were.
+std::string held_out_elsewhere(const train::RunState& before, const train::RunState& now) {
+  if (before.held_out.empty() || before.held_out == now.held_out) return "";
+  return fmt::format("warning: val_loss is of other data than before: {} were held out, and now {}",
+                     before.held_out, now.held_out);
+}
+
 // Where a job is in its data: what it has begun with, and what it has trained.
 train::DataPlace place_of(const train::Rounds& rounds, std::int64_t context) {
   const train::wide::Position& position = rounds.state().position;
@@ -162,7 +169,10 @@ std::unique_ptr<train::TrainingCheckpoints> attach_checkpoints(
     say(goes_on(arguments, named(arguments, *point), optimizer.steps_done()));
   }
   if (point && grid.rank() == 0) {
-    if (const std::string line = egress_elsewhere(arguments, *point); !line.empty()) say(line);
+    for (const auto& line :
+         {egress_elsewhere(arguments, *point), held_out_elsewhere(point->run, run)}) {
+      if (!line.empty()) say(line);
+    }
   }
   return checkpoints;
 }

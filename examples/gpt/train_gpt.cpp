@@ -53,7 +53,7 @@ void check_writable(const std::string& path) {
 std::string agreement_of(const TrainArguments& arguments, train::GptConfig config,
                          const train::TokenDataset& data) {
   config.dropout = 0.0f;
-  return fmt::format("{} seed {} data {}, {} held out", config.to_json(), arguments.seed,
+  return fmt::format("{} seed {} data {}, held out {}", config.to_json(), arguments.seed,
                      data.identity(), data.held_out());
 }
 
@@ -136,6 +136,7 @@ int train_gpt(train::Job& job) {
                                                .tokenizer = data.tokenizer(),
                                                .seed = arguments.seed,
                                                .data = data.identity(),
+                                               .held_out = data.held_out(),
                                                .more = {}},
                                               rounds.get(), trainer, say);
   if (rounds) trainer.set_rounds(*rounds);

@@ -13,6 +13,7 @@ std::string RunState::to_json() const {
   json object = {{"config", json::parse(config.to_json())},
                  {"seed", seed},
                  {"data", data},
+                 {"held_out", held_out},
                  {"sequences", place.sequences},
                  {"tokens", place.tokens},
                  {"more", json::object()}};
@@ -33,6 +34,7 @@ RunState RunState::from_json(const std::string& text, const std::filesystem::pat
     state.config = GptConfig::from_json(object.at("config").dump());
     object.at("seed").get_to(state.seed);
     object.at("data").get_to(state.data);
+    state.held_out = object.value("held_out", "");
     object.at("sequences").get_to(state.place.sequences);
     object.at("tokens").get_to(state.place.tokens);
     for (const auto& [key, value] : object.at("more").items()) state.more[key] = value.dump();

@@ -34,6 +34,7 @@ struct RunState {
   std::shared_ptr<const Tokenizer> tokenizer;  ///< may be null
   std::uint64_t seed = 0;                      ///< of weights, dropout and sample order
   std::string data = {};                       ///< what is read: TokenDataset::identity()
+  std::string held_out = {};                   ///< TokenDataset::held_out(); "": not known
   DataPlace place = {};
   std::optional<ResumedFrom> resumed_from = {};  ///< the last time that it was told so
   /// JSON texts of whoever else has something to keep, by key.

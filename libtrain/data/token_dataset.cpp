@@ -40,6 +40,31 @@ std::vector<TokenDataset::Source> describe(const Parts& parts, std::size_t conte
   return sources;
 }
 
+/// Of what tells data apart.
+class Hash {
+ public:
+  explicit Hash(std::uint64_t seed) : value_(seed) {}
+
+  template <typename Values>
+  void add(const Values& values) {
+    const auto bytes = std::as_bytes(std::span(values));
+    value_ = XXH3_64bits_withSeed(bytes.data(), bytes.size(), value_);
+  }
+
+  void add_tokens(const TokenSource& source, std::uint64_t begin, std::uint64_t tokens) {
+    const bool is_cut = !source.file_starts().empty();  // where, is part of it
+    probe_tokens(source, begin, tokens, [&](std::uint64_t at, auto ids) {
+      if (is_cut) add(std::array{at});
+      add(ids);
+    });
+  }
+
+  std::uint64_t value() const { return value_; }
+
+ private:
+  XXH64_hash_t value_;
+};
+
 template <typename Parts>
 std::uint64_t tokens_in(const Parts& parts) {
   std::uint64_t tokens = 0;
@@ -142,6 +167,7 @@ void TokenDataset::set_context(std::size_t context) {
     windows_.emplace_back(train_[i].tokens, context, seed_of(seed_, i));
   }
   identity_ = identify();
+  held_out_ = describe_held_out();
 }
 
 void TokenDataset::require_sample(const Part& part, const char* purpose) const {
@@ -202,15 +228,10 @@ void TokenDataset::batch(std::uint64_t first, std::size_t count, std::span<std::
 }
 
 std::string TokenDataset::identify() const {
-  XXH64_hash_t hash = seed_;
-  const auto add = [&](const auto& values) {
-    const auto bytes = std::as_bytes(std::span(values));
-    hash = XXH3_64bits_withSeed(bytes.data(), bytes.size(), hash);
-  };
+  Hash hash(seed_);
   for (std::size_t i = 0; i < train_.size(); ++i) {
-    if (train_.size() > 1) add(std::array{pattern_.share(i), train_[i].tokens});
-    probe_tokens(*train_[i].source, train_[i].begin, train_[i].tokens,
-                 [&](std::uint64_t, auto ids) { add(ids); });
+    if (train_.size() > 1) hash.add(std::array{pattern_.share(i), train_[i].tokens});
+    hash.add_tokens(*train_[i].source, train_[i].begin, train_[i].tokens);
   }
   std::string sources;
   if (train_.size() > 1) {
@@ -219,16 +240,20 @@ std::string TokenDataset::identify() const {
     sources = fmt::format(" of {} sources ({:.4g})", train_.size(), fmt::join(shares, ", "));
   }
   return fmt::format("{} tokens{} in samples of {}, hash {:016x}", train_tokens(), sources,
-                     context_, hash);
+                     context_, hash.value());
 }
 
-std::string TokenDataset::held_out() const {
-  std::string text = fmt::format("{}", validation_tokens());
-  if (validation_.size() < 2) return text;
-  for (const Source& source : validation()) {
-    text += fmt::format("; {} of weight {}", source.tokens, source.share);
+std::string TokenDataset::describe_held_out() const {
+  if (validation_.empty()) return "0 tokens";
+  std::string text = fmt::format("{} tokens", validation_tokens());
+  if (validation_.size() > 1) {
+    for (const Source& source : validation()) {
+      text += fmt::format("; {} of weight {}", source.tokens, source.share);
+    }
   }
-  return text;
+  Hash hash(0);
+  for (const Part& part : validation_) hash.add_tokens(*part.source, part.begin, part.tokens);
+  return fmt::format("{}, hash {:016x}", text, hash.value());
 }
 
 std::uint64_t TokenDataset::validation_samples() const {

@@ -80,8 +80,10 @@ class TokenDataset {
   std::vector<Source> training() const;
 
   /// What training reads, in words that differ where sample order or tokens do: how many tokens, in
-  /// samples of how many, and a hash of the seed, the shares of a mixture and some thousands of
-  /// each source's tokens from all over, read once. "" as long as the context is not known.
+  /// samples of how many, and a hash of the seed, the shares of a mixture, some thousands of each
+  /// source's tokens from all over, and of several files, where each begins and the 256 tokens at
+  /// both its ends; read once. What differs elsewhere only is not seen. "" as long as the context
+  /// is not known.
   const std::string& identity() const { return identity_; }
 
   /// The text's tokenizer, or the one that was asked for; null for token files alone.
@@ -123,8 +125,9 @@ class TokenDataset {
   void validation_batch(std::uint64_t first, std::size_t count, std::span<std::int32_t> inputs,
                         std::span<std::int32_t> targets) const;
 
-  /// What is held out in words that differ where evaluations do.
-  std::string held_out() const;
+  /// What is held out in words that differ where evaluations do: how many tokens, the weights of
+  /// a mixture, and a hash as identity() has one. "" as long as the context is not known.
+  const std::string& held_out() const { return held_out_; }
 
  private:
   /// A stretch of a source.
@@ -141,6 +144,7 @@ class TokenDataset {
   void hold_out_files(const std::vector<DataSource>& sources, const Options& options);
   void set_context(std::size_t context);
   std::string identify() const;
+  std::string describe_held_out() const;
   void require_sample(const Part& part, const char* purpose) const;
   std::uint64_t windows_in(const Part& part) const { return (part.tokens - 1) / context_; }
   void read_sample(const Part& part, std::uint64_t begin, std::span<std::int32_t> window,
@@ -158,6 +162,7 @@ class TokenDataset {
   MixturePattern pattern_;
   std::vector<SampleWindows> windows_;  // of each source, once the context is known
   std::string identity_;
+  std::string held_out_;
 };
 
 }  // namespace train

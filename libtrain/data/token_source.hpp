@@ -23,6 +23,9 @@ class TokenSource {
   /// is no token id.
   virtual void read(std::uint64_t begin, std::span<std::int32_t> out) const = 0;
 
+  /// Where each of several files begins, ascending from 0; empty for a single one.
+  virtual std::span<const std::uint64_t> file_starts() const { return {}; }
+
   /// What messages call it: the quoted file, or the first of several.
   virtual std::string name() const = 0;
 

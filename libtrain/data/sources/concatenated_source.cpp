@@ -35,6 +35,8 @@ class ConcatenatedSource final : public TokenSource {
     }
   }
 
+  std::span<const std::uint64_t> file_starts() const override { return starts_; }
+
   std::string name() const override {
     return fmt::format("{} and {} more", parts_.front()->name(), parts_.size() - 1);
   }

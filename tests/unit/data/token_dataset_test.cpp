@@ -96,6 +96,35 @@ TEST_CASE("data of another length, cut or content have another identity") {
   }
 }
 
+TEST_CASE("files that are exchanged, or replaced by others of their size, are other data") {
+  const ScratchDirectory scratch;
+  std::vector<std::string> files;
+  for (int i = 0; i < 100; ++i) {
+    files.push_back((scratch.path() / std::to_string(i)).string());
+    write_llmc_shard(files.back(), Tokens(2000, i));
+  }
+  const auto open = [&](const std::vector<std::string>& data, std::vector<std::string> held) {
+    return TokenDataset(data, {.context = 8, .validation = std::move(held)});
+  };
+  const TokenDataset own = open(files, files);
+  CHECK(open(files, files).identity() == own.identity());
+  CHECK(open(files, files).held_out() == own.held_out());
+  CHECK(open(files, {files.front()}).identity() == own.identity());
+  for (std::size_t i = 0; i + 1 < files.size(); ++i) {
+    CAPTURE(i);
+    auto exchanged = files;
+    std::swap(exchanged[i], exchanged[i + 1]);
+    const TokenDataset other = open(exchanged, exchanged);
+    CHECK(other.identity() != own.identity());
+    CHECK(other.held_out() != own.held_out());
+    Tokens tokens(2000, static_cast<std::int32_t>(i));
+    tokens.back() = 1000;
+    write_llmc_shard(files[i], tokens);
+    CHECK(open(files, files).identity() != own.identity());
+    write_llmc_shard(files[i], Tokens(2000, static_cast<std::int32_t>(i)));
+  }
+}
+
 TEST_CASE("what tells data apart is read once, as soon as the model's context is known") {
   const auto source = std::make_shared<Source>(Tokens(5000, 7));
   TokenDataset data(source, {});

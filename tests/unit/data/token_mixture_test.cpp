@@ -144,7 +144,7 @@ TEST_CASE("every source holds out its own end, and weighs as it does in training
   CHECK(held[1].share == 0.75);
   CHECK(held[0].samples == 9);
   CHECK(held[1].samples == 3);
-  CHECK(data.held_out() == "140; 100 of weight 0.25; 40 of weight 0.75");
+  CHECK(data.held_out().starts_with("140 tokens; 100 of weight 0.25; 40 of weight 0.75, hash "));
   REQUIRE(data.validation_samples() == 12);
   Tokens inputs(120), targets(120);
   data.validation_batch(0, 12, inputs, targets);
