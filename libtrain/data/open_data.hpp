@@ -43,6 +43,7 @@ struct Data {
 /// `tokenizer` is a specification (see make_tokenizer, and `chars`); left empty it is `bytes` for
 /// text and none for token files. All sources share it: where some are text and others are token
 /// files it has to be given, and some thousands of the token files' ids are checked against it.
+/// Shards of both of llm.c's formats need it, too.
 /// Each text is a document (see encode_document); between two stands the tokenizer's end-of-text
 /// id. Where it has none, and with `bytes` and `chars`, one text follows the other without a mark.
 /// Files are mapped, not loaded; only text with a tokenizer other than `bytes` takes memory, 4

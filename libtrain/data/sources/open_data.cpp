@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <utility>
 
@@ -137,13 +138,13 @@ std::shared_ptr<const Tokenizer> choose_tokenizer(const std::vector<Files>& sour
   return has_text ? make_tokenizer("bytes") : nullptr;
 }
 
-std::shared_ptr<const TokenSource> open_tokens(const Files& files) {
+Sources open_tokens(const Files& files) {
   Sources sources;
   for (const std::string& path : files.paths) {
     sources.push_back(files.kind == DataKind::megatron ? open_megatron(path)
                                                        : open_llmc_shard(path));
   }
-  return detail::concatenate(std::move(sources));
+  return sources;
 }
 
 /// What there is to tell that tokens are not the tokenizer's.
@@ -154,43 +155,51 @@ void check_ids(const TokenSource& source, const Tokenizer& tokenizer) {
     const auto place = begin + static_cast<std::uint64_t>(largest - ids.begin());
     throw Error(
         fmt::format("{}: found id {}, but the tokenizer '{}' has {} ids, and is that of "
-                    "the whole mixture; make the tokens again with it, or give theirs with "
+                    "all data; make the tokens again with it, or give theirs with "
                     "--tokenizer",
                     source.place(place), *largest, tokenizer.name(), tokenizer.vocabulary_size()));
   });
 }
 
 /// Without a tokenizer, only llm.c's formats say whose tokens they hold.
-void check_formats(const std::vector<DataSource>& sources) {
-  const DataSource* first = nullptr;
-  for (const DataSource& source : sources) {
-    if (source.kind != DataKind::llmc_shards) continue;
-    if (first == nullptr) first = &source;
-    if (source.tokens->vocabulary_bound() == first->tokens->vocabulary_bound()) continue;
-    const bool is_gpt2 = source.tokens->vocabulary_bound() < first->tokens->vocabulary_bound();
-    throw Error(fmt::format(
-        "{} holds token ids of 16 bits (GPT-2's format), {} of 32 (Llama-3's): a mixture needs the "
-        "tokens of one tokenizer; make them again with one, or name it with --tokenizer to have "
-        "their ids compared with it",
-        (is_gpt2 ? source : *first).tokens->name(), (is_gpt2 ? *first : source).tokens->name()));
-  }
+void check_formats(const Sources& shards) {
+  if (shards.empty()) return;
+  const auto bound = [](const auto& shard) { return shard->vocabulary_bound(); };
+  const auto [gpt2, llama3] = std::ranges::minmax_element(shards, {}, bound);
+  if (bound(*gpt2) == bound(*llama3)) return;
+  throw Error(fmt::format(
+      "{} holds token ids of 16 bits (GPT-2's format), {} of 32 (Llama-3's): a model needs the "
+      "tokens of one tokenizer; make them again with one, or name it with --tokenizer to have "
+      "their ids compared with it",
+      (*gpt2)->name(), (*llama3)->name()));
+}
+
+bool is_of_one_format(const Sources& files) {
+  return std::ranges::adjacent_find(files, std::not_equal_to{}, [](const auto& file) {
+           return file->vocabulary_bound();
+         }) == files.end();
 }
 
 Data open(std::vector<Files> found, std::shared_ptr<const Tokenizer> tokenizer) {
   Data data;
+  Sources shards;
   for (Files& files : found) {
     const std::size_t texts = files.texts.size();
     if (files.kind == DataKind::text) data.empty_texts += files.paths.size() - texts;
     if (texts > 1 && !marks_documents(*tokenizer)) data.unmarked_texts += texts;
-    auto tokens = files.kind == DataKind::text
-                      ? detail::concatenate(tokenize(std::move(files.texts), *tokenizer))
-                      : open_tokens(files);
-    const bool mixed = found.size() > 1 && files.kind != DataKind::text;
-    if (mixed && tokenizer != nullptr) check_ids(*tokens, *tokenizer);
+    auto parts = files.kind == DataKind::text ? tokenize(std::move(files.texts), *tokenizer)
+                                              : open_tokens(files);
+    if (files.kind == DataKind::llmc_shards)
+      shards.insert(shards.end(), parts.begin(), parts.end());
+    const bool mixed = found.size() > 1 || !is_of_one_format(parts);
+    auto tokens = detail::concatenate(std::move(parts));
+    if (mixed && files.kind != DataKind::text && tokenizer != nullptr) {
+      check_ids(*tokens, *tokenizer);
+    }
     data.sources.push_back(
         {std::move(tokens), files.kind, std::move(files.said.name), files.said.weight});
   }
-  if (tokenizer == nullptr) check_formats(data.sources);
+  if (tokenizer == nullptr) check_formats(shards);
   data.tokenizer = std::move(tokenizer);
   return data;
 }

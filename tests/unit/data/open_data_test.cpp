@@ -24,15 +24,28 @@ TEST_CASE("shards are one sequence in the order of their names") {
   const ScratchDirectory scratch;
   write_llmc_shard((scratch / "s_2.bin").string(), Tokens{4, 5});
   write_llmc_shard((scratch / "s_1.bin").string(), Tokens{1, 2, 3});
-  write_llmc_shard((scratch / "s_3.bin").string(), Tokens{100000}, LlmcFormat::llama3);
+  write_llmc_shard((scratch / "s_3.bin").string(), Tokens{60000});
   const Data data = open_data({(scratch / "s_*.bin").string()});
   CHECK(data.sources.front().kind == DataKind::llmc_shards);
   CHECK(data.tokenizer == nullptr);
-  CHECK(read_all(*data.sources.front().tokens) == Tokens{1, 2, 3, 4, 5, 100000});
+  CHECK(read_all(*data.sources.front().tokens) == Tokens{1, 2, 3, 4, 5, 60000});
   Tokens across(4);
   data.sources.front().tokens->read(2, across);
-  CHECK(across == Tokens{3, 4, 5, 100000});
+  CHECK(across == Tokens{3, 4, 5, 60000});
   CHECK(contains(data.sources.front().tokens->place(4), "s_2.bin', token 1"));
+}
+
+TEST_CASE("shards of both formats are no one source, but where a tokenizer is theirs") {
+  const ScratchDirectory scratch;
+  const auto path = [&](const char* name) { return (scratch / name).string(); };
+  write_llmc_shard(path("llama.bin"), Tokens{3, 4}, LlmcFormat::llama3);
+  write_llmc_shard(path("gpt2.bin"), Tokens{1, 2});
+  write_llmc_shard(path("large.bin"), Tokens{1, 300});
+  const std::string formats = refusal({path("llama.bin"), path("gpt2.bin")});
+  CHECK(contains(formats, "gpt2.bin' holds token ids of 16 bits"));
+  CHECK(contains(formats, "llama.bin' of 32"));
+  CHECK(refusal({path("llama.bin"), path("gpt2.bin")}, "bytes").empty());
+  CHECK(contains(refusal({path("llama.bin"), path("large.bin")}, "bytes"), "large.bin', token 1"));
 }
 
 TEST_CASE("a Megatron pair is opened by either name, once") {
