@@ -97,7 +97,7 @@ int generate_gpt(train::Job& job) {
   train::parallelize(model, grid, train::megatron_plan(/*sequence_parallel=*/false));
   weights.load(model);
 
-  const std::vector<std::int32_t> prompt = prompt_tokens(*tokenizer, arguments.prompt);
+  const std::vector<std::int32_t> prompt = prompt_tokens(*tokenizer, arguments.prompt, "--prompt");
   const std::int64_t added = std::min(arguments.tokens, model.config().context);
   train::Generator generator(model, arguments.sampling,
                              static_cast<std::int64_t>(prompt.size()) + added);

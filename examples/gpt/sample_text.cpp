@@ -26,11 +26,15 @@ std::string write(train::Gpt& model, const train::Tokenizer& tokenizer,
 
 }  // namespace
 
-std::vector<std::int32_t> prompt_tokens(const train::Tokenizer& tokenizer,
-                                        const std::string& text) {
+std::vector<std::int32_t> prompt_tokens(const train::Tokenizer& tokenizer, const std::string& text,
+                                        const char* flag) {
   std::vector<std::int32_t> tokens = tokenizer.frame().before;
-  const auto encoded = tokenizer.encode(text);
-  tokens.insert(tokens.end(), encoded.begin(), encoded.end());
+  try {
+    const auto encoded = tokenizer.encode(text);
+    tokens.insert(tokens.end(), encoded.begin(), encoded.end());
+  } catch (const train::Error& error) {
+    throw train::Error(fmt::format("{}: {}", flag, error.what()));
+  }
   if (tokens.empty()) tokens.push_back(tokenizer.end_of_text().value_or(0));
   return tokens;
 }
@@ -42,7 +46,7 @@ void add_samples(const TrainArguments& arguments, const train::Grid& grid, train
   if (tokenizer == nullptr) {
     throw train::Error("--sample-every: these data are tokens; name their --tokenizer");
   }
-  const auto prompt = prompt_tokens(*tokenizer, arguments.sample_prompt);
+  const auto prompt = prompt_tokens(*tokenizer, arguments.sample_prompt, "--sample-prompt");
   if (std::ranges::max(prompt) >= model.config().vocabulary) {
     throw train::Error(
         fmt::format("--sample-prompt: the tokenizer {} makes token {} of it, the "

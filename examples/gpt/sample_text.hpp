@@ -9,8 +9,10 @@
 
 /// Text that models write.
 
-/// What the model reads first: one token at least.
-std::vector<std::int32_t> prompt_tokens(const train::Tokenizer& tokenizer, const std::string& text);
+/// What the model reads first: one token at least. Throws Error naming the flag that gave a text
+/// that the tokenizer refuses.
+std::vector<std::int32_t> prompt_tokens(const train::Tokenizer& tokenizer, const std::string& text,
+                                        const char* flag);
 
 /// With --sample-every, has rank 0 say from time to time what the model writes. All ranks write it
 /// together, whatever grid and stage: always as many tokens, so that none waits for others. Throws

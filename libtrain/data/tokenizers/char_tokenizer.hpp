@@ -7,8 +7,12 @@ namespace train::detail {
 /// One id per character of a table in code point order, as character-level GPTs use.
 class CharTokenizer final : public Tokenizer {
  public:
+  /// Whose the characters are: a model's, which knows no others, or a text's, which may be read
+  /// with another tokenizer yet. Messages say what there is to do.
+  enum class Owner : std::uint8_t { text, model };
+
   /// `characters`: strictly ascending valid code points, at least one.
-  explicit CharTokenizer(std::u32string characters);
+  CharTokenizer(std::u32string characters, Owner owner);
 
   std::vector<std::int32_t> encode(std::string_view text) const override;
   std::string decode(std::span<const std::int32_t> ids) const override;
@@ -19,10 +23,11 @@ class CharTokenizer final : public Tokenizer {
 
  private:
   std::u32string characters_;
+  Owner owner_;
   std::vector<std::int32_t> ids_;  // by code point; -1: not in the table
 };
 
-/// Reads the table from the `characters` of CharTokenizer::to_json().
+/// Reads a model's table from the `characters` of CharTokenizer::to_json().
 std::shared_ptr<const Tokenizer> char_tokenizer_of_table(std::string_view characters);
 
 }  // namespace train::detail

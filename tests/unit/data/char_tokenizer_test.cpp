@@ -26,6 +26,18 @@ TEST_CASE("characters and ids that are not in the table are named") {
   CHECK(contains(message_of<Error>([] { make_char_tokenizer(""); }), "empty"));
 }
 
+TEST_CASE("another tokenizer is advised where there is no model yet") {
+  const auto made = make_char_tokenizer("abc");
+  const auto saved = tokenizer_from_json(made->to_json());
+  for (const char* text : {"ö", "\xff"}) {
+    CAPTURE(text);
+    CHECK(contains(message_of<Error>([&] { made->encode(text); }), "--tokenizer bytes"));
+    CHECK(!contains(message_of<Error>([&] { saved->encode(text); }), "--tokenizer"));
+  }
+  CHECK(contains(message_of<Error>([&] { saved->encode("ö"); }),
+                 "U+00F6 'ö' at byte 0 is not one of the 3 that the model knows"));
+}
+
 TEST_CASE("invalid UTF-8 is named with its place") {
   const std::vector<std::string> invalid = {"ab\x80",              // a trail without a lead
                                             "ab\xc3",              // an end within a character
