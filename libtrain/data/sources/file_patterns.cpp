@@ -48,13 +48,26 @@ bool is_folder(const fs::path& path) {
   return fs::is_directory(path, ignored);
 }
 
+/// What cannot be looked up is not missing: a folder above it may be closed to this user.
+void require_reachable(const fs::path& path) {
+  std::error_code failed;
+  if (fs::exists(fs::status(path, failed))) return;
+  if (!failed || failed == std::errc::no_such_file_or_directory ||
+      failed == std::errc::not_a_directory)
+    return;
+  throw Error(fmt::format("cannot look up '{}': {}", path.string(), failed.message()));
+}
+
 void add_folder(const fs::path& folder, Paths& found) {
   for (const fs::path& entry : entries_of(folder)) {
     std::error_code ignored;
     if (is_hidden(entry)) continue;
     if (is_real_folder(entry)) {
       add_folder(entry, found);
-    } else if (fs::is_regular_file(entry, ignored)) {
+      continue;
+    }
+    require_reachable(entry);
+    if (fs::is_regular_file(entry, ignored)) {
       found.push_back(entry.string());
     }
   }
@@ -66,6 +79,7 @@ using Component = fs::path::iterator;
 void add_matches(const fs::path& at, Component next, Component end, Paths& found) {
   if (next == end) {
     std::error_code ignored;
+    require_reachable(at);
     if (fs::is_regular_file(at, ignored)) found.push_back(at.string());
     return;
   }
@@ -73,6 +87,7 @@ void add_matches(const fs::path& at, Component next, Component end, Paths& found
   const Component rest = std::next(next);
   std::error_code ignored;
   const fs::path path = at / component;
+  require_reachable(path);
   const bool is_name = fs::exists(path, ignored);  // 'data[2]' may be one
   if (is_name) add_matches(path, rest, end, found);
   if (is_name || !has_wildcard(component)) return;
@@ -96,6 +111,7 @@ void add_matches(const fs::path& at, Component next, Component end, Paths& found
 Paths find(const std::string& pattern) {
   Paths found;
   std::error_code ignored;
+  require_reachable(pattern);
   if (is_folder(pattern)) {
     add_folder(pattern, found);
     if (found.empty()) {

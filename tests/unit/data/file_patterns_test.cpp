@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "collectives/error.hpp"
 #include "tests/unit/data/data_files.hpp"
@@ -85,6 +86,25 @@ TEST_CASE("a pattern that finds nothing is named") {
   CHECK(contains(message("pile_text_document"), "pile_text_document.idx' here"));
   REQUIRE(::mkfifo((tree.path() / "pipe").c_str(), 0600) == 0);
   CHECK(contains(message("pipe"), "pipe' is a device or pipe"));
+}
+
+TEST_CASE("what a closed folder holds is not said to be missing") {
+  const Tree tree({"closed/a.txt"});
+  const auto folder = tree.path() / "closed";
+  REQUIRE(::chmod(tree.path().c_str(), 0755) == 0);
+  REQUIRE(::chmod(folder.c_str(), 0644) == 0);  // to be listed, not to be entered
+  const bool is_root = ::geteuid() == 0;
+  if (is_root) REQUIRE(::seteuid(65534) == 0);
+  std::vector<std::string> said;
+  for (const char* pattern : {"closed/a.txt", "closed/*", "closed", "*/a.txt"}) {
+    said.push_back(message_of<Error>([&] { tree.find({pattern}); }));
+  }
+  if (is_root) REQUIRE(::seteuid(0) == 0);
+  REQUIRE(::chmod(folder.c_str(), 0755) == 0);
+  for (const std::string& message : said) {
+    CHECK(message.starts_with("cannot look up '" + folder.string() + "/"));
+    CHECK(message.ends_with("': Permission denied"));
+  }
 }
 
 }  // namespace train::test
