@@ -143,6 +143,10 @@ bool read_vocabulary(const fs::path& folder, Vocabulary& vocabulary) {
 
 /// merges.txt or vocab.bpe: "left right" per line in the visible alphabet, the strongest first.
 void read_merges(const MappedFile& file, BpeModel& model) {
+  if (file.text().starts_with('{')) {
+    fail(file.path(),
+         fmt::format("it is JSON, as Hugging Face's files are; use hf:{}", file.path()));
+  }
   auto lines = lines_of(file.text());
   if (!lines.empty() && lines[0].starts_with("#version")) lines.erase(lines.begin());
   if (lines.empty()) fail(file.path(), "it holds no merges");

@@ -48,10 +48,11 @@ void Vocabulary::add_merge(const std::string& left, const std::string& right,
     throw Error(
         fmt::format("the merge of '{}' and '{}' needs the token '{}', which is not in the "
                     "vocabulary",
-                    left, right, token));
+                    left.substr(0, 80), right.substr(0, 80), token.substr(0, 80)));
   };
   if (!merges.add({id_of(left), id_of(right), id_of(left + right)})) {
-    throw Error(fmt::format("'{}' and '{}' are merged twice", left, right));
+    throw Error(
+        fmt::format("'{}' and '{}' are merged twice", left.substr(0, 80), right.substr(0, 80)));
   }
 }
 

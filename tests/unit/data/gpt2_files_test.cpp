@@ -207,4 +207,15 @@ TEST_CASE("damaged vocabularies are refused by name") {
   CHECK(contains(refusal((scratch / "empty").string()), "merges.txt"));
 }
 
+TEST_CASE("a file that is not GPT-2's is refused in few words") {
+  const ScratchDirectory scratch;
+  const std::string path = (scratch / "tokenizer.json").string();
+  write_file(path, "{\"model\": " + std::string(100000, 'x'));
+  CHECK(contains(refusal(path), "use hf:" + path));
+  for (const char* begin : {"x ", "xx", "#version\nx "}) {
+    write_file(path, begin + std::string(100000, 'x'));
+    CHECK(refusal(path).size() < path.size() + 400);
+  }
+}
+
 }  // namespace train::test
