@@ -112,8 +112,12 @@ class BpeTokenizer::Encoding {
 
 BpeTokenizer::BpeTokenizer(BpeModel model)
     : model_(std::move(model)), byte_ids_(find_byte_ids(model_.tokens)) {
+  wanted_ = model_.special;
+  for (SpecialToken& token : wanted_) {
+    if (model_.wants_nfc && !token.first) token.text = to_nfc(token.text);
+  }
   // The longest of several that begin at one place is taken.
-  std::ranges::stable_sort(model_.special, std::ranges::greater{},
+  std::ranges::stable_sort(wanted_, std::ranges::greater{},
                            [](const SpecialToken& token) { return token.text.size(); });
   for (const SpecialToken& token : model_.special) special_by_id_.emplace(token.id, token.text);
   if (!model_.whole_pieces) return;
@@ -126,7 +130,7 @@ BpeTokenizer::BpeTokenizer(BpeModel model)
 void BpeTokenizer::cut_special(std::string_view text, bool first, const Visit& visit_text,
                                std::vector<std::int32_t>& ids) const {
   std::array<bool, 256> begins{};
-  for (const SpecialToken& token : model_.special) {
+  for (const SpecialToken& token : wanted_) {
     if (token.first == first) begins[static_cast<unsigned char>(token.text.front())] = true;
   }
   std::size_t begin = 0;
@@ -135,10 +139,10 @@ void BpeTokenizer::cut_special(std::string_view text, bool first, const Visit& v
       ++at;
       continue;
     }
-    const auto token = std::ranges::find_if(model_.special, [&](const SpecialToken& candidate) {
+    const auto token = std::ranges::find_if(wanted_, [&](const SpecialToken& candidate) {
       return candidate.first == first && text.substr(at).starts_with(candidate.text);
     });
-    if (token == model_.special.end()) {
+    if (token == wanted_.end()) {
       ++at;
       continue;
     }

@@ -66,6 +66,7 @@ class BpeTokenizer final : public Tokenizer {
                    std::vector<std::int32_t>& ids) const;
 
   BpeModel model_;
+  std::vector<SpecialToken> wanted_;  // as they stand in the text of their turn, longest first
   std::array<std::int32_t, 256> byte_ids_;                    // -1: the vocabulary lacks the byte
   std::unordered_map<std::string_view, std::int32_t> whole_;  // views into model_.tokens
   std::unordered_map<std::int32_t, std::string_view> special_by_id_;

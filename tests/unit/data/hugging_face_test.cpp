@@ -108,6 +108,20 @@ TEST_CASE("merges as pairs and as strings are the same") {
   }
 }
 
+TEST_CASE(
+    "tokens that are looked for in NFC are found in either form, as by Hugging Face's library") {
+  const ScratchDirectory scratch;
+  json document = changed("/normalizer", {{"type", "NFC"}});
+  document["added_tokens"].push_back(
+      {{"id", 5000}, {"content", "e\u0301<x>"}, {"normalized", true}, {"special", false}});
+  write_file(scratch / "t.json", document.dump());
+  const auto tokenizer = make_tokenizer("hf:" + (scratch / "t.json").string());
+  for (const char* text : {"a\u00e9<x>b", "ae\u0301<x>b"}) {
+    CHECK(tokenizer->encode(text) == std::vector<std::int32_t>{64, 5000, 65});
+  }
+  CHECK(tokenizer->decode(std::vector<std::int32_t>{5000}) == "e\u0301<x>");
+}
+
 TEST_CASE("NFC is applied to text, and not to special tokens that are found before it") {
   const Reader reader;
   json document = changed("/normalizer", {{"type", "NFC"}});
