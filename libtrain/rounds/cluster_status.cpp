@@ -5,6 +5,8 @@
 #include <bit>
 #include <type_traits>
 
+#include <fmt/format.h>
+
 #include "collectives/error.hpp"
 #include "collectives/wide/protocol/message_fields.hpp"
 
@@ -99,9 +101,15 @@ void merge_links(std::vector<wide::LinkInfo>& all, const std::vector<wide::LinkI
 ClusterStatus gather_status(Communicator& cluster, const RankStatus& own) {
   ClusterStatus status;
   bool first = true, all_measured = true;
+  int number = -1;
   for (RankStatus& rank : gather_all(cluster, own)) {
+    ++number;
     status.leaves = status.leaves || rank.leaves;
     if (!rank.has_lane) continue;
+    // The first rank is the one to say it.
+    if (std::string& fatal = rank.exchange.fatal; !fatal.empty() && number > 0) {
+      fatal = fmt::format("on rank {}, {}", number, fatal);
+    }
     if (status.replaced.empty()) status.replaced = rank.replaced;
     status.traffic += rank.traffic;
     status.mean_squares += rank.mean_squares;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <optional>
 
 #include <fmt/format.h>
@@ -145,6 +146,10 @@ void LaneExchange::run(Attempt& attempt) {
   } catch (const Error&) {
     const std::optional<int> failed = attempt.peers->first_failed();
     fail(attempt, failed ? attempt.names[static_cast<std::size_t>(*failed)] : "", "");
+  } catch (const std::bad_alloc&) {
+    fail(attempt, "",
+         "this machine has no more memory for the exchange; with more --fragments or --lanes, a "
+         "rank has less at once");
   } catch (const std::exception& error) {
     fail(attempt, "", error.what());
   }

@@ -7,6 +7,7 @@
 
 #include "libtrain/optimizer/sharded_optimizer.hpp"
 #include "libtrain/parallel/plan.hpp"
+#include "libtrain/rounds/cluster_status.hpp"
 #include "libtrain/tensor/booked_memory.hpp"
 #include "tests/support/rank_device.hpp"
 #include "tests/support/ranked.hpp"
@@ -65,5 +66,19 @@ TEST_CASE("lanes give back what they were given, from every grid") {
         }
       }
     }
+  });
+}
+
+TEST_CASE("what cannot go on in a lane is told with its rank") {
+  ranked([](Communicator& world) {
+    const int last = world.size() - 1;
+    RankStatus own;
+    own.has_lane = true;
+    if (world.rank() == last) {
+      own.exchange = {LaneExchange::Stage::failed, "", "a value cannot be exchanged"};
+    }
+    const std::string fatal = gather_status(world, own).exchange.fatal;
+    const std::string where = last == 0 ? "" : fmt::format("on rank {}, ", last);
+    CHECK(fatal == where + "a value cannot be exchanged");
   });
 }
