@@ -11,6 +11,13 @@ namespace {
 
 constexpr const char* advice = "Lower --lr, lengthen --warmup or clip harder (--clip)";
 
+// What the first rank that has something to name found; "" when none has.
+std::string found_on(const Grid& grid, const char* kind, const std::string& name) {
+  const std::string mine =
+      name.empty() ? "" : fmt::format("{} {} on rank {}", kind, name, grid.rank());
+  return first_said(grid.world(), mine);
+}
+
 }  // namespace
 
 void Trainer::stop_not_finite(std::int64_t step, double loss, double norm) {
@@ -24,27 +31,19 @@ void Trainer::stop_not_finite(std::int64_t step, double loss, double norm) {
 // Looks first where the trouble would have begun. The ranks look together: a pass through the model
 // may need all of them.
 std::string Trainer::first_not_finite() {
-  const auto said = [&](const char* kind, const std::string& name) {
-    const std::string mine =
-        name.empty() ? "" : fmt::format("{} {} on rank {}", kind, name, grid_.rank());
-    return first_said(grid_.world(), mine);
-  };
-  std::string found = said("parameter", optimizer_.first_parameter_not_finite());
+  std::string found = found_on(grid_, "parameter", optimizer_.first_parameter_not_finite());
   if (found.empty()) {
-    found = said("the output of the layer of", model_.first_output_not_finite(batch_));
+    found = found_on(grid_, "the output of the layer of", model_.first_output_not_finite(batch_));
   }
   if (found.empty()) {
-    found = said("the gradient of", optimizer_.first_gradient_not_finite());
+    found = found_on(grid_, "the gradient of", optimizer_.first_gradient_not_finite());
   }
   return found;
 }
 
 // What the last update did is seen in the next step's loss; here it is saved, or there is none.
 void Trainer::require_finite_parameters(std::int64_t step) {
-  const std::string name = optimizer_.first_parameter_not_finite();
-  const std::string mine =
-      name.empty() ? "" : fmt::format("parameter {} on rank {}", name, grid_.rank());
-  const std::string found = first_said(grid_.world(), mine);
+  const std::string found = found_on(grid_, "parameter", optimizer_.first_parameter_not_finite());
   if (found.empty()) return;
   throw Error(fmt::format("step {}: its update left {} not finite, and is not saved. {}", step,
                           found, advice));

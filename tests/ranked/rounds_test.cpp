@@ -37,6 +37,16 @@ void check_learned(const ClusterOutcome& outcome) {
   CHECK(mean(outcome.records.size() - 10) < 0.95 * mean(0));
 }
 
+// What this rank has of them, f32.
+void make_nan(const std::vector<LogicalTensor>& tensors) {
+  for (const LogicalTensor& tensor : tensors) {
+    if (!tensor.local.defined()) continue;
+    const std::vector<float> bad(static_cast<std::size_t>(tensor.local.elements()),
+                                 std::numeric_limits<float>::quiet_NaN());
+    Tensor(tensor.local).copy_from_host(std::as_bytes(std::span(bad)));
+  }
+}
+
 void pause(int milliseconds) {
   std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
 }
@@ -275,15 +285,7 @@ TEST_CASE("a cluster that gets no samples for a step adds nothing, whatever its 
     wide::CoordinatorConfig config;
     config.samples_total = 3;  // less than one cluster's batch
     JobOfClusters job(world, config);
-    const auto spoil = [](ShardedOptimizer& optimizer) {
-      for (const LogicalTensor& gradient : optimizer.gradients()) {
-        if (!gradient.local.defined()) continue;
-        Tensor local = gradient.local;
-        const std::vector<float> bad(static_cast<std::size_t>(local.elements()),
-                                     std::numeric_limits<float>::quiet_NaN());
-        local.copy_from_host(std::as_bytes(std::span(bad)));
-      }
-    };
+    const auto spoil = [](ShardedOptimizer& optimizer) { make_nan(optimizer.gradients()); };
     const ClusterOutcome outcome =
         job.train(run_of(5, 4), {.synchronisation = Synchronisation::every_step}, {}, {}, spoil);
     job.check_same(outcome);
@@ -299,13 +301,7 @@ TEST_CASE("a cluster whose values are not finite ends and names the tensor; the 
     ShardedOptimizer* optimizer = nullptr;
     // In the copies that the next pass does not read, so that the exchange is what meets it.
     const auto spoil = [&](const StepRecord& record) {
-      if (job.index() != 1 || record.step != 1) return;
-      for (const LogicalTensor& tensor : optimizer->full_precision()) {
-        if (!tensor.local.defined()) continue;
-        const std::vector<float> bad(static_cast<std::size_t>(tensor.local.elements()),
-                                     std::numeric_limits<float>::quiet_NaN());
-        Tensor(tensor.local).copy_from_host(std::as_bytes(std::span(bad)));
-      }
+      if (job.index() == 1 && record.step == 1) make_nan(optimizer->full_precision());
     };
     training::Run run = run_of(8, 4);
     run.type = DataType::bf16;
